@@ -1,0 +1,39 @@
+/*
+ * The steps of reading in their order: scan, expansion, second opinion. Runs in the reading child.
+ */
+#include "read.h"
+
+#include "confuse.h"
+#include "expand.h"
+#include "scan.h"
+
+/* Expansion has its say even when the scan found faults, so that all are told at once. */
+static struct conf_tree *finish(struct conf_tree *tree, struct scan_merged *merged,
+                                struct errlist *errors)
+{
+    size_t scan_errors = errors->errors;
+    if (tree)
+        conf_expand_tree(tree, errors);
+    if (tree && scan_errors == 0)
+        conf_confuse_check(tree, merged, errors);
+    errlist_sort(errors);
+    scan_merged_free(merged);
+    if (errors->errors == 0)
+        return tree;
+    conf_tree_free(tree);
+    return NULL;
+}
+
+struct conf_tree *conf_read_file(const char *path, const struct conf_section_schema *schema,
+                                 struct errlist *errors)
+{
+    struct scan_merged merged = {0};
+    return finish(scan_file(path, schema, errors, &merged), &merged, errors);
+}
+
+struct conf_tree *conf_read_text(const char *name, const char *text, size_t len,
+                                 const struct conf_section_schema *schema, struct errlist *errors)
+{
+    struct scan_merged merged = {0};
+    return finish(scan_text(name, text, len, schema, errors, &merged), &merged, errors);
+}

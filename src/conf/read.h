@@ -1,0 +1,18 @@
+/*
+ * Reading a configuration within this process: what the reading child does, and tests and fuzzers
+ * do by themselves.
+ */
+#ifndef SLUICE_CONF_READ_H
+#define SLUICE_CONF_READ_H
+
+#include "conf.h"
+
+/* Appends what is wrong to errors, in file order. Returns the tree (conf_tree_free), or NULL when
+ * one of them is an error. May wait, and libconfuse may end the process. */
+struct conf_tree *conf_read_file(const char *path, const struct conf_section_schema *schema,
+                                 struct errlist *errors);
+/* The same for a text in memory called name, in which include() is refused. */
+struct conf_tree *conf_read_text(const char *name, const char *text, size_t len,
+                                 const struct conf_section_schema *schema, struct errlist *errors);
+
+#endif
