@@ -1,0 +1,276 @@
+/*
+ * The scoreboard: live state in shared memory, mapped by master, workers and monitor before they
+ * part. C11 atomics and fixed-width integers only, no pointers. Sparse: rows that nobody uses cost
+ * no memory.
+ *
+ * Three kinds of rows, all handed out and taken back by master alone:
+ *   slot     one per (pool, backend name, address): health and active count. A changed address
+ *            gets a new slot; the old one drains.
+ *   row      one per (pool, backend name): counters that go on when the address changes.
+ *   service  one per service name.
+ * Cells hold one worker's part of a slot, row or service; only that worker writes them (and master
+ * after its death).
+ *
+ * Who writes what: reservations: workers, and master when it repairs. Health, reasons, check
+ * counters: monitor. Worker rows: that worker (counters), master (pid, state, restarts).
+ * Everything may be read by anyone at any time; figures that belong together may be a moment apart.
+ */
+#ifndef SLUICE_SCOREBOARD_H
+#define SLUICE_SCOREBOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/limits.h"
+#include "sluice/reasons.h"
+
+#define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
+#define SCOREBOARD_LAYOUT 1
+
+#define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
+#define SB_REASON_MAX 120
+
+#define SB_UNSETTLED_MAX 32 /* places whose count scoreboard_repair() could not yet settle */
+
+enum sb_health { SB_HEALTH_UNKNOWN, SB_HEALTH_UP, SB_HEALTH_DOWN, SB_HEALTH_COUNT };
+enum sb_worker_state {
+    SB_WORKER_STARTING,
+    SB_WORKER_RUNNING,
+    SB_WORKER_DRAINING,
+    SB_WORKER_DEAD,
+    SB_WORKER_STATE_COUNT
+};
+
+extern const char *const sb_health_names[SB_HEALTH_COUNT];             /* "unknown", "up", "down" */
+extern const char *const sb_worker_state_names[SB_WORKER_STATE_COUNT]; /* "starting", … */
+
+/*
+ * A histogram of microseconds over the last minute: SB_HIST_WINDOWS windows of 10 s, the current
+ * one and six complete ones. Log-linear buckets, four per octave: bucket(v) = 4·floor(log2 v) +
+ * (the two bits of v after its leading one) from v = 4 up, v itself below; so a percentile is
+ * within 25 % of the truth. What is above the last bucket (268 s) counts in it. Relaxed adds by many
+ * writers; whoever first writes into a window of an old epoch takes its old content out.
+ */
+#define SB_HIST_BUCKETS   112
+#define SB_HIST_WINDOWS   7
+#define SB_HIST_WINDOW_MS 10000
+
+struct sb_hist {
+    _Atomic uint32_t epoch[SB_HIST_WINDOWS]; /* now_ms / SB_HIST_WINDOW_MS of its content */
+    _Atomic uint32_t count[SB_HIST_WINDOWS][SB_HIST_BUCKETS];
+};
+
+/*
+ * A worker's share of a slot's active count. turns is raised at the end of every reservation and
+ * release: repair knows by it that nothing happened while it was reading.
+ */
+struct sb_slot_cell {
+    _Atomic uint32_t active, turns;
+};
+
+/* What is known of a health; read and written by scoreboard_get_health() and _set_health() only. */
+struct sb_health_record {
+    _Atomic uint64_t since_ms; /* monotonic; 0: never set */
+    _Atomic uint32_t health;   /* enum sb_health */
+    char reason[SB_REASON_MAX]; /* why; NUL-terminated */
+};
+
+/* Cold part of a slot. */
+struct sb_slot {
+    _Atomic uint32_t version; /* of the health record: record[version % 2] holds */
+    uint32_t pad;
+    struct sb_health_record record[2];
+    _Atomic uint64_t checks_passed, checks_failed;
+    _Atomic uint64_t last_check_ms;   /* monotonic; 0: never */
+    _Atomic uint32_t last_latency_us; /* of that check */
+    _Atomic uint32_t streak;          /* results alike in a row */
+    _Atomic uint64_t next_check_ms;   /* monotonic */
+};
+
+struct sb_row {
+    _Atomic uint64_t connections_total; /* sessions bound */
+    _Atomic uint64_t connect_failures;
+    _Atomic uint64_t retries; /* sessions that went elsewhere after a failure here */
+    _Atomic uint32_t connections_peak;
+    uint32_t pad;
+    struct sb_hist connect_time_us;
+};
+
+struct sb_row_cell {
+    _Atomic uint64_t bytes_in, bytes_out;
+};
+
+struct sb_service {
+    _Atomic uint32_t active, peak;
+};
+
+struct sb_service_cell {
+    _Atomic uint64_t connections_total; /* accepted */
+    _Atomic uint64_t bytes_in, bytes_out;
+    _Atomic uint64_t refused_by[REFUSAL_COUNT];
+    _Atomic uint64_t ended_by[ENDING_COUNT];
+    _Atomic uint32_t active; /* this worker's share */
+    _Atomic uint32_t turns;  /* as in sb_slot_cell */
+};
+
+struct sb_worker {
+    _Alignas(128) _Atomic int32_t pid; /* 0: none */
+    _Atomic uint32_t state; /* enum sb_worker_state */
+    _Atomic uint32_t restarts;
+    _Atomic uint32_t generation;   /* of the snapshot it works with */
+    _Atomic uint64_t heartbeat_ms; /* monotonic */
+    _Atomic uint64_t intent; /* what it is reserving or releasing just now; 0: nothing */
+    _Atomic uint32_t active; /* its share of the daemon's active count */
+    _Atomic uint32_t turns;  /* as in sb_slot_cell, for the daemon's count */
+    _Atomic uint32_t busy_permille; /* share of the last second not spent waiting */
+    _Atomic uint32_t loop_lag_us;   /* longest turn in the last second */
+    _Atomic uint32_t waiting;       /* sessions that wait for a backend */
+    _Atomic uint64_t connections_total;
+    _Atomic uint64_t accept_errors;
+    _Atomic uint64_t log_dropped;
+    _Atomic uint64_t buffered_bytes; /* held for slow peers */
+};
+
+struct sb_header {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t n_workers;
+    uint64_t size_bytes;
+    uint64_t started_ms;      /* monotonic */
+    uint64_t started_wall_ms;
+    _Alignas(128) _Atomic uint32_t health_epoch; /* bumped after every change of any health */
+    _Atomic int32_t monitor_pid;
+    _Atomic uint32_t monitor_generation;
+    _Atomic uint32_t monitor_restarts;
+    _Atomic uint64_t monitor_heartbeat_ms;
+    _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */
+    _Atomic uint32_t peak;
+    /* Master's own: intents of dead workers that scoreboard_settle() still has to settle. */
+    _Alignas(128) uint64_t unsettled[SB_UNSETTLED_MAX];
+    uint32_t n_unsettled;
+};
+
+/*
+ * A process's handle on the mapping: pointers into shared memory. Obtained from
+ * scoreboard_create(); inherited over fork. Arrays that schedulers scan are dense.
+ */
+struct scoreboard {
+    struct sb_header *header;
+    struct sb_worker *workers;          /* [n_workers] */
+    _Atomic uint32_t *slot_active;      /* [SB_SLOTS_MAX] sessions, connects under way included */
+    _Atomic uint8_t *slot_health;       /* [SB_SLOTS_MAX] enum sb_health */
+    struct sb_slot *slots;              /* [SB_SLOTS_MAX] */
+    struct sb_row *rows;                /* [BACKENDS_MAX] */
+    struct sb_service *services;        /* [SERVICES_MAX] */
+    struct sb_slot_cell *slot_cells;    /* [n_workers][SB_SLOTS_MAX] */
+    struct sb_row_cell *row_cells;      /* [n_workers][BACKENDS_MAX] */
+    struct sb_service_cell *service_cells; /* [n_workers][SERVICES_MAX] */
+};
+
+/* src/pool/scoreboard.c */
+
+/* Maps a new zeroed scoreboard, shared with later children, for 1 to WORKERS_MAX workers. Returns 0
+ * or -errno (-EINVAL: not that many), *sb untouched. */
+int scoreboard_create(struct scoreboard *sb, uint32_t n_workers, uint64_t now_ms,
+                      uint64_t wall_ms);
+void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice is harmless */
+
+/* src/pool/reservation.c, which explains the protocol */
+
+/* What a reservation is of. SB_DAEMON ignores index. */
+enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON };
+
+/*
+ * Takes one place for this worker. limit 0: none. True when taken; false when the count is at its
+ * limit, with nothing changed. Exact across workers: under a limit the shared count is raised by
+ * compare-and-swap, so it is never over the limit (of all callers alike), not even for a moment, and
+ * nobody is refused because of somebody else's attempt. Maintains service and daemon peaks.
+ */
+bool scoreboard_reserve(struct scoreboard *sb, uint32_t worker, enum sb_place place,
+                        uint32_t index, uint32_t limit);
+/* Gives it back. Saturates at zero: changes nothing when this worker holds no such place. */
+void scoreboard_release(struct scoreboard *sb, uint32_t worker, enum sb_place place,
+                        uint32_t index);
+
+/*
+ * After worker is known to be dead (waitpid) and before its successor starts: takes its shares out
+ * of every count, settles the reservation it may have died in, and zeroes what it had waiting and
+ * buffered. Master only; again is harmless. Returns how many sessions were taken out: its shares of
+ * the services' counts. They are also counted as ENDING_WORKER_DIED of their services.
+ */
+uint32_t scoreboard_repair(struct scoreboard *sb, uint32_t worker);
+
+/*
+ * Settling needs a moment in which no worker reserves or releases the very same place. When there
+ * was none in a bounded number of tries, that place's count stays one too high and is kept in mind:
+ * master calls this now and then, and it tries again. Returns how many places are left: 0 nearly
+ * always.
+ */
+uint32_t scoreboard_settle(struct scoreboard *sb);
+
+/* src/pool/scoreboard.c */
+
+/* Sums over workers. */
+struct sb_row_sum {
+    uint64_t bytes_in, bytes_out;
+};
+struct sb_service_sum {
+    uint64_t connections_total, bytes_in, bytes_out, refused, ended;
+    uint64_t refused_by[REFUSAL_COUNT];
+    uint64_t ended_by[ENDING_COUNT];
+};
+void scoreboard_sum_row(const struct scoreboard *sb, uint32_t row, struct sb_row_sum *out);
+void scoreboard_sum_service(const struct scoreboard *sb, uint32_t service,
+                            struct sb_service_sum *out);
+
+static inline struct sb_slot_cell *scoreboard_slot_cell(const struct scoreboard *sb,
+                                                        uint32_t worker, uint32_t slot)
+{
+    return &sb->slot_cells[(size_t)worker * SB_SLOTS_MAX + slot];
+}
+
+static inline struct sb_row_cell *scoreboard_row_cell(const struct scoreboard *sb, uint32_t worker,
+                                                      uint32_t row)
+{
+    return &sb->row_cells[(size_t)worker * BACKENDS_MAX + row];
+}
+
+static inline struct sb_service_cell *
+scoreboard_service_cell(const struct scoreboard *sb, uint32_t worker, uint32_t service)
+{
+    return &sb->service_cells[(size_t)worker * SERVICES_MAX + service];
+}
+
+/* Adds to a counter that only the calling process writes: no lock prefix needed. */
+static inline void scoreboard_bump(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+/* Sets a slot's health with its reason (cut to fit); a changed health also changes since_ms and
+ * bumps health_epoch. Monitor, and master when it hands out a slot. Returns whether it changed. */
+bool scoreboard_set_health(struct scoreboard *sb, uint32_t slot, enum sb_health health,
+                           const char *reason, uint64_t now_ms);
+/* A consistent copy of health, its time and reason. Never waits; a writer that stands still or died
+ * in the middle is no hindrance. */
+enum sb_health scoreboard_get_health(const struct scoreboard *sb, uint32_t slot,
+                                     uint64_t *out_since_ms, char reason[static SB_REASON_MAX]);
+/* Raises a peak. */
+void scoreboard_note_peak(_Atomic uint32_t *peak, uint32_t value);
+
+/* Zeroes everything of a slot, row or service in all workers' cells before it is used anew. */
+void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot);
+void scoreboard_clear_row(struct scoreboard *sb, uint32_t row);
+void scoreboard_clear_service(struct scoreboard *sb, uint32_t service);
+
+/* src/pool/histogram.c */
+
+void sb_hist_add(struct sb_hist *hist, uint64_t value, uint64_t now_ms);
+/* Value at permille (500: median; above 1000 counts as 1000) over the last minute; 0 when there is
+ * none. The upper end of its bucket. */
+uint64_t sb_hist_percentile(const struct sb_hist *hist, uint32_t permille, uint64_t now_ms);
+
+#endif

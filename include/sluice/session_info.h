@@ -1,0 +1,45 @@
+/*
+ * What a worker tells about its live sessions when master asks for `show sessions`. Fixed-size
+ * records in messages over the socketpair.
+ */
+#ifndef SLUICE_SESSION_INFO_H
+#define SLUICE_SESSION_INFO_H
+
+#include <stdint.h>
+
+#include "base/addr.h"
+
+#define SESSION_FILTER_ANY UINT32_MAX
+
+enum session_state {
+    SESSION_WAITING,        /* for a backend to become known or free */
+    SESSION_CONNECTING,
+    SESSION_OPEN,
+    SESSION_CLIENT_ENDED,   /* the client's end was passed on, the backend still sends */
+    SESSION_BACKEND_ENDED,
+    SESSION_STATE_COUNT
+};
+
+extern const char *const session_state_names[SESSION_STATE_COUNT]; /* src/pool/reasons.c */
+
+struct session_info {
+    uint64_t id; /* worker id in the upper 16 bits; unique while the daemon runs */
+    struct addr_ip client;
+    uint32_t service_row;
+    uint32_t slot, row; /* of the backend; UINT32_MAX: none yet */
+    uint32_t state;     /* enum session_state */
+    uint64_t age_ms, idle_ms;
+    uint64_t bytes_in, bytes_out;
+};
+
+/* Which sessions are meant; ANY or zero in a field: all. */
+struct session_filter {
+    uint32_t service_row; /* SESSION_FILTER_ANY: any */
+    uint32_t row;         /* SESSION_FILTER_ANY: any */
+    struct addr_cidr client; /* family ADDR_NONE: any */
+    uint64_t idle_ms;     /* at least */
+    uint32_t limit;       /* most records */
+    uint32_t pad;
+};
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * The snapshot: the immutable, position-independent form of the configuration that master hands to
+ * workers and monitor in a sealed memfd, one per generation. Built by model, read by everyone.
+ * Only configured values; what moves by itself (health, active counts) is in the scoreboard.
+ *
+ * All offsets are in bytes from the header; all arrays are contiguous and ordered as in the file.
+ * Readers call snapshot_check() before anything else.
+ */
+#ifndef SLUICE_SNAPSHOT_H
+#define SLUICE_SNAPSHOT_H
+
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "sluice/limits.h"
+
+#define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
+#define SNAPSHOT_LAYOUT 1
+#define SNAPSHOT_NONE   UINT32_MAX
+
+enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
+enum start_state { START_UNKNOWN, START_UP, START_DOWN, START_COUNT };
+
+struct snapshot_header {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t generation; /* from 1 */
+    uint64_t size_bytes;
+    uint32_t n_services, n_listeners, n_pools, n_backends, n_checks;
+    uint32_t services_offset, listeners_offset, pools_offset, backends_offset, checks_offset;
+    uint32_t max_connections; /* whole daemon; 0: none */
+    uint32_t pad;
+};
+
+struct snapshot_service {
+    char name[NAME_BYTES_MAX];
+    uint32_t row;  /* its scoreboard row, the same in every generation */
+    uint32_t pool; /* index into pools */
+    uint32_t first_listener, n_listeners;
+    uint32_t idle_timeout_ms;       /* 0: none */
+    uint32_t half_close_timeout_ms; /* 0: none */
+    uint32_t keepalive_ms;          /* 0: off */
+    uint32_t user_timeout_ms;       /* 0: the kernel's */
+    uint32_t max_connections;       /* 0: none */
+};
+
+struct snapshot_listener {
+    struct addr address;
+    uint32_t id;      /* master's number for this listening address, the same while it exists */
+    uint32_t service; /* index into services */
+};
+
+struct snapshot_pool {
+    char name[NAME_BYTES_MAX];
+    uint32_t scheduler; /* index into sched_table */
+    uint32_t first_backend, n_backends;
+    uint32_t connect_timeout_ms;
+    uint32_t retries; /* further tries after the first */
+    uint32_t keepalive_ms;
+    uint32_t user_timeout_ms;
+    uint32_t start; /* enum start_state */
+};
+
+struct snapshot_backend {
+    char name[NAME_BYTES_MAX];
+    struct addr address; /* ADDR_NONE: its name does not resolve, so it is down */
+    uint32_t slot;   /* scoreboard slot: follows pool, name and address */
+    uint32_t row;    /* scoreboard row: follows pool and name */
+    uint32_t weight; /* 0 to 65535 */
+    uint32_t max_connections; /* 0: none */
+    uint32_t first_check, n_checks; /* its own or its pool's; 0 checks: counts as up */
+    uint32_t admin;                 /* enum admin_state */
+};
+
+struct snapshot_check {
+    char kind[NAME_BYTES_MAX]; /* "tcp" */
+    uint32_t interval_ms, fast_interval_ms, down_interval_ms, timeout_ms;
+    uint32_t rise, fall;
+    uint32_t port; /* 0: the backend's own */
+};
+
+/* src/pool/snapshot.c */
+
+/*
+ * Returns 0 when map of size_bytes, neither more nor less, is a whole, consistent snapshot of this
+ * layout, else -EINVAL: every count within limits.h, every array 8-byte aligned and apart from the
+ * others, every index, enum and port in range, every name not empty and NUL-terminated, every
+ * listener listed by the service it names. Only pool.scheduler is left to the scheduler table's
+ * reader (chooser_create). Trusts nothing, reads nothing outside map.
+ */
+int snapshot_check(const void *map, uint64_t size_bytes);
+
+const struct snapshot_service *snapshot_services(const struct snapshot_header *snapshot);
+const struct snapshot_listener *snapshot_listeners(const struct snapshot_header *snapshot);
+const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapshot);
+const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot);
+const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot);
+
+/* Maps a memfd sealed against writing and shrinking read-only and checks it. The descriptor stays the
+ * caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot). */
+const struct snapshot_header *snapshot_map(int fd);
+void snapshot_unmap(const struct snapshot_header *snapshot); /* NULL is allowed */
+
+#endif

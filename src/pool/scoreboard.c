@@ -1,0 +1,260 @@
+/*
+ * The scoreboard's mapping, its health records, its sums, and the clearing of its rows. In every
+ * process; who may call what is said in the header.
+ */
+#include "sluice/scoreboard.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PART_ALIGN 128 /* two cache lines: the processor fetches them in pairs */
+
+#define HEALTH_READ_TRIES 1000 /* each takes a writer faster than the one before */
+
+const char *const sb_health_names[SB_HEALTH_COUNT] = {
+    [SB_HEALTH_UNKNOWN] = "unknown",
+    [SB_HEALTH_UP] = "up",
+    [SB_HEALTH_DOWN] = "down",
+};
+
+const char *const sb_worker_state_names[SB_WORKER_STATE_COUNT] = {
+    [SB_WORKER_STARTING] = "starting",
+    [SB_WORKER_RUNNING] = "running",
+    [SB_WORKER_DRAINING] = "draining",
+    [SB_WORKER_DEAD] = "dead",
+};
+
+_Static_assert(sizeof(struct sb_worker) % PART_ALIGN == 0, "workers would share cache lines");
+_Static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint8_t) == 1,
+               "atomics must be plain words to be shared between processes");
+
+static void *carve(char *base, size_t *at, size_t bytes)
+{
+    char *part = base == NULL ? NULL : base + *at;
+    *at += (bytes + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+    return part;
+}
+
+/* Points sb into a mapping at base. Returns the size of the whole; base NULL: only that. */
+static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
+{
+    size_t at = 0;
+    sb->header = carve(base, &at, sizeof(*sb->header));
+    sb->workers = carve(base, &at, n_workers * sizeof(*sb->workers));
+    sb->slot_active = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_active));
+    sb->slot_health = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_health));
+    sb->slots = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slots));
+    sb->rows = carve(base, &at, BACKENDS_MAX * sizeof(*sb->rows));
+    sb->services = carve(base, &at, SERVICES_MAX * sizeof(*sb->services));
+    sb->slot_cells = carve(base, &at, n_workers * SB_SLOTS_MAX * sizeof(*sb->slot_cells));
+    sb->row_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->row_cells));
+    sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
+    return at;
+}
+
+int scoreboard_create(struct scoreboard *sb, uint32_t n_workers, uint64_t now_ms, uint64_t wall_ms)
+{
+    if (n_workers == 0 || n_workers > WORKERS_MAX)
+        return -EINVAL;
+
+    struct scoreboard made;
+    size_t size = lay_out(&made, NULL, n_workers);
+    void *base =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    lay_out(&made, base, n_workers);
+    made.header->magic = SCOREBOARD_MAGIC;
+    made.header->layout = SCOREBOARD_LAYOUT;
+    made.header->n_workers = n_workers;
+    made.header->size_bytes = size;
+    made.header->started_ms = now_ms;
+    made.header->started_wall_ms = wall_ms;
+    *sb = made;
+    return 0;
+}
+
+void scoreboard_destroy(struct scoreboard *sb)
+{
+    if (sb->header != NULL)
+        munmap(sb->header, sb->header->size_bytes);
+    *sb = (struct scoreboard){0};
+}
+
+void scoreboard_sum_row(const struct scoreboard *sb, uint32_t row, struct sb_row_sum *out)
+{
+    struct sb_row_sum sum = {0};
+    for (uint32_t w = 0; w < sb->header->n_workers; w++) {
+        const struct sb_row_cell *cell = scoreboard_row_cell(sb, w, row);
+        sum.bytes_in += atomic_load_explicit(&cell->bytes_in, memory_order_relaxed);
+        sum.bytes_out += atomic_load_explicit(&cell->bytes_out, memory_order_relaxed);
+    }
+    *out = sum;
+}
+
+/* Adds n counters to sums. Returns what was added altogether. */
+static uint64_t add_all(const _Atomic uint64_t *counters, uint64_t *sums, size_t n)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t count = atomic_load_explicit(&counters[i], memory_order_relaxed);
+        sums[i] += count;
+        total += count;
+    }
+    return total;
+}
+
+void scoreboard_sum_service(const struct scoreboard *sb, uint32_t service,
+                            struct sb_service_sum *out)
+{
+    struct sb_service_sum sum = {0};
+    for (uint32_t w = 0; w < sb->header->n_workers; w++) {
+        const struct sb_service_cell *cell = scoreboard_service_cell(sb, w, service);
+        sum.connections_total +=
+            atomic_load_explicit(&cell->connections_total, memory_order_relaxed);
+        sum.bytes_in += atomic_load_explicit(&cell->bytes_in, memory_order_relaxed);
+        sum.bytes_out += atomic_load_explicit(&cell->bytes_out, memory_order_relaxed);
+        sum.refused += add_all(cell->refused_by, sum.refused_by, REFUSAL_COUNT);
+        sum.ended += add_all(cell->ended_by, sum.ended_by, ENDING_COUNT);
+    }
+    *out = sum;
+}
+
+void scoreboard_note_peak(_Atomic uint32_t *peak, uint32_t value)
+{
+    uint32_t old = atomic_load_explicit(peak, memory_order_relaxed);
+    while (old < value && !atomic_compare_exchange_weak_explicit(
+                              peak, &old, value, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+/*
+ * A slot has two records of its health: the one that holds, which readers copy, and the other,
+ * which the next version is written to before it is published. So a writer that stops halfway has
+ * touched nothing that holds, and the next one begins again in the same place. A reader is
+ * disturbed only when a version was published while it copied, since then the copied record may be
+ * the one being written; so it takes its copy only if the version is still the same.
+ *
+ * The writer's fence keeps the publishing of the last version before the stores of this one, the
+ * reader's keeps its copying before its second look; publishing is a release, the first look an
+ * acquire. The text goes byte by byte as relaxed atomics, since it may change while it is read.
+ */
+
+/* Writes and reads the text up to and with its NUL, which the last byte always is. */
+static void store_text(char to[static SB_REASON_MAX], const char *text)
+{
+    size_t i = 0;
+    for (; i < SB_REASON_MAX - 1 && text[i] != '\0'; i++)
+        __atomic_store_n(&to[i], text[i], __ATOMIC_RELAXED);
+    __atomic_store_n(&to[i], '\0', __ATOMIC_RELAXED);
+}
+
+static void load_text(char to[static SB_REASON_MAX], const char from[static SB_REASON_MAX])
+{
+    size_t i = 0;
+    for (; i < SB_REASON_MAX - 1; i++) {
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        if (to[i] == '\0')
+            return;
+    }
+    to[i] = '\0';
+}
+
+static void publish(struct sb_slot *slot, enum sb_health health, uint64_t since_ms,
+                    const char *reason)
+{
+    uint32_t version = atomic_load_explicit(&slot->version, memory_order_relaxed) + 1;
+    struct sb_health_record *record = &slot->record[version % 2];
+
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&record->health, health, memory_order_relaxed);
+    atomic_store_explicit(&record->since_ms, since_ms, memory_order_relaxed);
+    store_text(record->reason, reason);
+    atomic_store_explicit(&slot->version, version, memory_order_release);
+}
+
+static uint64_t present_since(const struct sb_slot *slot)
+{
+    uint32_t version = atomic_load_explicit(&slot->version, memory_order_relaxed);
+    return atomic_load_explicit(&slot->record[version % 2].since_ms, memory_order_relaxed);
+}
+
+bool scoreboard_set_health(struct scoreboard *sb, uint32_t slot, enum sb_health health,
+                           const char *reason, uint64_t now_ms)
+{
+    uint64_t since_ms = present_since(&sb->slots[slot]);
+    bool changed =
+        atomic_load_explicit(&sb->slot_health[slot], memory_order_relaxed) != (uint8_t)health;
+
+    publish(&sb->slots[slot], health, changed || since_ms == 0 ? now_ms : since_ms, reason);
+    if (changed) {
+        atomic_store_explicit(&sb->slot_health[slot], (uint8_t)health, memory_order_relaxed);
+        /* Release: who sees the new epoch sees the new health. */
+        atomic_fetch_add_explicit(&sb->header->health_epoch, 1, memory_order_release);
+    }
+    return changed;
+}
+
+enum sb_health scoreboard_get_health(const struct scoreboard *sb, uint32_t slot,
+                                     uint64_t *out_since_ms, char reason[static SB_REASON_MAX])
+{
+    const struct sb_slot *from = &sb->slots[slot];
+    enum sb_health health = SB_HEALTH_UNKNOWN;
+
+    for (int try = 0; try < HEALTH_READ_TRIES; try++) {
+        uint32_t version = atomic_load_explicit(&from->version, memory_order_acquire);
+        const struct sb_health_record *record = &from->record[version % 2];
+        health = atomic_load_explicit(&record->health, memory_order_relaxed);
+        *out_since_ms = atomic_load_explicit(&record->since_ms, memory_order_relaxed);
+        load_text(reason, record->reason);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&from->version, memory_order_relaxed) == version)
+            break;
+    }
+    return health;
+}
+
+static void zero32(_Atomic uint32_t *word)
+{
+    atomic_store_explicit(word, 0, memory_order_relaxed);
+}
+
+static void zero64(_Atomic uint64_t *word)
+{
+    atomic_store_explicit(word, 0, memory_order_relaxed);
+}
+
+void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
+{
+    struct sb_slot *record = &sb->slots[slot];
+
+    scoreboard_set_health(sb, slot, SB_HEALTH_UNKNOWN, "", 0);
+    publish(record, SB_HEALTH_UNKNOWN, 0, "");
+    zero64(&record->checks_passed);
+    zero64(&record->checks_failed);
+    zero64(&record->last_check_ms);
+    zero32(&record->last_latency_us);
+    zero32(&record->streak);
+    zero64(&record->next_check_ms);
+    zero32(&sb->slot_active[slot]);
+    for (uint32_t w = 0; w < sb->header->n_workers; w++) {
+        zero32(&scoreboard_slot_cell(sb, w, slot)->active);
+        zero32(&scoreboard_slot_cell(sb, w, slot)->turns);
+    }
+}
+
+/* Rows and services are plain counters: nobody uses the row when it is cleared, so memset may. */
+void scoreboard_clear_row(struct scoreboard *sb, uint32_t row)
+{
+    memset(&sb->rows[row], 0, sizeof(sb->rows[row]));
+    for (uint32_t w = 0; w < sb->header->n_workers; w++)
+        memset(scoreboard_row_cell(sb, w, row), 0, sizeof(struct sb_row_cell));
+}
+
+void scoreboard_clear_service(struct scoreboard *sb, uint32_t service)
+{
+    memset(&sb->services[service], 0, sizeof(sb->services[service]));
+    for (uint32_t w = 0; w < sb->header->n_workers; w++)
+        memset(scoreboard_service_cell(sb, w, service), 0, sizeof(struct sb_service_cell));
+}

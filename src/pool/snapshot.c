@@ -1,0 +1,229 @@
+/*
+ * Reading snapshots: the check that makes one safe to use, the mapping, the arrays in it. In
+ * workers and monitor. The check treats the content as hostile: it comes from another process, and
+ * a reader that believed a wrong index would read, or reserve, where it must not.
+ */
+#include "sluice/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "sluice/scoreboard.h"
+
+#define ARRAY_ALIGN 8
+#define CHECKS_ALL  ((POOLS_MAX + BACKENDS_MAX) * CHECKS_MAX) /* of pools, of backends */
+#define WEIGHT_MAX  65535
+#define PORT_MAX    65535
+
+static const void *array_at(const struct snapshot_header *snapshot, uint32_t offset)
+{
+    return (const char *)snapshot + offset;
+}
+
+const struct snapshot_service *snapshot_services(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->services_offset);
+}
+
+const struct snapshot_listener *snapshot_listeners(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->listeners_offset);
+}
+
+const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->pools_offset);
+}
+
+const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->backends_offset);
+}
+
+const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->checks_offset);
+}
+
+/* An array of the snapshot as its header describes it. */
+struct array {
+    uint64_t start, end; /* bytes */
+    uint32_t n, n_max;
+};
+
+static struct array array_of(uint32_t offset, uint32_t n, size_t item_bytes, uint32_t n_max)
+{
+    return (struct array){
+        .start = offset, .end = offset + (uint64_t)n * item_bytes, .n = n, .n_max = n_max};
+}
+
+static bool array_fits(const struct array *array, uint64_t size_bytes)
+{
+    return array->n <= array->n_max && array->start % ARRAY_ALIGN == 0 &&
+           array->start >= sizeof(struct snapshot_header) && array->end <= size_bytes;
+}
+
+static bool arrays_overlap(const struct array *a, const struct array *b)
+{
+    return a->n != 0 && b->n != 0 && a->start < b->end && b->start < a->end;
+}
+
+static bool arrays_are_good(const struct snapshot_header *s)
+{
+    const struct array arrays[] = {
+        array_of(s->services_offset, s->n_services, sizeof(struct snapshot_service), SERVICES_MAX),
+        array_of(s->listeners_offset, s->n_listeners, sizeof(struct snapshot_listener),
+                 LISTENERS_MAX),
+        array_of(s->pools_offset, s->n_pools, sizeof(struct snapshot_pool), POOLS_MAX),
+        array_of(s->backends_offset, s->n_backends, sizeof(struct snapshot_backend), BACKENDS_MAX),
+        array_of(s->checks_offset, s->n_checks, sizeof(struct snapshot_check), CHECKS_ALL),
+    };
+    const size_t n = sizeof(arrays) / sizeof(arrays[0]);
+
+    for (size_t i = 0; i < n; i++) {
+        if (!array_fits(&arrays[i], s->size_bytes))
+            return false;
+        for (size_t j = 0; j < i; j++) {
+            if (arrays_overlap(&arrays[i], &arrays[j]))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool range_is_good(uint32_t first, uint32_t n, uint32_t n_all)
+{
+    return first <= n_all && n <= n_all - first;
+}
+
+static bool name_is_good(const char name[static NAME_BYTES_MAX])
+{
+    return name[0] != '\0' && memchr(name, '\0', NAME_BYTES_MAX) != NULL;
+}
+
+static bool address_is_good(const struct addr *address)
+{
+    return address->ip.family < ADDR_FAMILY_COUNT &&
+           memchr(address->path, '\0', sizeof(address->path)) != NULL &&
+           (address->ip.family != ADDR_UNIX || address->path[0] != '\0');
+}
+
+static bool service_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_service *service = &snapshot_services(s)[i];
+
+    if (!name_is_good(service->name) || service->row >= SERVICES_MAX ||
+        service->pool >= s->n_pools ||
+        !range_is_good(service->first_listener, service->n_listeners, s->n_listeners))
+        return false;
+    const struct snapshot_listener *listeners = &snapshot_listeners(s)[service->first_listener];
+    for (uint32_t l = 0; l < service->n_listeners; l++) {
+        if (listeners[l].service != i)
+            return false;
+    }
+    return true;
+}
+
+static bool listener_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_listener *listener = &snapshot_listeners(s)[i];
+
+    if (listener->service >= s->n_services || !address_is_good(&listener->address) ||
+        listener->address.ip.family == ADDR_NONE)
+        return false;
+    const struct snapshot_service *service = &snapshot_services(s)[listener->service];
+    return i >= service->first_listener && i - service->first_listener < service->n_listeners;
+}
+
+static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_pool *pool = &snapshot_pools(s)[i];
+
+    return name_is_good(pool->name) && pool->start < START_COUNT &&
+           range_is_good(pool->first_backend, pool->n_backends, s->n_backends);
+}
+
+static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_backend *backend = &snapshot_backends(s)[i];
+
+    return name_is_good(backend->name) && address_is_good(&backend->address) &&
+           backend->slot < SB_SLOTS_MAX && backend->row < BACKENDS_MAX &&
+           backend->weight <= WEIGHT_MAX && backend->admin < ADMIN_COUNT &&
+           backend->n_checks <= CHECKS_MAX &&
+           range_is_good(backend->first_check, backend->n_checks, s->n_checks);
+}
+
+static bool check_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_check *check = &snapshot_checks(s)[i];
+
+    return name_is_good(check->kind) && check->port <= PORT_MAX;
+}
+
+static bool all_good(const struct snapshot_header *s, uint32_t n,
+                     bool (*is_good)(const struct snapshot_header *s, uint32_t i))
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_good(s, i))
+            return false;
+    }
+    return true;
+}
+
+int snapshot_check(const void *map, uint64_t size_bytes)
+{
+    const struct snapshot_header *s = map;
+
+    if (map == NULL || (uintptr_t)map % ARRAY_ALIGN != 0 || size_bytes < sizeof(*s))
+        return -EINVAL;
+    if (s->magic != SNAPSHOT_MAGIC || s->layout != SNAPSHOT_LAYOUT || s->generation == 0 ||
+        s->size_bytes != size_bytes)
+        return -EINVAL;
+    /* In this order: services look at listeners and the other way round, so bounds come first. */
+    if (!arrays_are_good(s) || !all_good(s, s->n_services, service_is_good) ||
+        !all_good(s, s->n_listeners, listener_is_good) || !all_good(s, s->n_pools, pool_is_good) ||
+        !all_good(s, s->n_backends, backend_is_good) || !all_good(s, s->n_checks, check_is_good))
+        return -EINVAL;
+    return 0;
+}
+
+/* Whether nobody can change or cut the file any more: a cut one would kill its readers. */
+static bool is_sealed(int fd)
+{
+    const int needed = F_SEAL_WRITE | F_SEAL_SHRINK;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & needed) == needed;
+}
+
+const struct snapshot_header *snapshot_map(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return NULL;
+    if (!is_sealed(fd) || st.st_size < (off_t)sizeof(struct snapshot_header)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t size = (size_t)st.st_size;
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    if (snapshot_check(map, size) != 0) {
+        munmap(map, size);
+        errno = EINVAL;
+        return NULL;
+    }
+    return map;
+}
+
+void snapshot_unmap(const struct snapshot_header *snapshot)
+{
+    if (snapshot != NULL)
+        munmap((void *)(uintptr_t)snapshot, snapshot->size_bytes);
+}

@@ -1,0 +1,404 @@
+/* The scoreboard's mapping, health records, sums and clearing; the names of reasons. */
+#include "sluice/scoreboard.h"
+
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct scoreboard sb;
+
+static void setup(void)
+{
+    ck_assert_int_eq(scoreboard_create(&sb, 3, 111, 222), 0);
+}
+
+static void teardown(void)
+{
+    scoreboard_destroy(&sb);
+}
+
+START_TEST(create_says_what_it_is)
+{
+    ck_assert_uint_eq(sb.header->magic, SCOREBOARD_MAGIC);
+    ck_assert_uint_eq(sb.header->layout, SCOREBOARD_LAYOUT);
+    ck_assert_uint_eq(sb.header->n_workers, 3);
+    ck_assert_uint_eq(sb.header->started_ms, 111);
+    ck_assert_uint_eq(sb.header->started_wall_ms, 222);
+    ck_assert_uint_eq(atomic_load(&sb.header->active), 0);
+    ck_assert_uint_eq((uintptr_t)sb.workers % 128, 0);
+    ck_assert_uint_eq((uintptr_t)&sb.workers[1] % 128, 0);
+}
+END_TEST
+
+START_TEST(create_refuses_odd_sizes)
+{
+    struct scoreboard other = {0};
+
+    ck_assert_int_eq(scoreboard_create(&other, 0, 1, 1), -EINVAL);
+    ck_assert_int_eq(scoreboard_create(&other, WORKERS_MAX + 1, 1, 1), -EINVAL);
+    ck_assert_ptr_null(other.header);
+    ck_assert_int_eq(scoreboard_create(&other, WORKERS_MAX, 1, 1), 0);
+    scoreboard_destroy(&other);
+    ck_assert_ptr_null(other.header);
+    scoreboard_destroy(&other);
+}
+END_TEST
+
+/* Writes into the last item of every part: each stays within the mapping and apart from the rest. */
+START_TEST(parts_do_not_overlap)
+{
+    uint32_t last = sb.header->n_workers - 1;
+
+    atomic_store(&sb.workers[last].buffered_bytes, 1);
+    atomic_store(&sb.slot_active[SB_SLOTS_MAX - 1], 2);
+    atomic_store(&sb.slot_health[SB_SLOTS_MAX - 1], 3);
+    atomic_store(&sb.slots[SB_SLOTS_MAX - 1].next_check_ms, 4);
+    atomic_store(&sb.rows[BACKENDS_MAX - 1].connect_time_us.count[SB_HIST_WINDOWS - 1][0], 5);
+    atomic_store(&sb.services[SERVICES_MAX - 1].peak, 6);
+    atomic_store(&scoreboard_slot_cell(&sb, last, SB_SLOTS_MAX - 1)->turns, 7);
+    atomic_store(&scoreboard_row_cell(&sb, last, BACKENDS_MAX - 1)->bytes_out, 8);
+    atomic_store(&scoreboard_service_cell(&sb, last, SERVICES_MAX - 1)->turns, 9);
+
+    ck_assert_uint_eq(atomic_load(&sb.slot_active[0]), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slot_health[0]), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slots[0].version), 0);
+    ck_assert_uint_eq(atomic_load(&sb.rows[0].connections_total), 0);
+    ck_assert_uint_eq(atomic_load(&sb.services[0].active), 0);
+    ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, 0, 0)->active), 0);
+    ck_assert_uint_eq(atomic_load(&scoreboard_row_cell(&sb, 0, 0)->bytes_in), 0);
+    ck_assert_uint_eq(atomic_load(&scoreboard_service_cell(&sb, 0, 0)->connections_total), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slot_active[SB_SLOTS_MAX - 1]), 2);
+    ck_assert_uint_eq(atomic_load(&sb.slot_health[SB_SLOTS_MAX - 1]), 3);
+    char *end = (char *)scoreboard_service_cell(&sb, last, SERVICES_MAX);
+    ck_assert_uint_le((uint64_t)(end - (char *)sb.header), sb.header->size_bytes);
+}
+END_TEST
+
+START_TEST(children_share_it)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        scoreboard_reserve(&sb, 1, SB_DAEMON, 0, 0);
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    ck_assert_uint_eq(atomic_load(&sb.header->active), 1);
+}
+END_TEST
+
+START_TEST(names_of_everything)
+{
+    ck_assert_str_eq(sb_health_names[SB_HEALTH_UNKNOWN], "unknown");
+    ck_assert_str_eq(sb_health_names[SB_HEALTH_UP], "up");
+    ck_assert_str_eq(sb_health_names[SB_HEALTH_DOWN], "down");
+    ck_assert_str_eq(sb_worker_state_names[SB_WORKER_STARTING], "starting");
+    ck_assert_str_eq(sb_worker_state_names[SB_WORKER_RUNNING], "running");
+    ck_assert_str_eq(sb_worker_state_names[SB_WORKER_DRAINING], "draining");
+    ck_assert_str_eq(sb_worker_state_names[SB_WORKER_DEAD], "dead");
+    ck_assert_str_eq(refusal_names[REFUSAL_NO_BACKEND], "no_backend");
+    ck_assert_str_eq(refusal_names[REFUSAL_COUNT - 1], "stopping");
+    ck_assert_str_eq(ending_names[ENDING_CLIENT_FIN], "client_fin");
+    ck_assert_str_eq(ending_names[ENDING_WORKER_DIED], "worker_died");
+    ck_assert_str_eq(ending_names[ENDING_COUNT - 1], "error");
+}
+END_TEST
+
+START_TEST(sums_over_workers)
+{
+    struct sb_row_sum row;
+    struct sb_service_sum service;
+
+    for (uint32_t w = 0; w < 3; w++) {
+        struct sb_row_cell *cell = scoreboard_row_cell(&sb, w, 5);
+        scoreboard_bump(&cell->bytes_in, 10 + w);
+        scoreboard_bump(&cell->bytes_out, 20 + w);
+        struct sb_service_cell *of = scoreboard_service_cell(&sb, w, 6);
+        scoreboard_bump(&of->connections_total, 100);
+        scoreboard_bump(&of->bytes_in, 1);
+        scoreboard_bump(&of->bytes_out, 2);
+        scoreboard_bump(&of->refused_by[REFUSAL_FULL], w);
+        scoreboard_bump(&of->refused_by[REFUSAL_STOPPING], 1);
+        scoreboard_bump(&of->ended_by[ENDING_CLIENT_FIN], 5);
+        scoreboard_bump(&of->ended_by[ENDING_ERROR], 7);
+    }
+    scoreboard_sum_row(&sb, 5, &row);
+    ck_assert_uint_eq(row.bytes_in, 33);
+    ck_assert_uint_eq(row.bytes_out, 63);
+    scoreboard_sum_service(&sb, 6, &service);
+    ck_assert_uint_eq(service.connections_total, 300);
+    ck_assert_uint_eq(service.bytes_in, 3);
+    ck_assert_uint_eq(service.bytes_out, 6);
+    ck_assert_uint_eq(service.refused_by[REFUSAL_FULL], 3);
+    ck_assert_uint_eq(service.refused_by[REFUSAL_STOPPING], 3);
+    ck_assert_uint_eq(service.refused, 6);
+    ck_assert_uint_eq(service.ended_by[ENDING_CLIENT_FIN], 15);
+    ck_assert_uint_eq(service.ended_by[ENDING_ERROR], 21);
+    ck_assert_uint_eq(service.ended, 36);
+    scoreboard_sum_service(&sb, 7, &service);
+    ck_assert_uint_eq(service.connections_total + service.refused + service.ended, 0);
+}
+END_TEST
+
+START_TEST(peaks_only_rise)
+{
+    _Atomic uint32_t peak = 0;
+
+    scoreboard_note_peak(&peak, 3);
+    ck_assert_uint_eq(atomic_load(&peak), 3);
+    scoreboard_note_peak(&peak, 2);
+    ck_assert_uint_eq(atomic_load(&peak), 3);
+    scoreboard_note_peak(&peak, UINT32_MAX);
+    ck_assert_uint_eq(atomic_load(&peak), UINT32_MAX);
+}
+END_TEST
+
+START_TEST(health_carries_since_and_reason)
+{
+    char reason[SB_REASON_MAX];
+    uint64_t since;
+
+    ck_assert_int_eq(scoreboard_get_health(&sb, 9, &since, reason), SB_HEALTH_UNKNOWN);
+    ck_assert_uint_eq(since, 0);
+    ck_assert_str_eq(reason, "");
+
+    ck_assert(!scoreboard_set_health(&sb, 9, SB_HEALTH_UNKNOWN, "not checked yet", 50));
+    ck_assert_uint_eq(atomic_load(&sb.header->health_epoch), 0);
+    scoreboard_get_health(&sb, 9, &since, reason);
+    ck_assert_uint_eq(since, 50);
+    ck_assert_str_eq(reason, "not checked yet");
+
+    ck_assert(scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "refused", 60));
+    ck_assert_uint_eq(atomic_load(&sb.header->health_epoch), 1);
+    ck_assert_int_eq(scoreboard_get_health(&sb, 9, &since, reason), SB_HEALTH_DOWN);
+    ck_assert_uint_eq(since, 60);
+    ck_assert_str_eq(reason, "refused");
+    ck_assert_uint_eq(atomic_load(&sb.slot_health[9]), SB_HEALTH_DOWN);
+
+    ck_assert(!scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "timeout", 70));
+    ck_assert_uint_eq(atomic_load(&sb.header->health_epoch), 1);
+    scoreboard_get_health(&sb, 9, &since, reason);
+    ck_assert_uint_eq(since, 60);
+    ck_assert_str_eq(reason, "timeout");
+}
+END_TEST
+
+START_TEST(long_reasons_are_cut)
+{
+    char text[3 * SB_REASON_MAX], reason[SB_REASON_MAX];
+    uint64_t since;
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    scoreboard_set_health(&sb, 1, SB_HEALTH_UP, text, 1);
+    scoreboard_get_health(&sb, 1, &since, reason);
+    ck_assert_uint_eq(strlen(reason), SB_REASON_MAX - 1);
+    /* what stands beside the text is whole */
+    ck_assert_uint_eq(atomic_load(&sb.slots[1].checks_passed), 0);
+}
+END_TEST
+
+START_TEST(a_record_left_half_written)
+{
+    char reason[SB_REASON_MAX];
+    uint64_t since;
+
+    scoreboard_set_health(&sb, 1, SB_HEALTH_UP, "fine", 1);
+    struct sb_slot *slot = &sb.slots[1];
+    struct sb_health_record *other = &slot->record[(atomic_load(&slot->version) + 1) % 2];
+    atomic_store(&other->health, SB_HEALTH_DOWN);
+    memset(other->reason, 'z', SB_REASON_MAX); /* its writer died here */
+    ck_assert_int_eq(scoreboard_get_health(&sb, 1, &since, reason), SB_HEALTH_UP);
+    ck_assert_uint_eq(since, 1);
+    ck_assert_str_eq(reason, "fine");
+
+    scoreboard_set_health(&sb, 1, SB_HEALTH_DOWN, "gone", 2);
+    ck_assert_int_eq(scoreboard_get_health(&sb, 1, &since, reason), SB_HEALTH_DOWN);
+    ck_assert_str_eq(reason, "gone");
+}
+END_TEST
+
+static const char letters[SB_HEALTH_COUNT + 1] = "nud";
+
+/*
+ * What must fit together: health h, since 1000 + h, and a long text of one letter. Three in turn, so
+ * that neither of the two records always gets the same.
+ */
+static void write_records(void)
+{
+    for (uint32_t i = 0;; i++) {
+        enum sb_health health = (enum sb_health)(i % SB_HEALTH_COUNT);
+        char text[SB_REASON_MAX] = {0};
+        memset(text, letters[health], sizeof(text) - 1);
+        scoreboard_set_health(&sb, 2, health, text, 1000 + (uint64_t)health);
+    }
+}
+
+/* Returns how many copies did not fit together. */
+static int read_records(void)
+{
+    int torn = 0;
+    while (atomic_load(&sb.header->health_epoch) < 1000000) {
+        char reason[SB_REASON_MAX];
+        uint64_t since;
+        enum sb_health health = scoreboard_get_health(&sb, 2, &since, reason);
+        const char letter[] = {letters[health], '\0'};
+        torn += since != 1000 + (uint64_t)health || strspn(reason, letter) != SB_REASON_MAX - 1;
+    }
+    return torn;
+}
+
+/* A child that does not outlive the test; 0 in the child. */
+static pid_t fork_bound(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+    }
+    return pid;
+}
+
+/* More readers than processors, so that they are interrupted while they copy. */
+START_TEST(reads_are_consistent)
+{
+    enum { READERS = 4 };
+    pid_t readers[READERS];
+
+    pid_t writer = fork_bound();
+    if (writer == 0)
+        write_records();
+    while (atomic_load(&sb.header->health_epoch) < 3)
+        ; /* the first has set nothing new, and no text is there before it */
+    for (int i = 0; i < READERS; i++) {
+        readers[i] = fork_bound();
+        if (readers[i] == 0)
+            _exit(read_records() != 0);
+    }
+    int torn = 0;
+    for (int i = 0; i < READERS; i++) {
+        int status;
+        ck_assert_int_eq(waitpid(readers[i], &status, 0), readers[i]);
+        torn += status != 0;
+    }
+    kill(writer, SIGKILL);
+    waitpid(writer, NULL, 0);
+    ck_assert_int_eq(torn, 0);
+}
+END_TEST
+
+START_TEST(clear_slot)
+{
+    struct sb_slot *slot = &sb.slots[4];
+    char reason[SB_REASON_MAX];
+    uint64_t since;
+
+    scoreboard_set_health(&sb, 4, SB_HEALTH_UP, "fine", 77);
+    uint32_t epoch = atomic_load(&sb.header->health_epoch);
+    atomic_store(&slot->checks_passed, 1);
+    atomic_store(&slot->checks_failed, 1);
+    atomic_store(&slot->last_check_ms, 1);
+    atomic_store(&slot->last_latency_us, 1);
+    atomic_store(&slot->streak, 1);
+    atomic_store(&slot->next_check_ms, 1);
+    for (uint32_t w = 0; w < 3; w++)
+        scoreboard_reserve(&sb, w, SB_SLOT, 4, 0);
+    scoreboard_reserve(&sb, 2, SB_SLOT, 5, 0);
+    scoreboard_clear_slot(&sb, 4);
+
+    ck_assert_int_eq(scoreboard_get_health(&sb, 4, &since, reason), SB_HEALTH_UNKNOWN);
+    ck_assert_uint_ne(atomic_load(&sb.header->health_epoch), epoch);
+    ck_assert_uint_eq(since, 0);
+    ck_assert_str_eq(reason, "");
+    ck_assert_uint_eq(atomic_load(&slot->checks_passed) + atomic_load(&slot->checks_failed), 0);
+    ck_assert_uint_eq(atomic_load(&slot->last_check_ms) + atomic_load(&slot->next_check_ms), 0);
+    ck_assert_uint_eq(atomic_load(&slot->last_latency_us) + atomic_load(&slot->streak), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slot_active[4]), 0);
+    for (uint32_t w = 0; w < 3; w++) {
+        ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, w, 4)->active), 0);
+        ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, w, 4)->turns), 0);
+    }
+    ck_assert_uint_eq(atomic_load(&sb.slot_active[5]), 1);
+}
+END_TEST
+
+START_TEST(clear_row)
+{
+    struct sb_row_sum sum;
+
+    for (uint32_t row = 4; row <= 6; row++) {
+        atomic_store(&sb.rows[row].connections_total, row);
+        atomic_store(&sb.rows[row].connections_peak, row);
+        sb_hist_add(&sb.rows[row].connect_time_us, row, 0);
+        scoreboard_bump(&scoreboard_row_cell(&sb, 2, row)->bytes_in, row);
+    }
+    scoreboard_clear_row(&sb, 5);
+    for (uint32_t row = 4; row <= 6; row++) {
+        uint32_t left = row == 5 ? 0 : row;
+        scoreboard_sum_row(&sb, row, &sum);
+        ck_assert_uint_eq(sum.bytes_in, left);
+        ck_assert_uint_eq(atomic_load(&sb.rows[row].connections_total), left);
+        ck_assert_uint_eq(atomic_load(&sb.rows[row].connections_peak), left);
+        ck_assert((sb_hist_percentile(&sb.rows[row].connect_time_us, 500, 0) == 0) == (row == 5));
+    }
+}
+END_TEST
+
+START_TEST(clear_service)
+{
+    struct sb_service_sum sum;
+
+    for (uint32_t service = 4; service <= 6; service++) {
+        for (uint32_t w = 0; w < 3; w++) {
+            scoreboard_reserve(&sb, w, SB_SERVICE, service, 0);
+            scoreboard_bump(&scoreboard_service_cell(&sb, w, service)->connections_total, 1);
+        }
+    }
+    scoreboard_clear_service(&sb, 5);
+    for (uint32_t service = 4; service <= 6; service++) {
+        uint32_t left = service == 5 ? 0 : 3;
+        scoreboard_sum_service(&sb, service, &sum);
+        ck_assert_uint_eq(sum.connections_total, left);
+        ck_assert_uint_eq(atomic_load(&sb.services[service].active), left);
+        ck_assert_uint_eq(atomic_load(&sb.services[service].peak), left);
+        ck_assert_uint_eq(atomic_load(&scoreboard_service_cell(&sb, 1, service)->active),
+                          left == 0 ? 0 : 1);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("pool scoreboard");
+    TCase *tcase = tcase_create("scoreboard");
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, create_says_what_it_is);
+    tcase_add_test(tcase, create_refuses_odd_sizes);
+    tcase_add_test(tcase, parts_do_not_overlap);
+    tcase_add_test(tcase, children_share_it);
+    tcase_add_test(tcase, names_of_everything);
+    tcase_add_test(tcase, sums_over_workers);
+    tcase_add_test(tcase, peaks_only_rise);
+    tcase_add_test(tcase, health_carries_since_and_reason);
+    tcase_add_test(tcase, long_reasons_are_cut);
+    tcase_add_test(tcase, a_record_left_half_written);
+    tcase_add_test(tcase, reads_are_consistent);
+    tcase_add_test(tcase, clear_slot);
+    tcase_add_test(tcase, clear_row);
+    tcase_add_test(tcase, clear_service);
+    suite_add_tcase(suite, tcase);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
