@@ -1,0 +1,49 @@
+/*
+ * Reaching an option's field in its section's struct, by type. Private to option*.c.
+ */
+#ifndef SLUICE_MODEL_FIELD_H
+#define SLUICE_MODEL_FIELD_H
+
+#include "options.h"
+
+static inline void *field_at(const struct option_def *option, void *section)
+{
+    return (char *)section + option->offset;
+}
+
+static inline const void *field_of(const struct option_def *option, const void *section)
+{
+    return (const char *)section + option->offset;
+}
+
+static inline char **text_field(const struct option_def *option, void *section)
+{
+    return field_at(option, section);
+}
+
+static inline const char *text_of(const struct option_def *option, const void *section)
+{
+    return *(char *const *)field_of(option, section);
+}
+
+static inline char ***list_field(const struct option_def *option, void *section)
+{
+    return field_at(option, section);
+}
+
+static inline char *const *list_of(const struct option_def *option, const void *section)
+{
+    return *(char **const *)field_of(option, section);
+}
+
+static inline uint32_t number_of(const struct option_def *option, const void *section)
+{
+    return *(const uint32_t *)field_of(option, section);
+}
+
+static inline bool bool_of(const struct option_def *option, const void *section)
+{
+    return *(const bool *)field_of(option, section);
+}
+
+#endif

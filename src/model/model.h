@@ -1,0 +1,252 @@
+/*
+ * The model: the validated configuration plus the operator's overrides, in master only. Built whole
+ * from a conf tree or not at all; never changed in place: every change builds a new one, which is
+ * compared with the old, validated and turned into a snapshot.
+ */
+#ifndef SLUICE_MODEL_MODEL_H
+#define SLUICE_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/errlist.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "sluice/snapshot.h"
+
+struct option_def;
+
+/* Values that came from a ${file:…}, by option: wherever the value would be shown, raw is. */
+struct model_secret {
+    const struct option_def *option;
+    size_t item; /* place in the list; 0 for single values */
+    char *raw;   /* as conf_value.raw has it */
+};
+
+struct model_secrets {
+    struct model_secret *items;
+    size_t count;
+};
+
+/*
+ * Fields are filled by the option table (options.c); times in milliseconds. Lists end with NULL and
+ * are never NULL themselves; other text is NULL where the option is not given and has no default.
+ * Every file is a string of model.files.
+ */
+struct model_global {
+    uint32_t workers;         /* 0: auto, one per CPU */
+    uint32_t max_connections; /* 0: auto */
+    char *user, *group;       /* NULL: not given; sluice if it exists, else nobody */
+    char *control_socket;
+    uint32_t control_mode;    /* octal in the file */
+    char **control_read, **control_operate, **control_administer;
+    char *log;
+    uint32_t log_format, log_level; /* enums of base/log.h */
+    uint32_t drain_timeout_ms;
+    struct model_secrets secrets;
+};
+
+struct model_check {
+    char *title; /* "tcp" or "tcp:label" */
+    char *kind;
+    uint32_t interval_ms, fast_interval_ms, down_interval_ms, timeout_ms;
+    uint32_t rise, fall;
+    uint32_t port; /* 0: the backend's own */
+    struct model_secrets secrets;
+    const char *file;
+    int line;
+};
+
+struct model_backend {
+    char *name;
+    char *address_text;  /* as written */
+    struct addr address; /* ADDR_NONE until a name is resolved */
+    bool named;          /* address_text holds a host name, to be resolved outside */
+    uint32_t weight, max_connections;
+    uint32_t admin; /* enum admin_state */
+    char *checks; /* "none" or NULL */
+    struct model_check *own_checks;
+    size_t n_own_checks;
+    struct model_secrets secrets;
+    const char *file;
+    int line;
+    /* Places in the scoreboard, given by the registry. */
+    uint32_t slot, row;
+};
+
+struct model_pool {
+    char *name;
+    char *scheduler;
+    uint32_t connect_timeout_ms, retries, keepalive_ms, user_timeout_ms;
+    uint32_t start;         /* enum start_state */
+    uint32_t on_unresolved; /* enum model_unresolved */
+    struct model_check *checks;
+    size_t n_checks;
+    struct model_backend *backends;
+    size_t n_backends;
+    struct model_secrets secrets;
+    const char *file;
+    int line;
+};
+
+enum model_unresolved { UNRESOLVED_DOWN, UNRESOLVED_REFUSE, UNRESOLVED_COUNT };
+
+struct model_listener {
+    struct addr address;
+    uint32_t id; /* given by the registry: the same while this address is listened on */
+};
+
+struct model_service {
+    char *name;
+    char **listen; /* as written */
+    struct model_listener *listeners;
+    size_t n_listeners;
+    char *pool;
+    uint32_t pool_index;
+    bool freebind;
+    uint32_t backlog;
+    uint32_t idle_timeout_ms, half_close_timeout_ms, keepalive_ms, user_timeout_ms;
+    uint32_t max_connections;
+    struct model_secrets secrets;
+    const char *file;
+    int line;
+    uint32_t row; /* in the scoreboard, given by the registry */
+};
+
+struct model {
+    uint32_t generation; /* 0 until published */
+    struct model_global global;
+    struct model_service *services;
+    size_t n_services;
+    struct model_pool *pools;
+    size_t n_pools;
+    char **files; /* what it was read from, the main one first; ends with NULL */
+};
+
+/* Names that live elsewhere and are handed in, so that model needs neither checks nor events. */
+struct model_registries {
+    const char *const *check_kinds; /* ends with NULL */
+};
+
+/* The schema that conf_load_start() wants, made from the option table. Lives for ever. */
+const struct conf_section_schema *model_schema(void);
+
+/*
+ * Types and validates the whole tree. Every fault goes to errors with its place. Returns the model
+ * when there was no error (warnings are fine), else NULL. The tree stays the caller's and is not
+ * needed afterwards. Hosts are left unresolved (named, ADDR_NONE).
+ */
+struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
+                          struct errlist *errors);
+void model_free(struct model *model); /* NULL is allowed */
+struct model *model_copy(const struct model *model); /* NULL without memory */
+
+struct model_pool *model_find_pool(const struct model *model, const char *name);
+struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
+struct model_service *model_find_service(const struct model *model, const char *name);
+/* By walking the names: for commands, not for loops over all. */
+
+/* The checks that hold for a backend: none under checks = "none", else its own, else the pool's. */
+const struct model_check *model_backend_checks(const struct model_pool *pool,
+                                               const struct model_backend *backend,
+                                               size_t *out_count);
+
+/* --- overrides: what the operator said beside the file --- */
+
+struct override {
+    char *pool, *backend; /* names */
+    char *option;         /* "weight", "max_connections", "admin" */
+    char *value;          /* in file syntax */
+    char *file_value;     /* what the file said when it was set */
+    char *by;             /* "uid 0 (login 1000) pid 42" */
+    char *why;            /* NULL: not said */
+    uint64_t wall_ms;
+};
+
+struct overrides { /* zeroed is empty */
+    struct override *items;
+    size_t count, cap;
+};
+
+/*
+ * Applies option=value to a backend of model, typed and ranged by the option table. Returns 0, or
+ * -EINVAL with *out_problem filled (what is wrong; what would be right).
+ */
+int model_set_backend(struct model *model, struct model_backend *backend, const char *option,
+                      const char *value, struct str *out_problem);
+/* Appends the present value of a backend's option as model_set_backend takes it, without quotes;
+ * false when the option is unknown or has no value. */
+bool model_get_backend(const struct model_backend *backend, const char *option, struct str *out);
+/* Options that model_set_backend takes, ending with NULL. */
+const char *const *model_backend_settable(void);
+
+/* Adds or replaces (same pool, backend, option). Copies. Returns 0 or -ENOMEM. */
+int overrides_set(struct overrides *list, const struct override *item);
+void overrides_free(struct overrides *list);
+/*
+ * After a reload, before publishing (and before model_diff, which then shows what really changes):
+ * drops overrides whose backend is gone or whose option the file
+ * now gives another value than file_value (the file changed that very value: it wins), applies the
+ * rest to model. kept, empty before, gets the overrides that still stand, dropped a warning for each
+ * that went. Returns 0 or -ENOMEM, kept empty then and model not to be used.
+ */
+int overrides_reapply(const struct overrides *list, struct model *model, struct overrides *kept,
+                      struct errlist *dropped);
+
+/* --- comparing and printing --- */
+
+struct change_list { /* zeroed is empty; lines such as "pool web: backend c added" */
+    char **lines;
+    size_t count, cap;
+    bool needs_restart; /* at least one line is about an option that a reload cannot change */
+};
+__attribute__((format(printf, 2, 3))) void change_add(struct change_list *list, const char *format,
+                                                      ...);
+void change_list_free(struct change_list *list);
+
+/* What it takes to get from old to new, a line each, made from the option table. For options that
+ * a reload cannot change: "global: workers 2 -> 4: needs a restart". The address behind a backend's
+ * name counts as changed once the new model has one. */
+void model_diff(const struct model *old_model, const struct model *new_model,
+                struct change_list *out);
+/* Copies from running what a reload cannot change. Call after model_diff. Returns 0 or -ENOMEM, and
+ * new_model may only be freed then. */
+int model_keep_fixed(const struct model *running, struct model *new_model);
+
+/* The model in file syntax; reads back to the same. all: options at their defaults too. */
+void model_print(const struct model *model, bool all, struct str *out);
+
+/* --- option table, for help and the manual --- */
+
+enum option_type {
+    OPTION_TEXT,
+    OPTION_LIST,
+    OPTION_TIME,  /* uint32_t milliseconds */
+    OPTION_UINT,  /* uint32_t */
+    OPTION_AUTO,  /* uint32_t, "auto" is 0 */
+    OPTION_MODE,  /* uint32_t, octal */
+    OPTION_BOOL,  /* bool */
+    OPTION_WORD,  /* uint32_t index into words */
+    OPTION_TYPE_COUNT
+};
+
+struct option_def {
+    const char *section; /* "global", "service", "pool", "backend", "check" */
+    const char *name;
+    enum option_type type;
+    size_t offset;             /* in the section's struct */
+    const char *default_text;  /* NULL: none. "=interval": that option's value. A list's: "{ }" */
+    uint64_t min, max;         /* 0 without a default counts as not given */
+    const char *const *words;  /* OPTION_WORD: ends with NULL */
+    bool required;
+    bool reloadable;
+    bool settable;    /* by command on a running daemon, as an override */
+    const char *help; /* one or two sentences for the manual */
+};
+
+/* Options of one section stand together. Ends with a NULL name. */
+extern const struct option_def option_table[];
+
+#endif

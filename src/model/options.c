@@ -1,0 +1,257 @@
+/*
+ * THE option table: every option of the configuration file is declared here and nowhere else. The
+ * schema for the parser, defaults, typing, printing, comparing and the manual are made from it. In
+ * master, and in whatever prints the manual.
+ */
+#include "options.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "pool/eligibility.h"
+#include "sluice/limits.h"
+
+#define SECONDS(n) (UINT64_C(1000) * (n))
+#define HOURS(n)   (SECONDS(3600) * (n))
+#define DAYS(n)    (HOURS(24) * (n))
+
+#define TIME_MAX         DAYS(40) /* fits 32 bits of milliseconds */
+#define KEEPALIVE_MAX    HOURS(9) /* TCP_KEEPIDLE takes at most 32767 s */
+#define USER_TIMEOUT_MAX DAYS(24) /* TCP_USER_TIMEOUT is a signed 32-bit number of milliseconds */
+#define CONNECTIONS_MAX  INT32_MAX
+#define MODE_MAX         0777
+
+static const char *const start_words[START_COUNT + 1] = {
+    [START_UNKNOWN] = "unknown", [START_UP] = "up", [START_DOWN] = "down"};
+static const char *const unresolved_words[UNRESOLVED_COUNT + 1] = {
+    [UNRESOLVED_DOWN] = "down", [UNRESOLVED_REFUSE] = "refuse"};
+
+#define GLOBAL(field)  .section = "global", .offset = offsetof(struct model_global, field)
+#define SERVICE(field) .section = "service", .offset = offsetof(struct model_service, field)
+#define POOL(field)    .section = "pool", .offset = offsetof(struct model_pool, field)
+#define BACKEND(field) .section = "backend", .offset = offsetof(struct model_backend, field)
+#define CHECK(field)   .section = "check", .offset = offsetof(struct model_check, field)
+
+const struct option_def option_table[] = {
+    {GLOBAL(workers), .name = "workers", .type = OPTION_AUTO, .default_text = "auto", .min = 1,
+     .max = WORKERS_MAX,
+     .help = "How many worker processes carry connections; auto is one per CPU."},
+    {GLOBAL(max_connections), .name = "max_connections", .type = OPTION_AUTO,
+     .default_text = "auto", .min = 1, .max = CONNECTIONS_MAX, .reloadable = true,
+     .help = "Client connections of the whole daemon; auto is what descriptors, ports and memory "
+             "allow."},
+    {GLOBAL(user), .name = "user", .type = OPTION_TEXT,
+     .help = "User that a daemon started as root drops to: sluice if it exists, else nobody, "
+             "unless given."},
+    {GLOBAL(group), .name = "group", .type = OPTION_TEXT,
+     .help = "Group that a daemon started as root drops to: sluice if it exists, else the user's "
+             "own, unless given."},
+    {GLOBAL(control_socket), .name = "control_socket", .type = OPTION_TEXT,
+     .default_text = "/run/sluice/control.sock",
+     .help = "Path of the Unix socket that takes commands."},
+    {GLOBAL(control_mode), .name = "control_mode", .type = OPTION_MODE, .default_text = "0660",
+     .max = MODE_MAX, .reloadable = true, .help = "File mode of the control socket, in octal."},
+    {GLOBAL(control_read), .name = "control_read", .type = OPTION_LIST, .default_text = "{ }",
+     .reloadable = true, .help = "Users and @groups that may look at everything."},
+    {GLOBAL(control_operate), .name = "control_operate", .type = OPTION_LIST, .default_text = "{ }",
+     .reloadable = true,
+     .help = "Users and @groups that may also change backends, pools and services."},
+    {GLOBAL(control_administer), .name = "control_administer", .type = OPTION_LIST,
+     .default_text = "{ }", .reloadable = true,
+     .help = "Users and @groups that may also reload, save, upgrade and stop. Root and the "
+             "daemon's own user may do everything."},
+    {GLOBAL(log), .name = "log", .type = OPTION_TEXT, .default_text = "stderr", .reloadable = true,
+     .help = "Where the log goes: stderr or the absolute path of a file."},
+    {GLOBAL(log_format), .name = "log_format", .type = OPTION_WORD, .default_text = "logfmt",
+     .words = log_format_names, .reloadable = true,
+     .help = "Form of a log line: key=value pairs or JSON."},
+    {GLOBAL(log_level), .name = "log_level", .type = OPTION_WORD, .default_text = "info",
+     .words = log_level_names, .reloadable = true,
+     .help = "The least important kind of message that is still logged."},
+    {GLOBAL(drain_timeout_ms), .name = "drain_timeout", .type = OPTION_TIME, .default_text = "30s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long sessions may go on after a stop was asked for; 0s: none."},
+
+    {SERVICE(listen), .name = "listen", .type = OPTION_LIST, .required = true, .reloadable = true,
+     .help = "Addresses that take clients: ADDRESS:PORT, [V6]:PORT (IPv6 only) or unix:PATH. "
+             "Port 0 lets the kernel choose."},
+    {SERVICE(freebind), .name = "freebind", .type = OPTION_BOOL, .default_text = "true",
+     .reloadable = true,
+     .help = "Whether an address may be listened on that this machine does not have yet."},
+    {SERVICE(backlog), .name = "backlog", .type = OPTION_UINT, .default_text = "4096", .min = 1,
+     .max = 1000000, .reloadable = true,
+     .help = "Connections that may wait to be accepted, per address and worker; the kernel's "
+             "somaxconn bounds it."},
+    {SERVICE(pool), .name = "pool", .type = OPTION_TEXT, .required = true, .reloadable = true,
+     .help = "Name of the pool whose backends serve the clients."},
+    {SERVICE(idle_timeout_ms), .name = "idle_timeout", .type = OPTION_TIME, .default_text = "1h",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "Ends a session without a byte in either direction for this long; 0s: never."},
+    {SERVICE(half_close_timeout_ms), .name = "half_close_timeout", .type = OPTION_TIME,
+     .default_text = "30s", .max = TIME_MAX, .reloadable = true,
+     .help = "The idle timeout once one direction has ended; 0s: none."},
+    {SERVICE(keepalive_ms), .name = "keepalive", .type = OPTION_TIME, .default_text = "60s",
+     .max = KEEPALIVE_MAX, .reloadable = true,
+     .help = "Idle time before TCP asks whether the client is still there; 0s: it never asks."},
+    {SERVICE(user_timeout_ms), .name = "user_timeout", .type = OPTION_TIME, .default_text = "30s",
+     .max = USER_TIMEOUT_MAX, .reloadable = true,
+     .help = "How long sent bytes may stay unacknowledged before the client is given up; 0s: as "
+             "the kernel is set."},
+    {SERVICE(max_connections), .name = "max_connections", .type = OPTION_UINT, .default_text = "0",
+     .max = CONNECTIONS_MAX, .reloadable = true,
+     .help = "Client connections of this service; 0: no limit of its own."},
+
+    {POOL(scheduler), .name = "scheduler", .type = OPTION_TEXT, .default_text = "wlc",
+     .reloadable = true, .help = "How the backend of a new session is chosen."},
+    {POOL(connect_timeout_ms), .name = "connect_timeout", .type = OPTION_TIME, .default_text = "3s",
+     .min = 1, .max = TIME_MAX, .reloadable = true,
+     .help = "How long one try to connect to a backend may take."},
+    {POOL(retries), .name = "retries", .type = OPTION_UINT, .default_text = "3", .max = 10,
+     .reloadable = true,
+     .help = "How many other backends are tried after a failed connect, while no byte of the "
+             "client was consumed."},
+    {POOL(keepalive_ms), .name = "keepalive", .type = OPTION_TIME, .default_text = "60s",
+     .max = KEEPALIVE_MAX, .reloadable = true,
+     .help = "Idle time before TCP asks whether the backend is still there; 0s: it never asks."},
+    {POOL(user_timeout_ms), .name = "user_timeout", .type = OPTION_TIME, .default_text = "30s",
+     .max = USER_TIMEOUT_MAX, .reloadable = true,
+     .help = "How long sent bytes may stay unacknowledged before the backend is given up; 0s: as "
+             "the kernel is set."},
+    {POOL(start), .name = "start", .type = OPTION_WORD, .default_text = "unknown",
+     .words = start_words, .reloadable = true,
+     .help = "Health of a new backend until its first check result; clients wait a moment for "
+             "one that is unknown."},
+    {POOL(on_unresolved), .name = "on_unresolved", .type = OPTION_WORD, .default_text = "down",
+     .words = unresolved_words, .reloadable = true,
+     .help = "What becomes of a backend whose name does not resolve: it counts as down, or the "
+             "configuration is refused."},
+
+    {BACKEND(address_text), .name = "address", .type = OPTION_TEXT, .required = true,
+     .reloadable = true, .help = "HOST:PORT, [V6]:PORT or unix:PATH."},
+    {BACKEND(weight), .name = "weight", .type = OPTION_UINT, .default_text = "1", .max = 65535,
+     .reloadable = true, .settable = true,
+     .help = "Share of new sessions relative to the other backends; 0 drains."},
+    {BACKEND(max_connections), .name = "max_connections", .type = OPTION_UINT, .default_text = "0",
+     .max = CONNECTIONS_MAX, .reloadable = true, .settable = true,
+     .help = "Sessions it may have at a time; 0: no limit."},
+    {BACKEND(admin), .name = "admin", .type = OPTION_WORD, .default_text = "ready",
+     .words = admin_state_names, .reloadable = true, .settable = true,
+     .help = "What the operator wants of it: ready takes new sessions, drain only keeps those it "
+             "has, maintenance takes it out."},
+    {BACKEND(checks), .name = "checks", .type = OPTION_TEXT, .reloadable = true,
+     .help = "none: the pool's checks do not hold for this backend, it counts as up."},
+
+    {CHECK(interval_ms), .name = "interval", .type = OPTION_TIME, .default_text = "2s", .min = 10,
+     .max = TIME_MAX, .reloadable = true, .help = "Time from one check to the next."},
+    {CHECK(fast_interval_ms), .name = "fast_interval", .type = OPTION_TIME,
+     .default_text = "=interval", .min = 10, .max = TIME_MAX, .reloadable = true,
+     .help = "The interval while a change of state is being confirmed."},
+    {CHECK(down_interval_ms), .name = "down_interval", .type = OPTION_TIME,
+     .default_text = "=interval", .min = 10, .max = TIME_MAX, .reloadable = true,
+     .help = "The interval while the backend is down."},
+    {CHECK(timeout_ms), .name = "timeout", .type = OPTION_TIME, .default_text = "1s", .min = 1,
+     .max = TIME_MAX, .reloadable = true, .help = "A check that takes longer has failed."},
+    {CHECK(rise), .name = "rise", .type = OPTION_UINT, .default_text = "2", .min = 1, .max = 100,
+     .reloadable = true, .help = "Passed checks in a row that bring a backend up."},
+    {CHECK(fall), .name = "fall", .type = OPTION_UINT, .default_text = "3", .min = 1, .max = 100,
+     .reloadable = true, .help = "Failed checks in a row that take a backend down."},
+    {CHECK(port), .name = "port", .type = OPTION_UINT, .min = 1, .max = 65535, .reloadable = true,
+     .help = "Another port on the backend's address to check instead of its own."},
+    {0},
+};
+
+static const char *const kind_names[SECTION_KIND_COUNT] = {
+    [SECTION_GLOBAL] = "global",   [SECTION_SERVICE] = "service", [SECTION_POOL] = "pool",
+    [SECTION_BACKEND] = "backend", [SECTION_CHECK] = "check",
+};
+
+static const size_t secrets_offsets[SECTION_KIND_COUNT] = {
+    [SECTION_GLOBAL] = offsetof(struct model_global, secrets),
+    [SECTION_SERVICE] = offsetof(struct model_service, secrets),
+    [SECTION_POOL] = offsetof(struct model_pool, secrets),
+    [SECTION_BACKEND] = offsetof(struct model_backend, secrets),
+    [SECTION_CHECK] = offsetof(struct model_check, secrets),
+};
+
+static void find_sections(struct section_info sections[static SECTION_KIND_COUNT])
+{
+    for (size_t kind = 0; kind < SECTION_KIND_COUNT; kind++) {
+        struct section_info *info = &sections[kind];
+        const struct option_def *option = option_table;
+
+        while (option->name != NULL && strcmp(option->section, kind_names[kind]) != 0) {
+            option++;
+        }
+        *info = (struct section_info){
+            .name = kind_names[kind], .secrets_offset = secrets_offsets[kind], .options = option};
+        while (option->name != NULL && strcmp(option->section, kind_names[kind]) == 0) {
+            option++;
+            info->n_options++;
+        }
+    }
+}
+
+const struct section_info *options_section(enum section_kind kind)
+{
+    static struct section_info sections[SECTION_KIND_COUNT];
+
+    if (sections[0].name == NULL) {
+        find_sections(sections);
+    }
+    return &sections[kind];
+}
+
+const struct option_def *options_find(enum section_kind kind, const char *name)
+{
+    const struct section_info *info = options_section(kind);
+
+    for (size_t i = 0; i < info->n_options; i++) {
+        if (strcmp(info->options[i].name, name) == 0) {
+            return &info->options[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- the parser's schema --- */
+
+#define SECTION_OPTIONS_MAX 48
+
+static struct conf_option_schema schema_options[SECTION_KIND_COUNT][SECTION_OPTIONS_MAX + 1];
+
+static const struct conf_section_schema check_schema = {
+    .name = "check", .titled = true, .titled_any = true, .options = schema_options[SECTION_CHECK]};
+static const struct conf_section_schema *const backend_children[] = {&check_schema, NULL};
+static const struct conf_section_schema backend_schema = {.name = "backend",
+                                                          .titled = true,
+                                                          .options =
+                                                              schema_options[SECTION_BACKEND],
+                                                          .sections = backend_children};
+static const struct conf_section_schema *const pool_children[] = {&check_schema, &backend_schema,
+                                                                  NULL};
+static const struct conf_section_schema pool_schema = {.name = "pool",
+                                                       .titled = true,
+                                                       .options = schema_options[SECTION_POOL],
+                                                       .sections = pool_children};
+static const struct conf_section_schema service_schema = {
+    .name = "service", .titled = true, .options = schema_options[SECTION_SERVICE]};
+static const struct conf_section_schema global_schema = {.name = "global",
+                                                         .options = schema_options[SECTION_GLOBAL]};
+static const struct conf_section_schema *const root_children[] = {&global_schema, &service_schema,
+                                                                  &pool_schema, NULL};
+static const struct conf_section_schema root_schema = {.sections = root_children};
+
+const struct conf_section_schema *model_schema(void)
+{
+    for (size_t kind = 0; kind < SECTION_KIND_COUNT; kind++) {
+        const struct section_info *info = options_section((enum section_kind)kind);
+
+        assert(info->n_options <= SECTION_OPTIONS_MAX);
+        for (size_t i = 0; i < info->n_options; i++) {
+            schema_options[kind][i] = (struct conf_option_schema){
+                .name = info->options[i].name, .list = info->options[i].type == OPTION_LIST};
+        }
+    }
+    return &root_schema;
+}

@@ -1,0 +1,95 @@
+/*
+ * The model as a configuration file, in the order in which it was read. Made from the option table,
+ * but for the nesting of sections. In master.
+ */
+#include "options.h"
+
+static void indent(struct str *out, unsigned depth)
+{
+    for (unsigned i = 0; i < depth; i++) {
+        str_append(out, "    ");
+    }
+}
+
+static void print_options(enum section_kind kind, const void *section, bool all, unsigned depth,
+                          struct str *out)
+{
+    const struct section_info *info = options_section(kind);
+
+    for (size_t i = 0; i < info->n_options; i++) {
+        const struct option_def *option = &info->options[i];
+
+        if (!option_given(option, section) ||
+            (!all && !option->required && option_is_default(option, section))) {
+            continue;
+        }
+        indent(out, depth);
+        str_printf(out, "%s = ", option->name);
+        option_print(option, section, out);
+        str_append_char(out, '\n');
+    }
+}
+
+static void open_section(enum section_kind kind, const char *title, unsigned depth, struct str *out)
+{
+    indent(out, depth);
+    str_append(out, options_section(kind)->name);
+    if (title != NULL) {
+        str_append_char(out, ' ');
+        conf_quote(out, title);
+    }
+    str_append(out, " {\n");
+}
+
+static void close_section(unsigned depth, struct str *out)
+{
+    indent(out, depth);
+    str_append(out, "}\n");
+}
+
+static void print_checks(const struct model_check *checks, size_t n, bool all, unsigned depth,
+                         struct str *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        open_section(SECTION_CHECK, checks[i].title, depth, out);
+        print_options(SECTION_CHECK, &checks[i], all, depth + 1, out);
+        close_section(depth, out);
+    }
+}
+
+static void print_pool(const struct model_pool *pool, bool all, struct str *out)
+{
+    open_section(SECTION_POOL, pool->name, 0, out);
+    print_options(SECTION_POOL, pool, all, 1, out);
+    print_checks(pool->checks, pool->n_checks, all, 1, out);
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+
+        open_section(SECTION_BACKEND, backend->name, 1, out);
+        print_options(SECTION_BACKEND, backend, all, 2, out);
+        print_checks(backend->own_checks, backend->n_own_checks, all, 2, out);
+        close_section(1, out);
+    }
+    close_section(0, out);
+}
+
+void model_print(const struct model *model, bool all, struct str *out)
+{
+    STR_AUTO global = {0};
+
+    print_options(SECTION_GLOBAL, &model->global, all, 1, &global);
+    if (global.len > 0) {
+        open_section(SECTION_GLOBAL, NULL, 0, out);
+        str_append(out, str_text(&global));
+        close_section(0, out);
+    }
+    for (size_t i = 0; i < model->n_services; i++) {
+        open_section(SECTION_SERVICE, model->services[i].name, 0, out);
+        print_options(SECTION_SERVICE, &model->services[i], all, 1, out);
+        close_section(0, out);
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        print_pool(&model->pools[i], all, out);
+    }
+    out->failed = out->failed || global.failed;
+}

@@ -1,0 +1,13 @@
+/* From model to snapshot: the bytes that go into the sealed memfd. Pure. In master. */
+#ifndef SLUICE_MODEL_SNAPSHOT_BUILD_H
+#define SLUICE_MODEL_SNAPSHOT_BUILD_H
+
+#include "model/model.h"
+
+/*
+ * Lays out the snapshot of a model whose places are planned. The result is malloc'ed, the caller's,
+ * and passes snapshot_check(). NULL without memory or beyond a bound.
+ */
+void *snapshot_build(const struct model *model, uint32_t generation, size_t *out_bytes);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * What the model's tests share: models from texts, and comparing all messages at once. Included by
+ * test_model_*.c.
+ */
+#ifndef TEST_MODEL_FIXTURE_H
+#define TEST_MODEL_FIXTURE_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/read.h"
+#include "model/model.h"
+
+#define UNUSED __attribute__((unused))
+
+static const char *const fixture_kinds[] = {"tcp", "http", NULL};
+static const struct model_registries fixture_registries = {.check_kinds = fixture_kinds};
+
+/* A service and a pool that need nothing more. */
+#define SERVICE "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\" }\n"
+#define POOL    "pool \"web\" { backend \"a\" { address = \"10.0.0.1:80\" } }\n"
+
+/* The model of text called "f", or NULL; printed gets every message. */
+UNUSED static struct model *read_model(const char *text, struct str *printed)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = conf_read_text("f", text, strlen(text), model_schema(), &errors);
+    struct model *model = NULL;
+
+    if (tree != NULL) {
+        model = model_build(tree, &fixture_registries, &errors);
+    }
+    ck_assert((model != NULL) == (errors.errors == 0));
+    conf_tree_free(tree);
+    errlist_print(&errors, printed);
+    errlist_free(&errors);
+    return model;
+}
+
+/* The messages must be as expected; "" for none at all. */
+UNUSED static struct model *read_expecting(const char *text, const char *expected)
+{
+    STR_AUTO printed = {0};
+    struct model *model = read_model(text, &printed);
+
+    ck_assert_str_eq(str_text(&printed), expected);
+    return model;
+}
+
+UNUSED static struct model *read_good(const char *text)
+{
+    return read_expecting(text, "");
+}
+
+UNUSED static void expect_messages(const char *text, const char *expected)
+{
+    model_free(read_expecting(text, expected));
+}
+
+UNUSED static void expect_printed(const struct model *model, bool all, const char *expected)
+{
+    STR_AUTO printed = {0};
+
+    model_print(model, all, &printed);
+    ck_assert(!printed.failed);
+    ck_assert_str_eq(str_text(&printed), expected);
+}
+
+/* The lines of a change list, joined by newlines, must be as expected. */
+UNUSED static void expect_changes(const struct change_list *list, const char *expected)
+{
+    STR_AUTO lines = {0};
+
+    for (size_t i = 0; i < list->count; i++) {
+        str_printf(&lines, "%s\n", list->lines[i]);
+    }
+    ck_assert_str_eq(str_text(&lines), expected);
+}
+
+UNUSED static int run_suite(const char *name, const TTest *const *tests, size_t n)
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tcase, 120);
+    for (size_t i = 0; i < n; i++) {
+        tcase_add_test(tcase, tests[i]);
+    }
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+#define RUN_SUITE(name, ...)                                                                       \
+    run_suite(name, (const TTest *const[]){__VA_ARGS__},                                           \
+              sizeof((const TTest *const[]){__VA_ARGS__}) / sizeof(const TTest *))
+
+#endif

@@ -1,0 +1,557 @@
+/*
+ * Every option by itself: its default, what it takes, what it refuses and with which words.
+ */
+#include "test_model_fixture.h"
+
+#include "base/log.h"
+#include "model/options.h"
+
+/* A configuration in which the option of that section is text ("weight = 3"). */
+static void wrap(const char *section, const char *text, struct str *out)
+{
+    bool in_check = strcmp(section, "check") == 0;
+    bool in_backend = strcmp(section, "backend") == 0;
+    bool in_pool = strcmp(section, "pool") == 0;
+    bool in_service = strcmp(section, "service") == 0;
+    bool is_listen = in_service && strncmp(text, "listen", 6) == 0;
+    bool is_pool = in_service && strncmp(text, "pool", 4) == 0;
+    bool is_address = in_backend && strncmp(text, "address", 7) == 0;
+
+    str_printf(out, "global { %s }\n", strcmp(section, "global") == 0 ? text : "");
+    str_printf(out, "service \"web\" { %s %s %s }\n",
+               is_listen ? "" : "listen = { \"127.0.0.1:80\" }", is_pool ? "" : "pool = \"web\"",
+               in_service ? text : "");
+    if (is_pool) { /* so that the pool has a user all the same */
+        str_append(out, "service \"other\" { listen = { \"127.0.0.2:80\" } pool = \"web\" }\n");
+    }
+    str_printf(out, "pool \"web\" { %s check \"tcp\" { %s }\n", in_pool ? text : "",
+               in_check ? text : "");
+    str_printf(out, "backend \"a\" { %s %s } }\n", is_address ? "" : "address = \"10.0.0.1:80\"",
+               in_backend ? text : "");
+}
+
+/* The section's struct in a model of wrap(). */
+static const void *section_of(const struct model *model, const char *section)
+{
+    if (strcmp(section, "global") == 0) {
+        return &model->global;
+    }
+    if (strcmp(section, "service") == 0) {
+        return &model->services[0];
+    }
+    if (strcmp(section, "pool") == 0) {
+        return &model->pools[0];
+    }
+    return strcmp(section, "backend") == 0 ? (const void *)&model->pools[0].backends[0]
+                                           : (const void *)&model->pools[0].checks[0];
+}
+
+static const struct option_def *find(const char *section, const char *name)
+{
+    const struct option_def *option = option_table;
+
+    while (option->name != NULL &&
+           (strcmp(option->section, section) != 0 || strcmp(option->name, name) != 0)) {
+        option++;
+    }
+    ck_assert_msg(option->name != NULL, "no option %s in %s", name, section);
+    return option;
+}
+
+struct accepted {
+    const char *section, *text;
+    const char *shown; /* option = value, as it is printed; NULL: as the text */
+};
+
+static const struct accepted accepted[] = {
+    {"global", "workers = auto", "workers = \"auto\""},
+    {"global", "workers = 1", NULL},
+    {"global", "workers = \"256\"", "workers = 256"},
+    {"global", "max_connections = \"auto\"", NULL},
+    {"global", "max_connections = 1", NULL},
+    {"global", "max_connections = 2147483647", NULL},
+    {"global", "user = \"sluice\"", NULL},
+    {"global", "user = \"host$\"", NULL},
+    {"global", "group = \"www-data\"", NULL},
+    {"global", "control_socket = \"/tmp/s\"", NULL},
+    {"global", "control_mode = \"0600\"", NULL},
+    {"global", "control_mode = 666", "control_mode = \"0666\""},
+    {"global", "control_mode = \"0777\"", NULL},
+    {"global", "control_mode = \"000\"", "control_mode = \"0000\""},
+    {"global", "control_read = { }", NULL},
+    {"global", "control_read = { \"alice\", \"@ops\" }", NULL},
+    {"global", "control_read = \"alice\"", "control_read = { \"alice\" }"},
+    {"global", "control_operate = { \"@ops\" }", NULL},
+    {"global", "control_administer = { \"1000\" }", NULL},
+    {"global", "log = \"stderr\"", NULL},
+    {"global", "log = \"/var/log/s.log\"", NULL},
+    {"global", "log_format = \"json\"", NULL},
+    {"global", "log_format = \"logfmt\"", NULL},
+    {"global", "log_level = \"error\"", NULL},
+    {"global", "log_level = \"debug\"", NULL},
+    {"global", "drain_timeout = \"0s\"", NULL},
+    {"global", "drain_timeout = \"40d\"", NULL},
+    {"service", "listen = { \"0.0.0.0:80\", \"[::]:80\" }", NULL},
+    {"service", "listen = \"unix:/run/x\"", "listen = { \"unix:/run/x\" }"},
+    {"service", "listen = { \"unix:@x\" }", NULL},
+    {"service", "listen = { \"127.0.0.1:0\" }", NULL},
+    {"service", "freebind = false", NULL},
+    {"service", "freebind = yes", "freebind = true"},
+    {"service", "backlog = 1", NULL},
+    {"service", "backlog = 1000000", NULL},
+    {"service", "pool = \"web\"", NULL},
+    {"service", "idle_timeout = \"0s\"", NULL},
+    {"service", "idle_timeout = 0", "idle_timeout = \"0s\""},
+    {"service", "idle_timeout = \"40d\"", NULL},
+    {"service", "half_close_timeout = \"1ms\"", NULL},
+    {"service", "keepalive = \"0s\"", NULL},
+    {"service", "keepalive = \"1s\"", NULL},
+    {"service", "keepalive = \"9h\"", NULL},
+    {"service", "user_timeout = \"0s\"", NULL},
+    {"service", "user_timeout = \"24d\"", NULL},
+    {"service", "max_connections = 0", NULL},
+    {"service", "max_connections = 2147483647", NULL},
+    {"pool", "scheduler = \"rr\"", NULL},
+    {"pool", "connect_timeout = \"1ms\"", NULL},
+    {"pool", "connect_timeout = \"40d\"", NULL},
+    {"pool", "retries = 0", NULL},
+    {"pool", "retries = 10", NULL},
+    {"pool", "keepalive = \"1500ms\"", NULL},
+    {"pool", "user_timeout = \"1ms\"", NULL},
+    {"pool", "start = \"up\"", NULL},
+    {"pool", "start = \"down\"", NULL},
+    {"pool", "start = \"unknown\"", NULL},
+    {"pool", "on_unresolved = \"refuse\"", NULL},
+    {"pool", "on_unresolved = \"down\"", NULL},
+    {"backend", "address = \"[2001:db8::1]:443\"", NULL},
+    {"backend", "address = \"b.example.net:80\"", NULL},
+    {"backend", "address = \"unix:/run/b\"", NULL},
+    {"backend", "weight = 0", NULL},
+    {"backend", "weight = 65535", NULL},
+    {"backend", "max_connections = 7", NULL},
+    {"backend", "admin = \"ready\"", NULL},
+    {"backend", "admin = \"drain\"", NULL},
+    {"backend", "admin = \"maintenance\"", NULL},
+    {"backend", "checks = \"none\"", NULL},
+    {"check", "interval = \"10ms\"", NULL},
+    {"check", "interval = \"40d\"", NULL},
+    {"check", "fast_interval = \"10ms\"", NULL},
+    {"check", "down_interval = \"1h\"", NULL},
+    {"check", "timeout = \"1ms\"", NULL},
+    {"check", "timeout = \"1d\"", NULL},
+    {"check", "rise = 1", NULL},
+    {"check", "rise = 100", NULL},
+    {"check", "fall = 1", NULL},
+    {"check", "fall = 100", NULL},
+    {"check", "port = 1", NULL},
+    {"check", "port = 65535", NULL},
+};
+
+START_TEST(each_option_takes_what_it_should)
+{
+    for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
+        const struct accepted *item = &accepted[i];
+        const char *shown = item->shown != NULL ? item->shown : item->text;
+        STR_AUTO text = {0};
+        STR_AUTO messages = {0};
+        STR_AUTO printed = {0};
+        struct model *model;
+        char name[64] = {0};
+
+        wrap(item->section, item->text, &text);
+        model = read_model(str_text(&text), &messages);
+        ck_assert_msg(model != NULL, "%s: %s", item->text, str_text(&messages));
+        memcpy(name, shown, strcspn(shown, " "));
+        str_printf(&printed, "%s = ", name);
+        option_print(find(item->section, name), section_of(model, item->section), &printed);
+        ck_assert_str_eq(str_text(&printed), shown);
+        model_free(model);
+    }
+}
+END_TEST
+
+struct refused {
+    const char *section, *text, *message;
+};
+
+#define CONNECTIONS "2147483647"
+
+static const struct refused refused[] = {
+    {"global", "workers = 0",
+     "workers: \"0\": out of range; write \"auto\" or a whole number from 1 to 256"},
+    {"global", "workers = 257",
+     "workers: \"257\": out of range; write \"auto\" or a whole number from 1 to 256"},
+    {"global", "workers = many",
+     "workers: \"many\": not a whole number; write \"auto\" or a whole number from 1 to 256"},
+    {"global", "workers = \"\"",
+     "workers: \"\": not a whole number; write \"auto\" or a whole number from 1 to 256"},
+    {"global", "workers = -1",
+     "workers: \"-1\": not a whole number; write \"auto\" or a whole number from 1 to 256"},
+    {"global", "max_connections = 0",
+     "max_connections: \"0\": out of range; write \"auto\" or a whole number from 1 to " CONNECTIONS},
+    {"global", "max_connections = 99999999999999999999999",
+     "max_connections: \"99999999999999999999999\": out of range; write \"auto\" or a whole number "
+     "from 1 to " CONNECTIONS},
+    {"global", "user = \"\"", "user: \"\": empty; write a value, or leave the option out"},
+    {"global", "user = \"@ops\"",
+     "user: \"@ops\": not the name of a user; write it without @ or spaces"},
+    {"global", "user = \"-a\"",
+     "user: \"-a\": not the name of a user; write it without @ or spaces"},
+    {"global", "group = \"a b\"",
+     "group: \"a b\": not the name of a group; write it without @ or spaces"},
+    {"global", "control_socket = \"s.sock\"",
+     "control_socket: \"s.sock\": not an absolute path; begin it with /"},
+    {"global", "control_mode = \"888\"",
+     "control_mode: \"888\": not a file mode; write an octal file mode up to \"0777\", such as "
+     "\"0660\""},
+    {"global", "control_mode = \"1777\"",
+     "control_mode: \"1777\": out of range; write an octal file mode up to \"0777\", such as "
+     "\"0660\""},
+    {"global", "control_mode = \"66\"",
+     "control_mode: \"66\": not a file mode; write an octal file mode up to \"0777\", such as "
+     "\"0660\""},
+    {"global", "control_mode = \"00660\"",
+     "control_mode: \"00660\": not a file mode; write an octal file mode up to \"0777\", such as "
+     "\"0660\""},
+    {"global", "control_read = { \"\" }",
+     "control_read: \"\": empty; write a value, or leave it out"},
+    {"global", "control_read = { \"a b\" }",
+     "control_read: \"a b\": not the name of a user; write a user, or a @group"},
+    {"global", "control_operate = { \"@\" }",
+     "control_operate: \"@\": not the name of a user; write a user, or a @group"},
+    {"global", "control_administer = { \"@@ops\" }",
+     "control_administer: \"@@ops\": not the name of a user; write a user, or a @group"},
+    {"global", "control_administer = { \"a234567890b234567890c234567890d23\" }",
+     "control_administer: \"a234567890b234567890c234567890d23\": not the name of a user; write a "
+     "user, or a @group"},
+    {"global", "log = \"syslog\"",
+     "log: \"syslog\": no place for a log; write \"stderr\" or the absolute path of a file"},
+    {"global", "log_format = \"xml\"",
+     "log_format: \"xml\": unknown; write \"logfmt\" or \"json\""},
+    {"global", "log_level = \"inf\"", "log_level: \"inf\": unknown; did you mean \"info\"?"},
+    {"global", "log_level = \"loud\"",
+     "log_level: \"loud\": unknown; write \"error\", \"warning\", \"info\" or \"debug\""},
+    {"global", "drain_timeout = \"5\"",
+     "drain_timeout: \"5\": no unit; write ms, s, m, h or d after the number, such as \"5s\""},
+    {"global", "drain_timeout = \"soon\"",
+     "drain_timeout: \"soon\": not a time; write a number with ms, s, m, h or d, such as \"5s\""},
+    {"global", "drain_timeout = \"41d\"",
+     "drain_timeout: \"41d\": out of range; write a time from 0s to 40d"},
+    {"global", "drain_timeout = \"4000d\"",
+     "drain_timeout: \"4000d\": out of range; write a time from 0s to 40d"},
+    {"global", "drain_timeout = \"999999999999999999999s\"",
+     "drain_timeout: \"999999999999999999999s\": out of range; write a time from 0s to 40d"},
+    {"service", "freebind = \"maybe\"",
+     "freebind: \"maybe\": neither true nor false; write true or false"},
+    {"service", "backlog = 0",
+     "backlog: \"0\": out of range; write a whole number from 1 to 1000000"},
+    {"service", "backlog = 1000001",
+     "backlog: \"1000001\": out of range; write a whole number from 1 to 1000000"},
+    {"service", "pool = \"\"", "pool: \"\": empty; write a value, or leave the option out"},
+    {"service", "idle_timeout = \"960h1s\"",
+     "idle_timeout: \"960h1s\": not a time; write a whole number with ms, s, m, h or d, such as "
+     "\"5s\""},
+    {"service", "idle_timeout = \"961h\"",
+     "idle_timeout: \"961h\": out of range; write a time from 0s to 40d"},
+    {"service", "half_close_timeout = \"1.5s\"",
+     "half_close_timeout: \"1.5s\": not a time; write a whole number with ms, s, m, h or d, such "
+     "as \"5s\""},
+    {"service", "keepalive = \"999ms\"",
+     "keepalive: \"999ms\": out of range; write at least 1s, or 0s for none"},
+    {"service", "keepalive = \"10h\"",
+     "keepalive: \"10h\": out of range; write a time from 0s to 9h"},
+    {"service", "user_timeout = \"25d\"",
+     "user_timeout: \"25d\": out of range; write a time from 0s to 24d"},
+    {"service", "max_connections = 2147483648",
+     "max_connections: \"2147483648\": out of range; write a whole number from 0 to " CONNECTIONS},
+    {"pool", "scheduler = \"\"",
+     "scheduler: \"\": empty; write a value, or leave the option out"},
+    {"pool", "connect_timeout = \"0s\"",
+     "connect_timeout: \"0s\": out of range; write a time from 1ms to 40d"},
+    {"pool", "retries = 11", "retries: \"11\": out of range; write a whole number from 0 to 10"},
+    {"pool", "keepalive = \"1ms\"",
+     "keepalive: \"1ms\": out of range; write at least 1s, or 0s for none"},
+    {"pool", "user_timeout = \"600h\"",
+     "user_timeout: \"600h\": out of range; write a time from 0s to 24d"},
+    {"pool", "start = \"Up\"", "start: \"Up\": unknown; did you mean \"up\"?"},
+    {"pool", "start = \"maybe\"",
+     "start: \"maybe\": unknown; write \"unknown\", \"up\" or \"down\""},
+    {"pool", "on_unresolved = \"keep\"",
+     "on_unresolved: \"keep\": unknown; write \"down\" or \"refuse\""},
+    {"backend", "address = \"\"", "address: \"\": empty; write a value, or leave the option out"},
+    {"backend", "weight = 65536",
+     "weight: \"65536\": out of range; write a whole number from 0 to 65535"},
+    {"backend", "weight = \"3x\"",
+     "weight: \"3x\": not a whole number; write a whole number from 0 to 65535"},
+    {"backend", "max_connections = \"1k\"",
+     "max_connections: \"1k\": not a whole number; write a whole number from 0 to " CONNECTIONS},
+    {"backend", "admin = \"drian\"", "admin: \"drian\": unknown; did you mean \"drain\"?"},
+    {"backend", "admin = \"off\"",
+     "admin: \"off\": unknown; write \"ready\", \"drain\" or \"maintenance\""},
+    {"backend", "checks = \"some\"",
+     "checks: \"some\": unknown; write \"none\", or leave it out"},
+    {"check", "interval = \"9ms\"",
+     "interval: \"9ms\": out of range; write a time from 10ms to 40d"},
+    {"check", "fast_interval = \"0s\"",
+     "fast_interval: \"0s\": out of range; write a time from 10ms to 40d"},
+    {"check", "down_interval = \"41d\"",
+     "down_interval: \"41d\": out of range; write a time from 10ms to 40d"},
+    {"check", "timeout = \"0s\"", "timeout: \"0s\": out of range; write a time from 1ms to 40d"},
+    {"check", "rise = 0", "rise: \"0\": out of range; write a whole number from 1 to 100"},
+    {"check", "fall = 101", "fall: \"101\": out of range; write a whole number from 1 to 100"},
+    {"check", "port = 0", "port: \"0\": out of range; write a whole number from 1 to 65535"},
+    {"check", "port = 65536",
+     "port: \"65536\": out of range; write a whole number from 1 to 65535"},
+};
+
+START_TEST(each_option_refuses_what_it_should)
+{
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        const struct refused *item = &refused[i];
+        STR_AUTO text = {0};
+        STR_AUTO messages = {0};
+
+        wrap(item->section, item->text, &text);
+        ck_assert_ptr_null(read_model(str_text(&text), &messages));
+        ck_assert_msg(strstr(str_text(&messages), item->message) != NULL &&
+                          strchr(str_text(&messages), '\n') ==
+                              str_text(&messages) + messages.len - 1,
+                      "%s: %s, not only %s", item->text, str_text(&messages), item->message);
+    }
+}
+END_TEST
+
+static void expect_service_defaults(const struct model_service *service)
+{
+    ck_assert(service->freebind);
+    ck_assert_uint_eq(service->backlog, 4096);
+    ck_assert_uint_eq(service->idle_timeout_ms, 3600000);
+    ck_assert_uint_eq(service->half_close_timeout_ms, 30000);
+    ck_assert_uint_eq(service->keepalive_ms, 60000);
+    ck_assert_uint_eq(service->user_timeout_ms, 30000);
+    ck_assert_uint_eq(service->max_connections, 0);
+}
+
+static void expect_pool_defaults(const struct model_pool *pool)
+{
+    ck_assert_str_eq(pool->scheduler, "wlc");
+    ck_assert_uint_eq(pool->connect_timeout_ms, 3000);
+    ck_assert_uint_eq(pool->retries, 3);
+    ck_assert_uint_eq(pool->keepalive_ms, 60000);
+    ck_assert_uint_eq(pool->user_timeout_ms, 30000);
+    ck_assert_uint_eq(pool->start, START_UNKNOWN);
+    ck_assert_uint_eq(pool->on_unresolved, UNRESOLVED_DOWN);
+}
+
+static void expect_global_defaults(const struct model_global *global)
+{
+    ck_assert_uint_eq(global->workers, 0);
+    ck_assert_uint_eq(global->max_connections, 0);
+    ck_assert_ptr_null(global->user);
+    ck_assert_ptr_null(global->group);
+    ck_assert_str_eq(global->control_socket, "/run/sluice/control.sock");
+    ck_assert_uint_eq(global->control_mode, 0660);
+    ck_assert_ptr_null(global->control_read[0]);
+    ck_assert_ptr_null(global->control_operate[0]);
+    ck_assert_ptr_null(global->control_administer[0]);
+    ck_assert_str_eq(global->log, "stderr");
+    ck_assert_uint_eq(global->log_format, LOG_FORMAT_LOGFMT);
+    ck_assert_uint_eq(global->log_level, LOG_LEVEL_INFO);
+    ck_assert_uint_eq(global->drain_timeout_ms, 30000);
+}
+
+START_TEST(defaults)
+{
+    struct model *model = read_good(SERVICE "pool \"web\" { check \"tcp\" { }\n"
+                                            "backend \"a\" { address = \"10.0.0.1:80\" } }");
+    const struct model_backend *backend = &model->pools[0].backends[0];
+    const struct model_check *check = &model->pools[0].checks[0];
+
+    expect_global_defaults(&model->global);
+    expect_service_defaults(&model->services[0]);
+    expect_pool_defaults(&model->pools[0]);
+    ck_assert_uint_eq(backend->weight, 1);
+    ck_assert_uint_eq(backend->max_connections, 0);
+    ck_assert_uint_eq(backend->admin, ADMIN_READY);
+    ck_assert_ptr_null(backend->checks);
+    ck_assert_uint_eq(check->interval_ms, 2000);
+    ck_assert_uint_eq(check->fast_interval_ms, 2000);
+    ck_assert_uint_eq(check->down_interval_ms, 2000);
+    ck_assert_uint_eq(check->timeout_ms, 1000);
+    ck_assert_uint_eq(check->rise, 2);
+    ck_assert_uint_eq(check->fall, 3);
+    ck_assert_uint_eq(check->port, 0);
+    model_free(model);
+}
+END_TEST
+
+START_TEST(values_and_places_arrive)
+{
+    struct model *model = read_good(
+        "global { workers = 3 user = \"u\" log_level = \"debug\" control_mode = \"0600\" }\n"
+        "service \"s\" { listen = { \"127.0.0.1:80\", \"unix:@x\" } pool = \"p\"\n"
+        "  freebind = no backlog = 9 idle_timeout = \"90s\" }\n"
+        "pool \"p\" { scheduler = \"rr\" retries = 1 start = \"down\"\n"
+        "  check \"tcp:one\" { down_interval = \"7s\" interval = \"5s\" port = 81 }\n"
+        "  backend \"b\" { address = \"H.example:80\" weight = 7 admin = \"drain\"\n"
+        "    check \"http\" { rise = 9 } }\n"
+        "  backend \"other\" { address = \"10.0.0.1:80\" }\n}\n");
+    const struct model_service *service = &model->services[0];
+    const struct model_pool *pool = &model->pools[0];
+    const struct model_backend *backend = &pool->backends[0];
+
+    ck_assert_uint_eq(model->global.workers, 3);
+    ck_assert_str_eq(model->global.user, "u");
+    ck_assert_uint_eq(model->global.log_level, LOG_LEVEL_DEBUG);
+    ck_assert_uint_eq(model->global.control_mode, 0600);
+    ck_assert_str_eq(service->name, "s");
+    ck_assert(!service->freebind);
+    ck_assert_uint_eq(service->backlog, 9);
+    ck_assert_uint_eq(service->idle_timeout_ms, 90000);
+    ck_assert_uint_eq(service->n_listeners, 2);
+    ck_assert_uint_eq(service->listeners[0].address.ip.port, 80);
+    ck_assert_uint_eq(service->listeners[1].address.ip.family, ADDR_UNIX);
+    ck_assert_uint_eq(service->pool_index, 0);
+    ck_assert_int_eq(service->line, 2);
+    ck_assert_ptr_eq(service->file, model->files[0]);
+    ck_assert_str_eq(model->files[0], "f");
+    ck_assert_uint_eq(pool->start, START_DOWN);
+    ck_assert_int_eq(pool->line, 4);
+    ck_assert_str_eq(pool->checks[0].title, "tcp:one");
+    ck_assert_str_eq(pool->checks[0].kind, "tcp");
+    ck_assert_uint_eq(pool->checks[0].interval_ms, 5000);
+    ck_assert_uint_eq(pool->checks[0].fast_interval_ms, 5000);
+    ck_assert_uint_eq(pool->checks[0].down_interval_ms, 7000);
+    ck_assert_uint_eq(pool->checks[0].port, 81);
+    ck_assert_str_eq(backend->address_text, "H.example:80");
+    ck_assert(backend->named);
+    ck_assert_uint_eq(backend->address.ip.family, ADDR_NONE);
+    ck_assert_uint_eq(backend->admin, ADMIN_DRAIN);
+    ck_assert_uint_eq(backend->own_checks[0].rise, 9);
+    ck_assert_int_eq(backend->own_checks[0].line, 7);
+    model_free(model);
+}
+END_TEST
+
+/* What this release has, in the table's order. */
+static const char known[] =
+    "global: workers max_connections user group control_socket control_mode control_read "
+    "control_operate control_administer log log_format log_level drain_timeout\n"
+    "service: listen freebind backlog pool idle_timeout half_close_timeout keepalive user_timeout "
+    "max_connections\n"
+    "pool: scheduler connect_timeout retries keepalive user_timeout start on_unresolved\n"
+    "backend: address weight max_connections admin checks\n"
+    "check: interval fast_interval down_interval timeout rise fall port\n";
+
+START_TEST(the_table_holds_exactly_these)
+{
+    STR_AUTO found = {0};
+    const char *section = "";
+
+    for (const struct option_def *option = option_table; option->name != NULL; option++) {
+        if (strcmp(section, option->section) != 0) {
+            str_printf(&found, "%s%s:", *section != '\0' ? "\n" : "", option->section);
+            section = option->section;
+        }
+        str_printf(&found, " %s", option->name);
+    }
+    str_append_char(&found, '\n');
+    ck_assert_str_eq(str_text(&found), known);
+}
+END_TEST
+
+START_TEST(the_table_is_sound)
+{
+    for (const struct option_def *option = option_table; option->name != NULL; option++) {
+        bool fixed = strstr(" workers user group control_socket ", option->name) != NULL;
+        bool settable = strcmp(option->section, "backend") == 0 &&
+                        strstr(" weight max_connections admin ", option->name) != NULL;
+
+        ck_assert_msg(strlen(option->help) > 20, "%s", option->name);
+        ck_assert_msg(option->reloadable == !(fixed && strcmp(option->section, "global") == 0),
+                      "%s", option->name);
+        ck_assert_msg(option->settable == settable, "%s", option->name);
+        ck_assert((option->type == OPTION_WORD) == (option->words != NULL));
+        ck_assert(option->max <= UINT32_MAX);
+        ck_assert(!option->required || option->default_text == NULL);
+    }
+}
+END_TEST
+
+START_TEST(the_schema_is_the_table)
+{
+    const struct conf_section_schema *root = model_schema();
+    const struct conf_section_schema *pool = root->sections[2];
+    size_t n = 0;
+
+    ck_assert_ptr_eq(model_schema(), root);
+    ck_assert_str_eq(root->sections[0]->name, "global");
+    ck_assert_str_eq(root->sections[1]->name, "service");
+    ck_assert_str_eq(pool->name, "pool");
+    ck_assert_ptr_null(root->sections[3]);
+    ck_assert_str_eq(pool->sections[0]->name, "check");
+    ck_assert(pool->sections[0]->titled_any);
+    ck_assert_str_eq(pool->sections[1]->name, "backend");
+    ck_assert_str_eq(pool->sections[1]->sections[0]->name, "check");
+    for (size_t i = 0; root->sections[i] != NULL; i++) {
+        for (const struct conf_option_schema *o = root->sections[i]->options; o->name; o++) {
+            ck_assert(o->list == (find(root->sections[i]->name, o->name)->type == OPTION_LIST));
+            n++;
+        }
+    }
+    ck_assert_uint_eq(n, 13 + 9 + 7);
+}
+END_TEST
+
+START_TEST(options_of_later_releases_are_unknown)
+{
+    static const char *const later[][2] = {
+        {"global", "status = \"127.0.0.1:9480\""}, {"global", "stop_delay = \"1s\""},
+        {"service", "fallback_pool = \"x\""},      {"service", "accept_proxy = \"v1\""},
+        {"pool", "hash_key = \"source\""},         {"pool", "slow_start = \"1s\""},
+        {"backend", "backup = true"},              {"backend", "check_address = \"1.2.3.4:5\""},
+        {"check", "path = \"/\""},                 {"pool", "reuse { }"},
+    };
+
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+        STR_AUTO text = {0};
+        STR_AUTO messages = {0};
+
+        wrap(later[i][0], later[i][1], &text);
+        ck_assert_ptr_null(read_model(str_text(&text), &messages));
+        ck_assert_msg(strstr(str_text(&messages), "unknown") != NULL, "%s", str_text(&messages));
+    }
+}
+END_TEST
+
+START_TEST(values_in_messages_are_harmless)
+{
+    char shown[SHOW_MAX];
+    char text[200];
+
+    ck_assert_str_eq(option_show("a\nb\x7f\x1b", shown), "\"a?b??\"");
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    ck_assert_uint_lt(strlen(option_show(text, shown)), SHOW_MAX);
+    ck_assert_str_eq(shown + strlen(shown) - 5, "x…\"");
+    /* Cut between characters, wherever the first of them begins. */
+    for (size_t i = 0; i < 4; i++) {
+        memset(text, 'x', i);
+        for (size_t j = i; j + 2 < sizeof(text); j += 2) {
+            memcpy(text + j, "ä", 2);
+            text[j + 2] = '\0';
+        }
+        option_show(text, shown);
+        ck_assert_uint_lt(strlen(shown), SHOW_MAX);
+        ck_assert_str_eq(shown + strlen(shown) - 6, "ä…\"");
+    }
+}
+END_TEST
+
+int main(void)
+{
+    return RUN_SUITE("model options", each_option_takes_what_it_should,
+                     each_option_refuses_what_it_should, defaults, values_and_places_arrive,
+                     the_table_holds_exactly_these, the_table_is_sound, the_schema_is_the_table,
+                     options_of_later_releases_are_unknown, values_in_messages_are_harmless);
+}
