@@ -1,0 +1,345 @@
+/*
+ * Probes: when they run, at most so many at once, and how a run ends. In the monitor.
+ *
+ * A probe that is due joins the queue, and only the pump takes it out: a timer callback that starts
+ * a bounded batch and comes back a millisecond later for more. So a thousand probes due in one
+ * moment neither hold up the loop nor send their packets in one burst, and a check that is over
+ * before start() returns (a Unix socket) cannot recurse.
+ */
+#include "check/probe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "check/pace.h"
+
+#define RUNNING_MAX  2048 /* so that a rack that goes silent does not hold up the others' checks */
+#define START_BATCH  64
+#define BATCH_GAP_US 1000
+#define GRAIN_US     4000   /* timers end on multiples of this, so that one turn serves several */
+#define RETRY_US     100000 /* after something of our own ran out */
+#define LOG_GAP_US   10000000
+
+static int key_compare(const struct probe *a, const struct probe *b)
+{
+    return memcmp(&a->key, &b->key, sizeof(a->key));
+}
+
+RB_PROTOTYPE(probe_tree, probe, of_tree, key_compare)
+RB_GENERATE(probe_tree, probe, of_tree, key_compare)
+
+/* --- states --- */
+
+static const bool state_allowed[PROBE_STATE_COUNT][PROBE_STATE_COUNT] = {
+    [PROBE_WAITING] = {[PROBE_QUEUED] = true},
+    [PROBE_QUEUED] = {[PROBE_RUNNING] = true, [PROBE_WAITING] = true},
+    [PROBE_RUNNING] = {[PROBE_WAITING] = true},
+};
+
+static void probe_set_state(struct probe *probe, enum probe_state to)
+{
+    struct check_engine_stats *stats = &probe->engine->stats;
+
+    assert(state_allowed[probe->state][to]);
+    if (probe->state == PROBE_QUEUED) {
+        TAILQ_REMOVE(&probe->engine->queue, probe, of_queue);
+        stats->queued--;
+    } else if (probe->state == PROBE_RUNNING) {
+        stats->running--;
+    }
+    probe->state = to;
+    if (to == PROBE_QUEUED) {
+        TAILQ_INSERT_TAIL(&probe->engine->queue, probe, of_queue);
+        stats->queued++;
+    } else if (to == PROBE_RUNNING) {
+        stats->running++;
+        if (stats->running > stats->peak) {
+            stats->peak = stats->running;
+        }
+    }
+}
+
+/* --- timers --- */
+
+/* Fails only without memory, and only when libevent's heap of timers has never been that large. So
+ * each probe and the pump claim their place when they are made; nobody has to look later. */
+static int timer_set(struct event *timer, uint64_t delay_us)
+{
+    const struct timeval tv = {.tv_sec = (time_t)(delay_us / 1000000),
+                               .tv_usec = (suseconds_t)(delay_us % 1000000)};
+
+    return evtimer_add(timer, &tv);
+}
+
+static void probe_set_timer(struct probe *probe, uint64_t now_us, uint64_t due_us)
+{
+    probe->due_us = (due_us + GRAIN_US - 1) / GRAIN_US * GRAIN_US;
+    (void)timer_set(&probe->timer, probe->due_us > now_us ? probe->due_us - now_us : 0);
+}
+
+uint64_t probe_due_ms(const struct probe *probe)
+{
+    return probe->due_us / 1000;
+}
+
+static void pump_arm(struct check_engine *engine, uint64_t delay_us)
+{
+    const struct check_engine_stats *stats = &engine->stats;
+
+    if (stats->queued > 0 && stats->running < stats->limit && !evtimer_pending(&engine->pump, NULL)) {
+        (void)timer_set(&engine->pump, delay_us);
+    }
+}
+
+/* --- runs --- */
+
+static enum pace probe_pace(const struct probe *probe)
+{
+    const struct link *link;
+    enum pace pace = PACE_STEADY;
+
+    LIST_FOREACH(link, &probe->links, of_probe) {
+        if (health_is_changing(&link->health)) {
+            return PACE_CHANGING;
+        }
+        if (link->health.state == SB_HEALTH_DOWN) {
+            pace = PACE_DOWN;
+        }
+    }
+    return pace;
+}
+
+/* Runs are timed from start to start, so that how long answers take does not shift them. */
+static void probe_schedule(struct probe *probe, uint64_t now_us)
+{
+    enum pace pace = probe_pace(probe);
+    uint64_t random = pace_random(&probe->engine->random);
+    uint64_t delay_us = probe->settled ? pace_delay_us(&probe->key.check, pace, random)
+                                       : pace_first_delay_us(&probe->key.check, pace, random);
+
+    probe->settled |= pace != PACE_CHANGING;
+    probe_set_timer(probe, now_us, probe->check.started_us + delay_us);
+}
+
+void check_done(struct check_probe *check, bool passed, const char *reason)
+{
+    struct probe *probe = (struct probe *)(void *)((char *)check - offsetof(struct probe, check));
+    struct check_engine *engine = probe->engine;
+    uint64_t now_us = clock_now_us();
+    struct link *link;
+
+    probe_set_state(probe, PROBE_WAITING);
+    (void)snprintf(probe->reason, sizeof(probe->reason), "%s", reason);
+    if (!passed) {
+        memcpy(probe->fail_reason, probe->reason, sizeof(probe->fail_reason));
+    }
+    engine->stats.passed += passed;
+    engine->stats.failed += !passed;
+    LIST_FOREACH(link, &probe->links, of_probe) {
+        (void)health_note(&link->health, passed, probe->key.check.rise, probe->key.check.fall);
+        link->has_failed |= !passed;
+    }
+    probe_schedule(probe, now_us);
+    engine_fan_out(probe, passed, now_us);
+    pump_arm(engine, 0);
+}
+
+static void probe_time_out(struct probe *probe)
+{
+    char reason[SB_REASON_MAX];
+
+    probe->kind->cancel(&probe->check);
+    (void)snprintf(reason, sizeof(reason), "no answer within %u ms", probe->key.check.timeout_ms);
+    check_done(&probe->check, false, reason);
+}
+
+/* The attempt could not be made: no result. At most one line in LOG_GAP_US says so. */
+static void probe_postpone(struct probe *probe, int error, uint64_t now_us)
+{
+    struct check_engine *engine = probe->engine;
+    char address[ADDR_TEXT_MAX];
+
+    probe_set_state(probe, PROBE_WAITING);
+    probe_set_timer(probe, now_us,
+                    now_us + RETRY_US + pace_random(&engine->random) % RETRY_US);
+    engine->stats.postponed++;
+    if (now_us >= engine->log_after_us) {
+        log_warning("health checks cannot start and are postponed",
+                    LOG_STR("reason", strerrordesc_np(error)),
+                    LOG_STR("address", addr_format(&probe->key.address, address)),
+                    LOG_INT("postponed", engine->stats.postponed - engine->postponed_logged));
+        engine->postponed_logged = engine->stats.postponed;
+        engine->log_after_us = now_us + LOG_GAP_US;
+    }
+}
+
+/* Returns 0 also when the run is over already; -errno when it could not be made. */
+static int probe_start(struct probe *probe)
+{
+    uint64_t now_us = clock_now_us();
+    int error;
+
+    probe_set_state(probe, PROBE_RUNNING);
+    probe->check.started_us = now_us;
+    probe_set_timer(probe, now_us, now_us + probe->key.check.timeout_ms * UINT64_C(1000));
+    error = probe->kind->start(&probe->check);
+    if (error) {
+        probe_postpone(probe, -error, now_us);
+    }
+    return error;
+}
+
+static void probe_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct probe *probe = arg;
+    uint64_t now_us = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    if (now_us < probe->due_us) { /* libevent counts from the start of the turn that set it */
+        probe_set_timer(probe, now_us, probe->due_us);
+    } else if (probe->state == PROBE_RUNNING) {
+        probe_time_out(probe);
+    } else {
+        probe_set_state(probe, PROBE_QUEUED);
+        pump_arm(probe->engine, 0);
+    }
+}
+
+/* --- life --- */
+
+struct probe *probe_find(struct check_engine *engine, const struct probe_key *key)
+{
+    struct probe same;
+
+    same.key = *key;
+    return RB_FIND(probe_tree, &engine->probes, &same);
+}
+
+struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
+                           const struct probe_key *key)
+{
+    struct probe *probe = calloc(1, sizeof(*probe) + kind->state_bytes);
+
+    if (!probe) {
+        return NULL;
+    }
+    probe->engine = engine;
+    probe->kind = kind;
+    probe->key = *key;
+    probe->check = (struct check_probe){.base = engine->base,
+                                        .address = &probe->key.address,
+                                        .params = &probe->key.check,
+                                        .state = probe->kind_state};
+    LIST_INIT(&probe->links);
+    if (evtimer_assign(&probe->timer, engine->base, probe_on_timer, probe) != 0 ||
+        timer_set(&probe->timer, 0) != 0) {
+        free(probe);
+        return NULL;
+    }
+    RB_INSERT(probe_tree, &engine->probes, probe);
+    engine->stats.probes++;
+    return probe;
+}
+
+void probe_destroy(struct probe *probe)
+{
+    struct check_engine *engine = probe->engine;
+
+    (void)event_del(&probe->timer);
+    if (probe->state == PROBE_RUNNING) {
+        probe->kind->cancel(&probe->check);
+    }
+    if (probe->state != PROBE_WAITING) {
+        probe_set_state(probe, PROBE_WAITING);
+    }
+    RB_REMOVE(probe_tree, &engine->probes, probe);
+    engine->stats.probes--;
+    pump_arm(engine, 0);
+    free(probe);
+}
+
+void probe_forget_links(struct check_engine *engine)
+{
+    struct probe *probe;
+
+    RB_FOREACH(probe, probe_tree, &engine->probes) {
+        LIST_INIT(&probe->links);
+    }
+}
+
+void probe_destroy_unlinked(struct check_engine *engine)
+{
+    struct probe *probe, *next;
+
+    RB_FOREACH_SAFE(probe, probe_tree, &engine->probes, next) {
+        if (LIST_EMPTY(&probe->links)) {
+            probe_destroy(probe);
+        }
+    }
+}
+
+/* --- the pump --- */
+
+/* Lack of a port concerns one backend; lack of anything else concerns every check. */
+static bool error_concerns_all(int error)
+{
+    return error != -EADDRNOTAVAIL;
+}
+
+static void pump_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct check_engine *engine = arg;
+    uint64_t now_us = clock_now_us();
+
+    (void)fd;
+    (void)what;
+    if (now_us < engine->paused_until_us) {
+        pump_arm(engine, engine->paused_until_us - now_us);
+        return;
+    }
+    for (int n = 0; n < START_BATCH && engine->stats.running < engine->stats.limit; n++) {
+        struct probe *probe = TAILQ_FIRST(&engine->queue);
+        int error = probe ? probe_start(probe) : 0;
+
+        if (error && error_concerns_all(error)) {
+            engine->paused_until_us = now_us + RETRY_US;
+            break;
+        }
+    }
+    pump_arm(engine, BATCH_GAP_US);
+}
+
+void pump_read_limit(struct check_engine *engine)
+{
+    struct rlimit limit;
+    rlim_t quarter = RUNNING_MAX;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < quarter) {
+        quarter = limit.rlim_cur / 4;
+    }
+    engine->stats.limit = quarter ? (uint32_t)quarter : 1;
+}
+
+int pump_init(struct check_engine *engine)
+{
+    RB_INIT(&engine->probes);
+    TAILQ_INIT(&engine->queue);
+    pump_read_limit(engine);
+    if (evtimer_assign(&engine->pump, engine->base, pump_on_timer, engine) != 0 ||
+        timer_set(&engine->pump, 0) != 0) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void pump_fini(struct check_engine *engine)
+{
+    (void)event_del(&engine->pump);
+}

@@ -1,0 +1,137 @@
+/*
+ * Inside the check engine: probes, their timing and their queue (probe.c), what a snapshot wants of
+ * them (roster.c), and health from their results (engine.c). Not for anybody else.
+ *
+ *   backend ──► watched ──► link ──► probe ◄── link ◄── watched ◄── backend
+ *               (a slot)                       (another pool's slot, same address, same check)
+ *
+ * A probe is asked by many links and knows no health; each link has its own, because slots may have
+ * started from different ones.
+ */
+#ifndef SLUICE_CHECK_PROBE_H
+#define SLUICE_CHECK_PROBE_H
+
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+#include <sys/tree.h>
+
+#include "check/check.h"
+#include "check/engine.h"
+#include "check/health.h"
+#include "sluice/scoreboard.h"
+
+/* What makes two checks one probe. Compared by memcmp: zeroed before it is filled. */
+struct probe_key {
+    struct addr address; /* with the check's port, if it has one */
+    struct snapshot_check check; /* port 0 */
+};
+
+/*
+ *   waiting ──due──► queued ──place free──► running ──result, time-out, could not start──► waiting
+ *      ▲               │
+ *      └──nobody wants─┘
+ */
+enum probe_state { PROBE_WAITING, PROBE_QUEUED, PROBE_RUNNING, PROBE_STATE_COUNT };
+
+struct link {
+    LIST_ENTRY(link) of_probe;
+    struct probe *probe;
+    struct watched *watched;
+    struct health health;
+    bool has_failed; /* a failure of the probe has reached it: the probe's text explains a "down" */
+};
+
+struct probe {
+    struct check_probe check; /* what the kind sees */
+    struct check_engine *engine;
+    const struct check_kind *kind;
+    struct probe_key key;
+    RB_ENTRY(probe) of_tree;
+    TAILQ_ENTRY(probe) of_queue; /* queued */
+    SLIST_ENTRY(probe) of_fresh; /* made for a roster under construction */
+    LIST_HEAD(, link) links;
+    enum probe_state state;
+    bool settled;      /* has had a whole interval: its place in time is its own */
+    struct event timer; /* waiting: the next run; running: the time-out */
+    uint64_t due_us;    /* of timer */
+    char reason[SB_REASON_MAX];      /* of the last result */
+    char fail_reason[SB_REASON_MAX]; /* of the last failure */
+    _Alignas(max_align_t) unsigned char kind_state[];
+};
+
+RB_HEAD(probe_tree, probe);
+TAILQ_HEAD(probe_queue, probe);
+SLIST_HEAD(probe_list, probe);
+
+/* One slot that has checks. */
+struct watched {
+    uint32_t slot;
+    uint32_t n_links;
+    struct link *links; /* in the order of the checks */
+    char pool[NAME_BYTES_MAX];
+    char backend[NAME_BYTES_MAX];
+};
+
+/* Everything that one snapshot wants checked. */
+struct roster {
+    struct watched *watched;
+    struct link *links;
+    uint32_t n_watched, n_links;
+    uint32_t by_slot[SB_SLOTS_MAX]; /* index into watched + 1; 0: none */
+};
+
+struct check_engine {
+    struct event_base *base;
+    struct scoreboard *sb;
+    check_change_fn *changed;
+    void *arg;
+    uint64_t random;
+    struct roster *roster; /* NULL before the first snapshot */
+    struct probe_tree probes;
+    struct probe_queue queue;
+    struct event pump;       /* starts what is queued */
+    uint64_t paused_until_us; /* no starts before: something of our own ran out */
+    uint64_t log_after_us;
+    uint64_t postponed_logged;
+    struct check_engine_stats stats;
+};
+
+/* --- probe.c --- */
+
+struct probe *probe_find(struct check_engine *engine, const struct probe_key *key);
+/* A new one, in the tree, due now. NULL without memory. */
+struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
+                           const struct probe_key *key);
+/* Ends it in whatever state it is. Its links are the caller's. */
+void probe_destroy(struct probe *probe);
+/* Empties every probe's list of links; the links are the caller's. */
+void probe_forget_links(struct check_engine *engine);
+/* Ends all probes without links. */
+void probe_destroy_unlinked(struct check_engine *engine);
+/* When it runs next, or while it runs, when its time is over. */
+uint64_t probe_due_ms(const struct probe *probe);
+
+/* Sets up and takes down what starts the queued probes. */
+int pump_init(struct check_engine *engine);
+void pump_fini(struct check_engine *engine);
+/* To be called whenever the limit of descriptors may have changed. */
+void pump_read_limit(struct check_engine *engine);
+
+/* --- roster.c --- */
+
+/*
+ * What snapshot wants, as a new roster whose links know their probes but are in no list and have no
+ * health yet. Missing probes are made. Returns 0, or -ENOMEM or -EINVAL with nothing left over.
+ */
+int roster_build(struct check_engine *engine, const struct snapshot_header *snapshot,
+                 struct roster **out_roster);
+void roster_free(struct roster *roster); /* NULL is allowed */
+/* The entry of that slot if it is of that pool and backend; NULL too for a NULL roster. */
+const struct watched *roster_find(const struct roster *roster, const struct watched *same);
+
+/* --- engine.c --- */
+
+/* Passes a probe's result to everybody it concerns. The next run's time is known already. */
+void engine_fan_out(struct probe *probe, bool passed, uint64_t now_us);
+
+#endif
