@@ -1,0 +1,267 @@
+/*
+ * From an accepted client to a connected backend: choosing, trying, trying elsewhere, waiting. No
+ * byte of the client's is read before a backend is connected, so every failure up to then can be
+ * retried unseen. In a worker.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "session.h"
+
+/* What one try to connect came to. */
+enum try_result { TRY_UNDER_WAY, TRY_CONNECTED, TRY_FAILED, TRY_REFUSED };
+
+static const struct snapshot_pool *current_pool(const struct session *s, uint32_t *out_index)
+{
+    const struct proxy *proxy = s->proxy;
+    uint32_t service = proxy->service_of_row[s->service_row];
+    if (service == SNAPSHOT_NONE) {
+        return NULL;
+    }
+    *out_index = snapshot_services(proxy->snapshot)[service].pool;
+    return &snapshot_pools(proxy->snapshot)[*out_index];
+}
+
+static void stop_waiting(struct session *s)
+{
+    struct attempt *attempt = s->attempt;
+    if (attempt->waiting) {
+        attempt->waiting = false;
+        TAILQ_REMOVE(&s->proxy->waiting, attempt, waiting_link);
+        atomic_fetch_sub_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
+    }
+}
+
+/* Until a health is known, at most START_WAIT_MS after the client came. */
+static void wait_for_health(struct session *s)
+{
+    s->state = SESSION_WAITING;
+    s->attempt->waiting = true;
+    TAILQ_INSERT_TAIL(&s->proxy->waiting, s->attempt, waiting_link);
+    atomic_fetch_add_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
+    wheel_set(&s->proxy->wheel, &s->timer, s->started_ms + START_WAIT_MS);
+}
+
+/* Takes the half-made connection back; the place in the backend too. */
+void connect_abandon(struct session *s)
+{
+    if (s->attempt == NULL) {
+        return;
+    }
+    stop_waiting(s);
+    if (s->backend.registered) {
+        event_del(&s->backend.event);
+        s->backend.registered = false;
+    }
+    if (s->backend.fd >= 0) {
+        close(s->backend.fd);
+        s->backend.fd = -1;
+    }
+    if (s->slot != SNAPSHOT_NONE) {
+        scoreboard_release(s->proxy->sb, s->proxy->worker, SB_SLOT, s->slot);
+        s->slot = SNAPSHOT_NONE;
+        s->row = SNAPSHOT_NONE;
+    }
+}
+
+/* At most one line a second and worker, with the number of failures that it stands for. */
+static void warn_failure(struct session *s, int error)
+{
+    struct proxy *proxy = s->proxy;
+    proxy->unwarned++;
+    if (proxy->now_ms - proxy->warned_ms < 1000) {
+        return;
+    }
+    char client[ADDR_TEXT_MAX];
+    uint32_t pool_index;
+    const struct snapshot_pool *pool = current_pool(s, &pool_index);
+    const struct snapshot_backend *backend =
+        &snapshot_backends(proxy->snapshot)[pool->first_backend + s->attempt->backend_index];
+    log_warning("connect to backend failed", LOG_STR("pool", pool->name),
+                LOG_STR("backend", backend->name), LOG_STR("error", strerror(error)),
+                LOG_INT("session", s->id),
+                LOG_STR("client", addr_ip_format(&s->peer, true, client)),
+                LOG_INT("failures", proxy->unwarned));
+    proxy->warned_ms = proxy->now_ms;
+    proxy->unwarned = 0;
+}
+
+/* Books a failed try and gives its place back; the next choice passes it over. */
+static void note_failure(struct session *s, int error)
+{
+    struct attempt *attempt = s->attempt;
+    struct sb_row *row = &s->proxy->sb->rows[s->row];
+    atomic_fetch_add_explicit(&row->connect_failures, 1, memory_order_relaxed);
+    if (attempt->generation == s->proxy->snapshot->generation) {
+        warn_failure(s, error);
+        attempt->tried[attempt->n_tried++] = attempt->backend_index;
+    }
+    attempt->tries++;
+    uint32_t pool_index;
+    const struct snapshot_pool *pool = current_pool(s, &pool_index);
+    if (pool != NULL && attempt->tries <= pool->retries) {
+        atomic_fetch_add_explicit(&row->retries, 1, memory_order_relaxed);
+    }
+    connect_abandon(s);
+}
+
+static void connected(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    struct sb_row *row = &proxy->sb->rows[s->row];
+    sb_hist_add(&row->connect_time_us, clock_now_us() - s->attempt->started_us, proxy->now_ms);
+    atomic_fetch_add_explicit(&row->connections_total, 1, memory_order_relaxed);
+    slab_free(&proxy->attempt_slab, s->attempt);
+    s->attempt = NULL;
+    s->state = SESSION_OPEN;
+    s->active_ms = proxy->now_ms;
+    s->backend.writable = true;
+    session_set_timer(s);
+    relay_work(s);
+}
+
+/* The backend's place is reserved: opens a connection to it. */
+static enum try_result try_backend(struct session *s, const struct snapshot_pool *pool,
+                                   const struct snapshot_backend *backend)
+{
+    s->slot = backend->slot;
+    s->row = backend->row;
+    s->backend_keepalive_ms = backend->address.ip.family == ADDR_UNIX ? 0 : pool->keepalive_ms;
+    s->backend_user_timeout_ms =
+        backend->address.ip.family == ADDR_UNIX ? 0 : pool->user_timeout_ms;
+    s->attempt->started_us = clock_now_us();
+    int fd = socket_open_backend(&backend->address);
+    if (fd < 0) {
+        session_refuse(s, fd == -EMFILE || fd == -ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);
+        return TRY_REFUSED;
+    }
+    s->backend.fd = fd;
+    struct sockaddr_storage address;
+    socklen_t len = addr_to_sockaddr(&backend->address, &address);
+    if (connect(fd, (struct sockaddr *)&address, len) == 0) {
+        return TRY_CONNECTED;
+    }
+    if (errno == EINPROGRESS) {
+        if (!relay_register(s, &s->backend)) {
+            return TRY_REFUSED;
+        }
+        s->state = SESSION_CONNECTING;
+        wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + pool->connect_timeout_ms);
+        return TRY_UNDER_WAY;
+    }
+    /* A Unix socket with a full backlog says EAGAIN, and no event will ever follow. */
+    s->attempt->again |= errno == EAGAIN;
+    note_failure(s, errno);
+    return TRY_FAILED;
+}
+
+/* No backend can be had: refuses or waits. */
+static void without_backend(struct session *s, enum choice choice)
+{
+    struct attempt *attempt = s->attempt;
+    switch (choice) {
+    case CHOICE_STARTING:
+        wait_for_health(s);
+        break;
+    case CHOICE_FULL:
+        session_refuse(s, REFUSAL_FULL);
+        break;
+    case CHOICE_TRIED:
+        if (attempt->again) {
+            attempt->again = false;
+            attempt->n_tried = 0;
+            s->state = SESSION_WAITING;
+            wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + UNIX_AGAIN_MS);
+            break;
+        }
+        session_refuse(s, REFUSAL_CONNECT_FAILED);
+        break;
+    default:
+        session_refuse(s, attempt->tries > 0 ? REFUSAL_CONNECT_FAILED : REFUSAL_NO_BACKEND);
+        break;
+    }
+}
+
+static uint64_t client_key(const struct session *s)
+{
+    return XXH3_64bits(s->peer.bytes, sizeof(s->peer.bytes));
+}
+
+void connect_begin(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    struct attempt *attempt = s->attempt;
+    for (;;) {
+        uint32_t pool_index;
+        const struct snapshot_pool *pool = current_pool(s, &pool_index);
+        if (pool == NULL) {
+            session_refuse(s, REFUSAL_STOPPING);
+            return;
+        }
+        if (attempt->tries > pool->retries) {
+            session_refuse(s, REFUSAL_CONNECT_FAILED);
+            return;
+        }
+        if (attempt->generation != proxy->snapshot->generation) {
+            attempt->generation = proxy->snapshot->generation;
+            attempt->n_tried = 0;
+        }
+        enum choice choice = chooser_pick(proxy->chooser, pool_index, client_key(s), attempt->tried,
+                                          attempt->n_tried, &attempt->backend_index);
+        if (choice != CHOICE_MADE) {
+            without_backend(s, choice);
+            return;
+        }
+        enum try_result result = try_backend(
+            s, pool,
+            &snapshot_backends(proxy->snapshot)[pool->first_backend + attempt->backend_index]);
+        if (result == TRY_CONNECTED) {
+            connected(s);
+            return;
+        }
+        if (result != TRY_FAILED) {
+            return;
+        }
+    }
+}
+
+void connect_event(struct session *s, short what)
+{
+    /* Writable alone is success: an error would have come with readable. */
+    int error = what & (EV_READ | EV_CLOSED) ? socket_error(s->backend.fd) : 0;
+    if (error != 0) {
+        note_failure(s, error);
+        connect_begin(s);
+        return;
+    }
+    if (what & EV_WRITE) {
+        s->backend.readable = (what & (EV_READ | EV_CLOSED)) != 0;
+        s->backend.closing = (what & EV_CLOSED) != 0;
+        connected(s);
+    }
+}
+
+void connect_retry_waiting(struct proxy *proxy)
+{
+    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
+    TAILQ_CONCAT(&again, &proxy->waiting, waiting_link);
+    struct attempt *attempt;
+    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
+        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
+        TAILQ_REMOVE(&again, attempt, waiting_link);
+        TAILQ_INSERT_TAIL(&proxy->waiting, attempt, waiting_link);
+        stop_waiting(attempt->session);
+        connect_begin(attempt->session);
+    }
+}
+
+void connect_timed_out(struct session *s)
+{
+    note_failure(s, ETIMEDOUT);
+    connect_begin(s);
+}

@@ -1,0 +1,244 @@
+/*
+ * The worker's data path as a whole: its snapshot, its turn, its lists. In a worker.
+ */
+#include "proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "buffer.h"
+#include "session.h"
+
+#define SESSION_ARENA_BYTES (256 * 1024)
+#define ATTEMPT_ARENA_BYTES (64 * 1024)
+
+struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker)
+{
+    struct proxy *proxy = calloc(1, sizeof(*proxy));
+    if (proxy == NULL) {
+        return NULL;
+    }
+    proxy->base = base;
+    proxy->sb = sb;
+    proxy->worker = worker;
+    proxy->row = &sb->workers[worker];
+    proxy->now_ms = clock_now_ms();
+    proxy->drain_deadline_ms = UINT64_MAX;
+    proxy->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    LIST_INIT(&proxy->listeners);
+    TAILQ_INIT(&proxy->sessions);
+    TAILQ_INIT(&proxy->waiting);
+    STAILQ_INIT(&proxy->ready);
+    STAILQ_INIT(&proxy->dead);
+    wheel_init(&proxy->wheel, proxy->now_ms);
+    slab_init(&proxy->session_slab, sizeof(struct session), SESSION_ARENA_BYTES);
+    slab_init(&proxy->attempt_slab, sizeof(struct attempt), ATTEMPT_ARENA_BYTES);
+    buffer_init(proxy);
+    return proxy;
+}
+
+static void free_dead(struct proxy *proxy)
+{
+    struct session *s;
+    while ((s = STAILQ_FIRST(&proxy->dead)) != NULL) {
+        STAILQ_REMOVE_HEAD(&proxy->dead, turn_link);
+        slab_free(&proxy->session_slab, s);
+    }
+}
+
+static void end_all(struct proxy *proxy)
+{
+    struct session *s, *next;
+    TAILQ_FOREACH_SAFE(s, &proxy->sessions, all_link, next)
+    {
+        if (s->attempt != NULL) {
+            session_refuse(s, REFUSAL_STOPPING);
+        } else {
+            session_finish(s, ENDING_DRAIN_DEADLINE);
+        }
+    }
+}
+
+void proxy_destroy(struct proxy *proxy)
+{
+    if (proxy == NULL) {
+        return;
+    }
+    listener_close_all(proxy);
+    end_all(proxy);
+    free_dead(proxy);
+    chooser_destroy(proxy->chooser);
+    snapshot_unmap(proxy->snapshot);
+    slab_fini(&proxy->session_slab);
+    slab_fini(&proxy->attempt_slab);
+    buffer_fini(proxy);
+    fd_close(&proxy->spare_fd);
+    free(proxy);
+}
+
+int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
+{
+    proxy_touch(proxy);
+    struct chooser *chooser =
+        chooser_create(snapshot, proxy->sb, proxy->worker, proxy->chooser);
+    if (chooser == NULL) {
+        snapshot_unmap(snapshot);
+        return -ENOMEM;
+    }
+    /* What waits in the queue of a listener that is going still finds its service. */
+    const struct snapshot_header *old = proxy->snapshot;
+    struct chooser *old_chooser = proxy->chooser;
+    if (old != NULL) {
+        listener_close_dropped(proxy, snapshot);
+    }
+    proxy->snapshot = snapshot;
+    proxy->chooser = chooser;
+    memset(proxy->service_of_row, 0xff, sizeof(proxy->service_of_row));
+    const struct snapshot_service *services = snapshot_services(snapshot);
+    for (uint32_t i = 0; i < snapshot->n_services; i++) {
+        proxy->service_of_row[services[i].row] = i;
+    }
+    listener_rebind(proxy);
+    chooser_destroy(old_chooser);
+    snapshot_unmap(old);
+    /* Whoever waits may find a backend in the new one. */
+    connect_retry_waiting(proxy);
+    return 0;
+}
+
+int proxy_add_listener(struct proxy *proxy, uint32_t id, int fd)
+{
+    return listener_add(proxy, id, fd);
+}
+
+void proxy_drain(struct proxy *proxy, uint64_t deadline_ms)
+{
+    proxy->draining = true;
+    proxy->drain_deadline_ms = deadline_ms;
+    proxy_touch(proxy);
+    if (proxy->snapshot != NULL) {
+        listener_close_all(proxy);
+    }
+}
+
+void proxy_wake(struct proxy *proxy)
+{
+    proxy->woken_us = clock_now_us();
+    proxy->now_ms = proxy->woken_us / 1000;
+}
+
+bool proxy_busy(const struct proxy *proxy)
+{
+    return !STAILQ_EMPTY(&proxy->ready);
+}
+
+/* Each flow that used its budget up gets one more; those that use that up too come next turn. */
+static void work_ready(struct proxy *proxy)
+{
+    struct session_queue now = STAILQ_HEAD_INITIALIZER(now);
+    STAILQ_CONCAT(&now, &proxy->ready);
+    struct session *s;
+    while ((s = STAILQ_FIRST(&now)) != NULL) {
+        STAILQ_REMOVE_HEAD(&now, turn_link);
+        s->in_ready = false;
+        relay_work(s);
+    }
+}
+
+static void retry_waiting(struct proxy *proxy)
+{
+    uint32_t epoch =
+        atomic_load_explicit(&proxy->sb->header->health_epoch, memory_order_acquire);
+    if (epoch != proxy->health_epoch) {
+        proxy->health_epoch = epoch;
+        connect_retry_waiting(proxy);
+    }
+}
+
+void proxy_turn(struct proxy *proxy)
+{
+    proxy_touch(proxy);
+    work_ready(proxy);
+    retry_waiting(proxy);
+    wheel_advance(&proxy->wheel, proxy->now_ms, session_fire, proxy);
+    listener_resume(proxy);
+    if (proxy->draining && proxy->now_ms >= proxy->drain_deadline_ms) {
+        end_all(proxy);
+    }
+    free_dead(proxy);
+    uint32_t lag_us = (uint32_t)(clock_now_us() - proxy->woken_us);
+    if (lag_us > proxy->longest_turn_us) {
+        proxy->longest_turn_us = lag_us;
+    }
+    proxy->woken_us = 0;
+}
+
+uint64_t proxy_next_ms(const struct proxy *proxy)
+{
+    uint64_t now_ms = clock_now_ms();
+    uint64_t next = wheel_next_ms(&proxy->wheel, now_ms);
+    uint64_t resume = listener_resume_ms(proxy);
+    if (resume != UINT64_MAX) {
+        uint64_t in = resume > now_ms ? resume - now_ms : 0;
+        next = in < next ? in : next;
+    }
+    if (proxy->draining && proxy->drain_deadline_ms != UINT64_MAX) {
+        uint64_t in = proxy->drain_deadline_ms > now_ms ? proxy->drain_deadline_ms - now_ms : 0;
+        next = in < next ? in : next;
+    }
+    return next;
+}
+
+void proxy_renew_lag(struct proxy *proxy)
+{
+    atomic_store_explicit(&proxy->row->loop_lag_us, proxy->longest_turn_us, memory_order_relaxed);
+    proxy->longest_turn_us = 0;
+}
+
+size_t proxy_sessions(const struct proxy *proxy)
+{
+    return proxy->n_sessions;
+}
+
+static bool matches(const struct session *s, const struct session_filter *filter)
+{
+    return (filter->service_row == SESSION_FILTER_ANY || filter->service_row == s->service_row) &&
+           (filter->row == SESSION_FILTER_ANY || filter->row == s->row) &&
+           (filter->client.ip.family == ADDR_NONE ||
+            addr_cidr_contains(&filter->client, &s->peer)) &&
+           s->proxy->now_ms - s->active_ms >= filter->idle_ms;
+}
+
+size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter,
+                  uint64_t after_id, struct session_info *out, size_t max)
+{
+    size_t n = 0;
+    size_t limit = filter->limit < max ? filter->limit : max;
+    const struct session *s;
+    TAILQ_FOREACH(s, &proxy->sessions, all_link)
+    {
+        if (n == limit) {
+            break;
+        }
+        if (s->id <= after_id || !matches(s, filter)) {
+            continue;
+        }
+        out[n++] = (struct session_info){
+            .id = s->id,
+            .client = s->peer,
+            .service_row = s->service_row,
+            .slot = s->slot,
+            .row = s->row,
+            .state = s->state,
+            .age_ms = proxy->now_ms - s->started_ms,
+            .idle_ms = proxy->now_ms - s->active_ms,
+            .bytes_in = s->bytes_in,
+            .bytes_out = s->bytes_out,
+        };
+    }
+    return n;
+}

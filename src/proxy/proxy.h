@@ -1,0 +1,58 @@
+/*
+ * The user-space data path of one worker: accepts clients, chooses backends, relays bytes, accounts.
+ * In a worker, on its event base; one owner, no threads. The worker's turn is
+ *
+ *     event_base_loop(one round; without waiting while proxy_busy())
+ *     messages from master (proxy_apply, proxy_add_listener, …)
+ *     proxy_turn()
+ */
+#ifndef SLUICE_PROXY_PROXY_H
+#define SLUICE_PROXY_PROXY_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/scoreboard.h"
+#include "sluice/session_info.h"
+#include "sluice/snapshot.h"
+
+struct proxy;
+
+/* base and sb outlive it. worker is this process's number. NULL without memory. */
+struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker);
+/* Closes everything at once: every session ends as ENDING_DRAIN_DEADLINE. */
+void proxy_destroy(struct proxy *proxy); /* NULL is allowed */
+
+/*
+ * Takes over a snapshot (from snapshot_map(); owned from now on, also on failure). Sessions go on
+ * untouched; listeners that it no longer names are emptied and closed. Returns 0 or -ENOMEM with
+ * the old snapshot still in force.
+ */
+int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot);
+/* Starts accepting from fd (owned from now on), the listener of that id in the snapshot. Returns 0,
+ * -ENOENT when the snapshot does not name it, -EEXIST, or -ENOMEM (fd is closed). */
+int proxy_add_listener(struct proxy *proxy, uint32_t id, int fd);
+
+/* Stops accepting: takes what waits in the queues, then closes the listeners. Sessions go on until
+ * they end, or until deadline_ms (monotonic; UINT64_MAX: none). */
+void proxy_drain(struct proxy *proxy, uint64_t deadline_ms);
+
+/* Work left over that must not wait for the next event. */
+bool proxy_busy(const struct proxy *proxy);
+/* Left-over work, timers, waiting sessions, and the end of what died this turn. */
+void proxy_turn(struct proxy *proxy);
+/* Milliseconds until proxy_turn() is needed even without an event; UINT64_MAX: not before one. */
+uint64_t proxy_next_ms(const struct proxy *proxy);
+size_t proxy_sessions(const struct proxy *proxy);
+
+/* Begins the measuring of the longest turn (sb_worker.loop_lag_us) anew. */
+void proxy_renew_lag(struct proxy *proxy);
+
+/* Fills out with sessions younger than after_id (0: all), oldest first: at most filter->limit and
+ * at most max. Returns how many. */
+size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter,
+                  uint64_t after_id, struct session_info *out, size_t max);
+
+#endif

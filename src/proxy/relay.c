@@ -1,0 +1,262 @@
+/*
+ * The relay: one pump for both directions, on edge-triggered events and the worker's one scratch
+ * buffer. Each direction closes by itself:
+ *
+ *     open ── end read ──► ended ── pending written ──► drained ── shutdown ──► shut
+ *
+ * and a session is over when both are, or at the first error. In a worker.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "buffer.h"
+#include "session.h"
+
+bool relay_register(struct session *s, struct leg *leg)
+{
+    event_assign(&leg->event, s->proxy->base, leg->fd,
+                 EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
+                 leg == &s->client ? relay_client_event : relay_backend_event, s);
+    if (event_add(&leg->event, NULL) != 0) {
+        if (s->attempt != NULL) {
+            session_refuse(s, REFUSAL_MEMORY);
+        } else {
+            session_finish(s, ENDING_ERROR);
+        }
+        return false;
+    }
+    leg->registered = true;
+    return true;
+}
+
+static void account(struct session *s, const struct leg *from, size_t n)
+{
+    struct proxy *proxy = s->proxy;
+    struct sb_row_cell *row = scoreboard_row_cell(proxy->sb, proxy->worker, s->row);
+    struct sb_service_cell *service =
+        scoreboard_service_cell(proxy->sb, proxy->worker, s->service_row);
+    s->active_ms = proxy->now_ms;
+    if (from == &s->client) {
+        s->bytes_in += n;
+        scoreboard_bump(&row->bytes_in, n);
+        scoreboard_bump(&service->bytes_in, n);
+    } else {
+        s->bytes_out += n;
+        scoreboard_bump(&row->bytes_out, n);
+        scoreboard_bump(&service->bytes_out, n);
+    }
+}
+
+/* What a peer had sent before it reset still counts: passed on as far as it goes at once. */
+static void pass_last_words(struct session *s, struct leg *from, struct leg *to)
+{
+    struct proxy *proxy = s->proxy;
+    for (size_t left = RELAY_BUDGET_BYTES; left >= RELAY_SCRATCH_BYTES && to->pending == NULL;
+         left -= RELAY_SCRATCH_BYTES) {
+        ssize_t n = recv(from->fd, proxy->scratch, RELAY_SCRATCH_BYTES, MSG_DONTWAIT);
+        if (n <= 0) {
+            return;
+        }
+        account(s, from, (size_t)n);
+        if (send(to->fd, proxy->scratch, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n) {
+            return;
+        }
+    }
+}
+
+/* A leg failed: the session ends, and the other leg gets a reset. */
+static void leg_failed(struct session *s, const struct leg *leg, int error)
+{
+    bool timed_out = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH;
+    if (leg == &s->client) {
+        session_finish(s, timed_out ? ENDING_CLIENT_TIMEOUT : ENDING_CLIENT_RESET);
+    } else {
+        session_finish(s, timed_out ? ENDING_BACKEND_TIMEOUT : ENDING_BACKEND_RESET);
+    }
+}
+
+static void send_failed(struct session *s, struct leg *to, int error)
+{
+    pass_last_words(s, to, to == &s->client ? &s->backend : &s->client);
+    leg_failed(s, to, error);
+}
+
+/* Writes what to has been holding. False: the session is over. */
+static bool flush(struct session *s, struct leg *to)
+{
+    struct buffer *buffer = to->pending;
+    if (buffer == NULL || !to->writable) {
+        return true;
+    }
+    ssize_t n = send(to->fd, buffer->bytes + buffer->at, buffer->end - buffer->at, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) {
+        send_failed(s, to, errno);
+        return false;
+    }
+    if (n > 0) {
+        s->active_ms = s->proxy->now_ms;
+        buffer->at += (uint32_t)n;
+    }
+    if (buffer->at < buffer->end) {
+        to->writable = false;
+        return true;
+    }
+    buffer_free(s->proxy, buffer);
+    to->pending = NULL;
+    return true;
+}
+
+/* Sends n bytes of the scratch buffer; what to refuses is kept. False: the session is over. */
+static bool deliver(struct session *s, struct leg *to, size_t n)
+{
+    struct proxy *proxy = s->proxy;
+    ssize_t sent = send(to->fd, proxy->scratch, n, MSG_NOSIGNAL);
+    if (sent == (ssize_t)n) {
+        return true;
+    }
+    if (sent < 0) {
+        if (errno != EAGAIN) {
+            send_failed(s, to, errno);
+            return false;
+        }
+        sent = 0;
+    }
+    to->writable = false;
+    to->pending = buffer_hold(proxy, proxy->scratch + sent, n - (size_t)sent);
+    if (to->pending == NULL) {
+        session_finish(s, ENDING_ERROR);
+        return false;
+    }
+    return true;
+}
+
+/* One read of from, passed on to to. False: the session is over. */
+static bool move_once(struct session *s, struct leg *from, struct leg *to, size_t *budget)
+{
+    ssize_t n = recv(from->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
+    if (n > 0) {
+        account(s, from, (size_t)n);
+        *budget -= (size_t)n < *budget ? (size_t)n : *budget;
+        /* A short read has emptied the socket, and whatever comes later is a new event; but an
+         * error or end that came with this very event would not be told again. A leg that is not
+         * registered yet will be told everything when it is. */
+        if (n < RELAY_SCRATCH_BYTES && !from->closing && (!from->suspect || !from->registered)) {
+            from->readable = false;
+        }
+        return deliver(s, to, (size_t)n);
+    }
+    if (n == 0) {
+        from->ended = true;
+        from->suspect = false;
+        return true;
+    }
+    if (errno == EAGAIN) {
+        from->readable = false;
+        from->suspect = false;
+        return true;
+    }
+    leg_failed(s, from, errno);
+    return false;
+}
+
+/* Moves what can be moved in one direction. False: the session is over. */
+static bool pump(struct session *s, struct leg *from, struct leg *to)
+{
+    size_t budget = RELAY_BUDGET_BYTES;
+    if (!flush(s, to)) {
+        return false;
+    }
+    while (from->readable && !from->ended && to->pending == NULL) {
+        if (budget == 0) {
+            session_make_ready(s);
+            return true;
+        }
+        if (!move_once(s, from, to, &budget)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A leg that is not being read may have been reset: the event said so only between the lines. */
+static bool still_sound(struct session *s, struct leg *leg)
+{
+    bool being_read = leg->readable && !leg->ended && s->in_ready;
+    if (!leg->suspect || being_read) {
+        return true;
+    }
+    leg->suspect = false;
+    int error = socket_error(leg->fd);
+    if (error != 0) {
+        leg_failed(s, leg, error);
+        return false;
+    }
+    return true;
+}
+
+/* from has ended and to has everything: tells to, unless the session is over anyway. */
+static void pass_end(struct session *s, struct leg *from, struct leg *to)
+{
+    if (!from->ended || to->shut || to->pending != NULL) {
+        return;
+    }
+    to->shut = true;
+    if (!to->ended) {
+        s->state = from == &s->client ? SESSION_CLIENT_ENDED : SESSION_BACKEND_ENDED;
+        s->active_ms = s->proxy->now_ms;
+        shutdown(to->fd, SHUT_WR);
+        session_set_timer(s);
+    }
+}
+
+void relay_work(struct session *s)
+{
+    if (!pump(s, &s->client, &s->backend) || !pump(s, &s->backend, &s->client)) {
+        return;
+    }
+    if (!still_sound(s, &s->client) || !still_sound(s, &s->backend)) {
+        return;
+    }
+    pass_end(s, &s->client, &s->backend);
+    pass_end(s, &s->backend, &s->client);
+    if (s->client.shut && s->backend.shut) {
+        session_finish(s, s->state == SESSION_BACKEND_ENDED ? ENDING_BACKEND_FIN
+                                                            : ENDING_CLIENT_FIN);
+        return;
+    }
+    /* From here on it has to wait. Short sessions may be over before. */
+    if (s->client.registered || relay_register(s, &s->client)) {
+        (void)(s->backend.registered || relay_register(s, &s->backend));
+    }
+}
+
+static void note_event(struct leg *leg, short what)
+{
+    leg->readable |= (what & (EV_READ | EV_CLOSED)) != 0;
+    leg->writable |= (what & EV_WRITE) != 0;
+    leg->closing |= (what & EV_CLOSED) != 0;
+    /* libevent tells an error condition as readable and writable without closed. */
+    leg->suspect |= (what & (EV_READ | EV_WRITE | EV_CLOSED)) == (EV_READ | EV_WRITE);
+}
+
+void relay_client_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct session *s = arg;
+    proxy_touch(s->proxy);
+    note_event(&s->client, what);
+    relay_work(s);
+}
+
+void relay_backend_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct session *s = arg;
+    proxy_touch(s->proxy);
+    if (s->state == SESSION_CONNECTING) {
+        connect_event(s, what);
+        return;
+    }
+    note_event(&s->backend, what);
+    relay_work(s);
+}

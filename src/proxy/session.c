@@ -1,0 +1,226 @@
+/*
+ * A session's beginning, its timers, and its one end. Owns the session records of a worker.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "buffer.h"
+#include "session.h"
+
+static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t service_row)
+{
+    return scoreboard_service_cell(proxy->sb, proxy->worker, service_row);
+}
+
+void session_refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
+{
+    scoreboard_bump(&service_cell(proxy, service_row)->refused_by[reason], 1);
+    socket_reset(fd);
+}
+
+/* Takes the daemon's and the service's place, or refuses. */
+static bool admit(struct proxy *proxy, const struct snapshot_service *service, int fd)
+{
+    if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_DAEMON, 0,
+                            proxy->snapshot->max_connections)) {
+        session_refuse_fd(proxy, service->row, fd, REFUSAL_DAEMON_LIMIT);
+        return false;
+    }
+    if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_SERVICE, service->row,
+                            service->max_connections)) {
+        scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
+        session_refuse_fd(proxy, service->row, fd, REFUSAL_SERVICE_LIMIT);
+        return false;
+    }
+    return true;
+}
+
+static struct session *session_alloc(struct proxy *proxy)
+{
+    struct session *s = slab_alloc(&proxy->session_slab);
+    struct attempt *attempt = slab_alloc(&proxy->attempt_slab);
+    if (s == NULL || attempt == NULL) {
+        slab_free(&proxy->session_slab, s);
+        slab_free(&proxy->attempt_slab, attempt);
+        return NULL;
+    }
+    memset(s, 0, sizeof(*s));
+    memset(attempt, 0, sizeof(*attempt));
+    s->attempt = attempt;
+    s->proxy = proxy;
+    attempt->session = s;
+    return s;
+}
+
+void session_start(struct proxy *proxy, uint32_t service_index, int fd, const struct addr_ip *peer)
+{
+    const struct snapshot_service *service = &snapshot_services(proxy->snapshot)[service_index];
+    scoreboard_bump(&service_cell(proxy, service->row)->connections_total, 1);
+    scoreboard_bump(&proxy->row->connections_total, 1);
+    if (!admit(proxy, service, fd)) {
+        return;
+    }
+    struct session *s = session_alloc(proxy);
+    if (s == NULL) {
+        scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, service->row);
+        scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
+        session_refuse_fd(proxy, service->row, fd, REFUSAL_MEMORY);
+        return;
+    }
+    s->client.fd = fd;
+    s->client.readable = true;
+    s->client.writable = true;
+    s->backend.fd = -1;
+    s->id = (uint64_t)proxy->worker << 48 | ++proxy->next_id;
+    s->started_ms = proxy->now_ms;
+    s->active_ms = proxy->now_ms;
+    s->peer = *peer;
+    s->service_row = service->row;
+    s->slot = SNAPSHOT_NONE;
+    s->row = SNAPSHOT_NONE;
+    s->idle_timeout_ms = service->idle_timeout_ms;
+    s->half_close_timeout_ms = service->half_close_timeout_ms;
+    s->state = SESSION_WAITING;
+    TAILQ_INSERT_TAIL(&proxy->sessions, s, all_link);
+    proxy->n_sessions++;
+    connect_begin(s);
+}
+
+static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
+{
+    if (leg->registered) {
+        event_del(&leg->event);
+        leg->registered = false;
+    }
+    buffer_free(proxy, leg->pending);
+    leg->pending = NULL;
+    if (leg->fd < 0) {
+        return;
+    }
+    if (orderly) {
+        close(leg->fd);
+    } else {
+        socket_reset(leg->fd);
+    }
+    leg->fd = -1;
+}
+
+/* Everything that both ends have in common: nothing of the session is left but its record. */
+static void release(struct session *s, bool orderly)
+{
+    struct proxy *proxy = s->proxy;
+    connect_abandon(s);
+    leg_release(proxy, &s->client, orderly);
+    leg_release(proxy, &s->backend, orderly);
+    if (s->slot != SNAPSHOT_NONE) {
+        scoreboard_release(proxy->sb, proxy->worker, SB_SLOT, s->slot);
+    }
+    scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, s->service_row);
+    scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
+    wheel_clear(&proxy->wheel, &s->timer);
+    slab_free(&proxy->attempt_slab, s->attempt);
+    s->attempt = NULL;
+    if (s->in_ready) {
+        STAILQ_REMOVE(&proxy->ready, s, session, turn_link);
+        s->in_ready = false;
+    }
+    TAILQ_REMOVE(&proxy->sessions, s, all_link);
+    proxy->n_sessions--;
+    s->dead = true;
+    STAILQ_INSERT_TAIL(&proxy->dead, s, turn_link);
+}
+
+static void log_end(const struct session *s, const char *message, const char *reason)
+{
+    char client[ADDR_TEXT_MAX];
+    log_debug(message, LOG_INT("session", s->id), LOG_STR("reason", reason),
+              LOG_STR("client", addr_ip_format(&s->peer, true, client)),
+              LOG_INT("bytes_in", s->bytes_in), LOG_INT("bytes_out", s->bytes_out),
+              LOG_INT("ms", s->proxy->now_ms - s->started_ms));
+}
+
+void session_refuse(struct session *s, enum refusal reason)
+{
+    if (s->dead) {
+        return;
+    }
+    scoreboard_bump(&service_cell(s->proxy, s->service_row)->refused_by[reason], 1);
+    log_end(s, "client refused", refusal_names[reason]);
+    release(s, false);
+}
+
+void session_finish(struct session *s, enum ending reason)
+{
+    if (s->dead) {
+        return;
+    }
+    scoreboard_bump(&service_cell(s->proxy, s->service_row)->ended_by[reason], 1);
+    log_end(s, "session ended", ending_names[reason]);
+    release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN);
+}
+
+void session_make_ready(struct session *s)
+{
+    if (!s->in_ready) {
+        s->in_ready = true;
+        STAILQ_INSERT_TAIL(&s->proxy->ready, s, turn_link);
+    }
+}
+
+static uint32_t quiet_limit_ms(const struct session *s)
+{
+    return s->state == SESSION_OPEN ? s->idle_timeout_ms : s->half_close_timeout_ms;
+}
+
+void session_set_timer(struct session *s)
+{
+    uint64_t due = UINT64_MAX;
+    if (quiet_limit_ms(s) > 0) {
+        due = s->active_ms + quiet_limit_ms(s);
+    }
+    if (!s->settled && s->started_ms + SETTLE_MS < due) {
+        due = s->started_ms + SETTLE_MS;
+    }
+    if (due == UINT64_MAX) {
+        wheel_clear(&s->proxy->wheel, &s->timer);
+    } else {
+        wheel_set(&s->proxy->wheel, &s->timer, due);
+    }
+}
+
+static void fire_open(struct session *s)
+{
+    if (!s->settled && s->proxy->now_ms >= s->started_ms + SETTLE_MS) {
+        s->settled = true;
+        socket_settle(s->backend.fd, s->backend_keepalive_ms, s->backend_user_timeout_ms);
+    }
+    if (quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s)) {
+        session_finish(s, s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT
+                                                   : ENDING_HALF_CLOSE_TIMEOUT);
+        return;
+    }
+    session_set_timer(s);
+}
+
+void session_fire(struct wheel_entry *entry, void *proxy)
+{
+    (void)proxy;
+    struct session *s = (struct session *)((char *)entry - offsetof(struct session, timer));
+    switch (s->state) {
+    case SESSION_WAITING:
+        if (s->attempt->waiting) {
+            session_refuse(s, REFUSAL_START_TIMEOUT);
+        } else {
+            connect_begin(s);
+        }
+        break;
+    case SESSION_CONNECTING:
+        connect_timed_out(s);
+        break;
+    default:
+        fire_open(s);
+        break;
+    }
+}

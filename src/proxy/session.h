@@ -1,0 +1,206 @@
+/*
+ * The session record and what the files of the data path do with it. Private to src/proxy.
+ *
+ * A session's life, and who moves it:
+ *
+ *            accept                 connect under way
+ *   (new) ──────────► WAITING ◄───────────────► CONNECTING ──────► OPEN ──────► (dead)
+ *      │                 │   no backend known      │   connected     │   both ends seen and
+ *      └─────────────────┴── refused ──────────────┘                 │   drained, reset, time-out
+ *                                                                    ▼
+ *                                           each direction by itself: open → end seen → drained → shut
+ *
+ * session_finish() is the only way to the end; the record is freed at the end of the loop's turn.
+ */
+#ifndef SLUICE_PROXY_SESSION_H
+#define SLUICE_PROXY_SESSION_H
+
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "base/slab.h"
+#include "base/wheel.h"
+#include "proxy.h"
+#include "sched/choose.h"
+
+/* One read of the shared scratch buffer; small enough to stay in a core's second-level cache. */
+#define RELAY_SCRATCH_BYTES (64 * 1024)
+/* What one flow may move before others get their turn. */
+#define RELAY_BUDGET_BYTES (256 * 1024)
+#define ACCEPTS_PER_TURN   16
+/* How long a client waits for the first check result (pool option start = "unknown"). */
+#define START_WAIT_MS 3000
+/* A connect to a Unix socket whose backlog is full is tried again after this. */
+#define UNIX_AGAIN_MS 20
+/* Socket options that only matter to long-lived sessions are set at this age: short ones never
+ * pay for them. Well under the time-outs they set. */
+#define SETTLE_MS 2000
+#define TRIED_MAX 11 /* first try and at most 10 retries */
+
+struct buffer; /* what a slow peer has not taken yet: buffer.h */
+
+/* One side of a session. */
+struct leg {
+    struct event event;     /* registered once, edge-triggered */
+    struct buffer *pending; /* bytes to be written to this leg before anything newer; NULL: none */
+    int fd;
+    bool registered : 1;
+    bool readable : 1; /* cleared only by a true EAGAIN */
+    bool writable : 1; /* cleared only by a short or refused write */
+    bool suspect : 1;  /* the last event may have hidden an error: read until EAGAIN says no */
+    bool closing : 1;  /* its end is on the way: read until it is there */
+    bool ended : 1;    /* its end of stream was read */
+    bool shut : 1;     /* our end was passed on to it */
+};
+
+/* What exists only until a backend is connected. */
+struct attempt {
+    struct session *session;
+    TAILQ_ENTRY(attempt) waiting_link;
+    uint64_t started_us; /* of this try */
+    uint32_t tried[TRIED_MAX]; /* indices in the pool, valid for generation */
+    uint32_t n_tried;
+    uint32_t generation;
+    uint32_t tries;
+    bool again;   /* a Unix socket's backlog was full: worth another try a little later */
+    bool waiting; /* linked into proxy->waiting */
+    uint32_t backend_index; /* in the pool, of the try under way */
+};
+
+struct session {
+    struct leg client, backend;
+    struct wheel_entry timer;
+    uint64_t active_ms; /* last byte in either direction; of the try while connecting */
+    uint64_t bytes_in, bytes_out;
+    uint64_t id;
+    uint64_t started_ms;
+    struct addr_ip peer;
+    uint32_t service_row;
+    uint32_t slot, row; /* SNAPSHOT_NONE: no backend reserved */
+    uint32_t idle_timeout_ms, half_close_timeout_ms;
+    uint32_t backend_keepalive_ms, backend_user_timeout_ms;
+    uint8_t state; /* enum session_state */
+    bool in_ready : 1;
+    bool settled : 1;
+    bool dead : 1;
+    bool backend_ended_first : 1;
+    struct attempt *attempt; /* NULL once open */
+    struct proxy *proxy;
+    TAILQ_ENTRY(session) all_link;
+    STAILQ_ENTRY(session) turn_link; /* ready or dead: a dead one is in no ready list */
+};
+
+TAILQ_HEAD(session_list, session);
+TAILQ_HEAD(attempt_list, attempt);
+STAILQ_HEAD(session_queue, session);
+
+struct listener; /* listener.c */
+LIST_HEAD(listener_list, listener);
+
+struct proxy {
+    struct event_base *base;
+    struct scoreboard *sb;
+    struct sb_worker *row;
+    uint32_t worker;
+    uint64_t now_ms; /* of this turn: proxy_touch() */
+    uint64_t woken_us; /* when this turn's first event came; 0: none yet */
+    uint32_t longest_turn_us;
+    const struct snapshot_header *snapshot; /* NULL before the first */
+    struct chooser *chooser;
+    uint32_t service_of_row[SERVICES_MAX]; /* index in the snapshot; SNAPSHOT_NONE */
+    struct listener_list listeners;
+    int spare_fd; /* given up to get rid of a client when there are no descriptors left */
+    struct session_list sessions;
+    struct attempt_list waiting;
+    struct session_queue ready, dead;
+    size_t n_sessions;
+    uint64_t next_id;
+    uint32_t health_epoch; /* at which the waiting ones were last tried */
+    bool draining;
+    uint64_t drain_deadline_ms;
+    struct wheel wheel;
+    struct slab session_slab, attempt_slab;
+    struct slab buffer_slabs[3];
+    uint64_t warned_ms; /* rate limit of the connect failure warning */
+    uint64_t warned_accept_ms;
+    uint32_t unwarned;
+    unsigned char scratch[RELAY_SCRATCH_BYTES];
+};
+
+/* --- proxy.c --- */
+
+/* First thing in every event callback: the loop has slept, so the time is another. */
+void proxy_wake(struct proxy *proxy);
+static inline void proxy_touch(struct proxy *proxy)
+{
+    if (proxy->woken_us == 0) {
+        proxy_wake(proxy);
+    }
+}
+
+/* --- session.c --- */
+
+/* A new client of service (index in the snapshot); fd is owned from now on. */
+void session_start(struct proxy *proxy, uint32_t service, int fd, const struct addr_ip *peer);
+/* Refuses a client that is not yet a session: counted, reset. */
+void session_refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason);
+/* The two ways to the end. Not to be touched by the caller afterwards, but still there until the
+ * turn's end. Harmless on a dead one. */
+void session_refuse(struct session *s, enum refusal reason);
+void session_finish(struct session *s, enum ending reason);
+/* Queues it for the turn's left-over work. */
+void session_make_ready(struct session *s);
+/* Sets the timer for the state it is in. */
+void session_set_timer(struct session *s);
+void session_fire(struct wheel_entry *entry, void *proxy);
+
+/* --- connect.c --- */
+
+/* Chooses a backend and begins to connect; goes on, waits, or refuses. */
+void connect_begin(struct session *s);
+/* The event of a backend leg while connecting. */
+void connect_event(struct session *s, short what);
+/* Some health has changed: chooses anew for everyone who waits for that. */
+void connect_retry_waiting(struct proxy *proxy);
+/* The try under way took too long. */
+void connect_timed_out(struct session *s);
+/* Gives the reserved place and the unconnected descriptor back. */
+void connect_abandon(struct session *s);
+
+/* --- relay.c --- */
+
+/* Event callback of a leg; arg is the session. */
+void relay_client_event(evutil_socket_t fd, short what, void *arg);
+void relay_backend_event(evutil_socket_t fd, short what, void *arg);
+/* Moves bytes both ways as far as they go now. */
+void relay_work(struct session *s);
+/* Registers a leg's descriptor with the loop. False: out of memory, the session is finished. */
+bool relay_register(struct session *s, struct leg *leg);
+
+/* --- socket.c --- */
+
+/* Opens and prepares a non-blocking socket towards address. Returns it or -errno. */
+int socket_open_backend(const struct addr *address);
+/* keepalive and user time-out of a connected TCP leg (0: leave). Errors are of no consequence. */
+void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms);
+/* Closes so that the peer sees a reset (an orderly close on a Unix socket). */
+void socket_reset(int fd);
+int socket_error(int fd); /* SO_ERROR, positive; 0: none. Fetching clears it. */
+
+/* --- listener.c --- */
+
+/* Starts accepting. Returns 0, -EEXIST or -ENOMEM (fd is closed). */
+int listener_add(struct proxy *proxy, uint32_t id, int fd);
+/* Before a new snapshot: what it no longer names is emptied, into sessions of the old one, and
+ * closed. */
+void listener_close_dropped(struct proxy *proxy, const struct snapshot_header *next);
+/* After a new snapshot: finds each listener's service in it. */
+void listener_rebind(struct proxy *proxy);
+/* Empties and closes all. */
+void listener_close_all(struct proxy *proxy);
+/* Lets those accept again that paused for want of descriptors or memory. */
+void listener_resume(struct proxy *proxy);
+/* When listener_resume() is due; UINT64_MAX: nothing is paused. */
+uint64_t listener_resume_ms(const struct proxy *proxy);
+
+#endif

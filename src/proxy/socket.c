@@ -1,0 +1,57 @@
+/* Socket options of the data path. Owns nothing. In a worker. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "session.h"
+
+int socket_open_backend(const struct addr *address)
+{
+    static const int domains[ADDR_FAMILY_COUNT] = {
+        [ADDR_IPV4] = AF_INET, [ADDR_IPV6] = AF_INET6, [ADDR_UNIX] = AF_UNIX};
+    int fd = socket(domains[address->ip.family], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (address->ip.family != ADDR_UNIX) {
+        /* Small messages must not wait for acknowledgements; and acknowledgements of our own can
+         * ride on the answer instead of going out alone. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
+    }
+    return fd;
+}
+
+void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms)
+{
+    if (keepalive_ms > 0) {
+        int seconds = (int)((keepalive_ms + 999) / 1000);
+        int between = seconds / 4 > 0 ? seconds / 4 : 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+    }
+    if (user_timeout_ms > 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    }
+}
+
+void socket_reset(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1, .l_linger = 0},
+               sizeof(struct linger));
+    close(fd);
+}
+
+int socket_error(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+        return errno;
+    }
+    return error;
+}
