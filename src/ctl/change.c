@@ -1,0 +1,116 @@
+/*
+ * Answers to changes. In master.
+ */
+#include "ctl/change.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "ctl/view.h"
+
+void change_describe_override(const struct override *override, struct str *out)
+{
+    char when[CLOCK_TEXT_MAX];
+
+    str_printf(out, "pool %s, backend %s: %s = %s; the file says %s (by %s, %s", override->pool,
+               override->backend, override->option, override->value, override->file_value,
+               override->by, clock_format_wall(override->wall_ms, when));
+    if (override->why)
+        str_printf(out, ": %s", override->why);
+    str_append_char(out, ')');
+}
+
+static void list_overrides(struct request *request)
+{
+    const struct overrides *list = request->host.ops->overrides(request->host.self);
+    struct reply *reply = &request->reply;
+    size_t count = list ? list->count : 0;
+
+    if (reply->as_json)
+        json_begin_array(&reply->json, "overrides");
+    for (size_t i = 0; i < count; i++) {
+        struct view_override_row row;
+        STR_AUTO text = {0};
+
+        view_override_row(&list->items[i], &row);
+        if (reply->as_json)
+            json_begin_object(&reply->json, NULL);
+        reply_members(reply, view_override_columns, &row);
+        if (reply->as_json)
+            json_end_object(&reply->json);
+        change_describe_override(&list->items[i], &text);
+        reply_line(reply, "override: %s", str_text(&text));
+    }
+    if (reply->as_json)
+        json_end_array(&reply->json);
+}
+
+/* True when errors hold one that refuses; the reply says so then. */
+static bool refuse(struct request *request, const struct errlist *errors, const char *outcome)
+{
+    STR_AUTO headline = {0};
+
+    if (!errors || errors->errors == 0)
+        return false;
+    if (errors->count == 1 && errors->dropped == 0 && errors->items[0].file[0] == '\0') {
+        reply_error(&request->reply, "%s", errors->items[0].text);
+        return true;
+    }
+    str_printf(&headline, "%zu %s; %s", errors->errors, errors->errors == 1 ? "fault" : "faults",
+               outcome);
+    reply_refuse(&request->reply, str_text(&headline), errors);
+    return true;
+}
+
+static void list_changes(struct request *request, const struct errlist *errors,
+                         const struct change_list *changes)
+{
+    static const struct errlist no_errors;
+    struct reply *reply = &request->reply;
+
+    reply_lines(reply, "changes", changes ? changes->lines : NULL, changes ? changes->count : 0);
+    if (reply->as_json)
+        json_bool(&reply->json, "needs_restart", changes && changes->needs_restart);
+    reply_warnings(reply, errors ? errors : &no_errors);
+}
+
+void change_answer(void *arg, const struct errlist *errors, const struct change_list *changes,
+                   uint32_t generation)
+{
+    struct request *request = arg;
+    struct reply *reply = &request->reply;
+
+    if (refuse(request, errors, "nothing was changed")) {
+        request_finish(request);
+        return;
+    }
+    if (reply->as_json)
+        json_uint(&reply->json, "generation", generation);
+    if (!changes || changes->count == 0)
+        reply_line(reply, "nothing changed");
+    list_changes(request, errors, changes);
+    reply_line(reply, "generation %" PRIu32, generation);
+    if (request_is_live(request))
+        list_overrides(request);
+    request_finish(request);
+}
+
+void change_answer_check(void *arg, const struct errlist *errors,
+                         const struct change_list *changes, uint32_t generation)
+{
+    struct request *request = arg;
+    struct reply *reply = &request->reply;
+
+    (void)generation; /* of the running one: nothing was made */
+    if (refuse(request, errors, "this configuration would be refused")) {
+        request_finish(request);
+        return;
+    }
+    if (reply->as_json)
+        json_bool(&reply->json, "valid", true);
+    reply_line(reply, "the configuration is valid; %s",
+               changes && changes->count > 0 ? "a reload would change:"
+                                             : "a reload would change nothing");
+    list_changes(request, errors, changes);
+    request_finish(request);
+}

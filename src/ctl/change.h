@@ -1,0 +1,21 @@
+/*
+ * Answers to commands that change something or would: what changed, a line each, and which overrides
+ * of the operator still stand against the file. In master.
+ */
+#ifndef SLUICE_CTL_CHANGE_H
+#define SLUICE_CTL_CHANGE_H
+
+#include "ctl/host.h"
+#include "ctl/request.h"
+
+/* A ctl_change_fn whose arg is the request: builds its reply and finishes it. */
+void change_answer(void *arg, const struct errlist *errors, const struct change_list *changes,
+                   uint32_t generation);
+/* Likewise for what would change: nothing did. */
+void change_answer_check(void *arg, const struct errlist *errors,
+                         const struct change_list *changes, uint32_t generation);
+
+/* "pool web, backend a: weight = 3; the file says 1 (by uid 0 pid 42, 2026-…: why)", appended. */
+void change_describe_override(const struct override *override, struct str *out);
+
+#endif

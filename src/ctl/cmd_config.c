@@ -1,0 +1,116 @@
+/*
+ * Verbs about the configuration as a whole, and the end of the daemon. In master.
+ */
+#include "ctl/change.h"
+#include "ctl/command.h"
+#include "ctl/format.h"
+#include "ctl/request.h"
+#include "ctl/view.h"
+
+static enum command_outcome run_show_config(struct request *request)
+{
+    struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
+    struct reply *reply = &request->reply;
+    STR_AUTO text = {.limit = reply->body.limit};
+
+    for (size_t i = 0; view.overrides && i < view.overrides->count; i++) {
+        str_append(&text, "# override: ");
+        change_describe_override(&view.overrides->items[i], &text);
+        str_append_char(&text, '\n');
+    }
+    model_print(view.model, false, &text);
+    if (text.failed) {
+        reply_error(reply, "the configuration is too large to be shown");
+        return COMMAND_DONE;
+    }
+    if (reply->as_json)
+        json_uint(&reply->json, "generation", view.model->generation);
+    reply_document(reply, "config", str_text(&text));
+    return COMMAND_DONE;
+}
+
+static enum command_outcome run_check_config(struct request *request)
+{
+    const char *path = request->n_args > 0 ? request->args[0] : NULL;
+
+    if (path && path[0] != '/') {
+        reply_error(&request->reply,
+                    "FILE must be an absolute path here: the daemon has another working directory");
+        return COMMAND_DONE;
+    }
+    request->host.ops->check_config(request->host.self, path, &request->who, change_answer_check,
+                                    request);
+    return COMMAND_PENDING;
+}
+
+static enum command_outcome run_reload(struct request *request)
+{
+    request->host.ops->reload(request->host.self, &request->who, change_answer, request);
+    return COMMAND_PENDING;
+}
+
+static void begin_stop(struct request *request)
+{
+    if (request_is_live(request))
+        request->host.ops->stop(request->host.self, &request->who, request->within_ms);
+}
+
+static enum command_outcome run_stop(struct request *request)
+{
+    static char change[] = "global: stopping";
+    static char *const changes[] = {change};
+    struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
+    struct reply *reply = &request->reply;
+    char text[FORMAT_TEXT_MAX];
+
+    request->within_ms = UINT64_MAX;
+    if (request_option_time(request, "within", &request->within_ms) != 0)
+        return COMMAND_DONE;
+    request->afterwards = begin_stop;
+    if (reply->as_json) {
+        json_uint(&reply->json, "generation", view.model->generation);
+        reply_lines(reply, "changes", changes, 1);
+        return COMMAND_DONE;
+    }
+    uint64_t within_ms = request->within_ms == UINT64_MAX ? view.model->global.drain_timeout_ms
+                                                          : request->within_ms;
+    reply_line(reply, "stopping: sessions may go on for %s at most",
+               format_duration(within_ms, text));
+    return COMMAND_DONE;
+}
+
+const struct command cmd_show_config = {
+    .words = "show config",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "the running configuration in file syntax, overrides as comments before it",
+    .run = run_show_config,
+};
+
+const struct command cmd_check_config = {
+    .words = "check config",
+    .level = CTL_LEVEL_ADMINISTER,
+    .arguments = "[FILE]",
+    .help = "what a reload would say and change; without FILE the daemon's own file",
+    .args_max = 1,
+    .run = run_check_config,
+};
+
+const struct command cmd_reload = {
+    .words = "reload",
+    .level = CTL_LEVEL_ADMINISTER,
+    .flags = COMMAND_CHANGES,
+    .arguments = "",
+    .help = "reads the configuration file again; all of it is taken or nothing",
+    .run = run_reload,
+};
+
+const struct command cmd_stop = {
+    .words = "stop",
+    .level = CTL_LEVEL_ADMINISTER,
+    .flags = COMMAND_CHANGES,
+    .arguments = "[within=TIME]",
+    .help = "stops accepting, lets sessions end for drain_timeout or TIME, ends the daemon",
+    .options = (const char *const[]){"within", NULL},
+    .run = run_stop,
+};

@@ -1,0 +1,351 @@
+/*
+ * Verbs that show live tables: each row type is a view (view.h). In master.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/command.h"
+#include "ctl/memory.h"
+#include "ctl/request.h"
+#include "ctl/view.h"
+
+static struct view view_now(const struct request *request)
+{
+    return view_of(&request->host, request->now_ms, request->wall_ms);
+}
+
+/* --- show info --- */
+
+struct info_row {
+    uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
+        stopping, memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
+    const char *config_file;
+    struct reply_uints worker_pids;
+};
+
+#define INFO(key, title, kind) {#key, title, kind, offsetof(struct info_row, key), NULL, 0}
+
+static const struct column info_columns[] = {
+    INFO(config_file, "configuration file", COLUMN_TEXT),
+    INFO(overrides, "overrides", COLUMN_UINT),
+    INFO(stopping, "stopping", COLUMN_BOOL),
+    INFO(workers, "workers", COLUMN_UINT),
+    INFO(descriptors_limit, "descriptors per worker", COLUMN_UINT),
+    INFO(pid, "master pid", COLUMN_UINT),
+    INFO(monitor_pid, "monitor pid", COLUMN_UINT),
+    INFO(worker_pids, "worker pids", COLUMN_UINTS),
+    INFO(monitor_restarts, "monitor restarts", COLUMN_UINT),
+    INFO(memory_master_bytes, "memory of master", COLUMN_BYTES),
+    INFO(memory_monitor_bytes, "memory of monitor", COLUMN_BYTES),
+    INFO(memory_workers_bytes, "memory of workers", COLUMN_BYTES),
+    INFO(log_dropped, "log lines dropped", COLUMN_UINT),
+    {0},
+};
+
+static size_t list_worker_pids(const struct scoreboard *sb, uint64_t pids[static WORKERS_MAX])
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < sb->header->n_workers && i < WORKERS_MAX; i++) {
+        int32_t pid = atomic_load_explicit(&sb->workers[i].pid, memory_order_relaxed);
+
+        if (pid > 0)
+            pids[count++] = (uint64_t)pid;
+    }
+    return count;
+}
+
+/* One that cannot be read makes the sum unknown. */
+static uint64_t sum_memory(const struct reply_uints *pids)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < pids->count; i++) {
+        uint64_t bytes = memory_of_process((pid_t)pids->items[i]);
+
+        if (bytes == UINT64_MAX)
+            return REPLY_NONE;
+        sum += bytes;
+    }
+    return sum;
+}
+
+static void put_info(struct request *request, const struct view *view,
+                     const struct ctl_host_info *info)
+{
+    const struct sb_header *header = view->sb->header;
+    int32_t monitor = atomic_load_explicit(&header->monitor_pid, memory_order_relaxed);
+    uint64_t pids[WORKERS_MAX];
+    struct info_row row = {
+        .config_file = info->config_file,
+        .overrides = view->overrides ? view->overrides->count : 0,
+        .stopping = info->stopping,
+        .workers = header->n_workers,
+        .descriptors_limit = info->descriptors_limit,
+        .pid = (uint64_t)info->pid,
+        .monitor_pid = monitor > 0 ? (uint64_t)monitor : REPLY_NONE,
+        .worker_pids = {pids, list_worker_pids(view->sb, pids)},
+        .monitor_restarts = atomic_load_explicit(&header->monitor_restarts, memory_order_relaxed),
+        .memory_master_bytes = memory_of_process(info->pid),
+        .memory_monitor_bytes = monitor > 0 ? memory_of_process(monitor) : REPLY_NONE,
+        .log_dropped = info->log_dropped,
+    };
+
+    row.memory_workers_bytes = sum_memory(&row.worker_pids);
+    reply_record(&request->reply, info_columns, &row);
+}
+
+static enum command_outcome run_info(struct request *request)
+{
+    struct view view = view_now(request);
+    struct ctl_host_info info = {0};
+    struct view_total total;
+
+    request->host.ops->info(request->host.self, &info);
+    view_total(&view, &info, &total);
+    reply_record(&request->reply, view_total_columns, &total);
+    put_info(request, &view, &info);
+    return COMMAND_DONE;
+}
+
+/* --- tables --- */
+
+static enum command_outcome run_services(struct request *request)
+{
+    struct view view = view_now(request);
+
+    reply_table_begin(&request->reply, "services", view_service_columns);
+    for (size_t i = 0; i < view.model->n_services; i++) {
+        struct view_service row;
+
+        view_service(&view, &view.model->services[i], &row);
+        reply_row(&request->reply, &row);
+    }
+    reply_table_end(&request->reply);
+    return COMMAND_DONE;
+}
+
+static enum command_outcome run_pools(struct request *request)
+{
+    struct view view = view_now(request);
+
+    reply_table_begin(&request->reply, "pools", view_pool_columns);
+    for (size_t i = 0; i < view.model->n_pools; i++) {
+        struct view_pool row;
+
+        view_pool(&view, &view.model->pools[i], &row);
+        reply_row(&request->reply, &row);
+    }
+    reply_table_end(&request->reply);
+    return COMMAND_DONE;
+}
+
+static enum command_outcome run_workers(struct request *request)
+{
+    struct view view = view_now(request);
+
+    reply_table_begin(&request->reply, "workers", view_worker_columns);
+    for (uint32_t i = 0; i < view.sb->header->n_workers; i++) {
+        struct view_worker row;
+
+        view_worker(&view, i, &row);
+        reply_row(&request->reply, &row);
+    }
+    reply_table_end(&request->reply);
+    return COMMAND_DONE;
+}
+
+/* A row for one backend. */
+typedef void put_fn(struct reply *reply, const struct view *view, const struct model_pool *pool,
+                    const struct model_backend *backend);
+
+/* The backends of [POOL], or of all pools. */
+static enum command_outcome put_backends(struct request *request, const char *key,
+                                         const struct column *columns, put_fn *put)
+{
+    struct view view = view_now(request);
+    const struct model_pool *only = NULL;
+
+    if (request->n_args > 0) {
+        only = request_find_pool(request, request->args[0]);
+        if (!only)
+            return COMMAND_DONE;
+    }
+    reply_table_begin(&request->reply, key, columns);
+    for (size_t i = 0; i < view.model->n_pools; i++) {
+        const struct model_pool *pool = &view.model->pools[i];
+
+        for (size_t k = 0; (!only || pool == only) && k < pool->n_backends; k++)
+            put(&request->reply, &view, pool, &pool->backends[k]);
+    }
+    reply_table_end(&request->reply);
+    return COMMAND_DONE;
+}
+
+static void put_backend(struct reply *reply, const struct view *view,
+                        const struct model_pool *pool, const struct model_backend *backend)
+{
+    struct view_backend row;
+
+    view_backend(view, pool, backend, &row);
+    reply_row(reply, &row);
+}
+
+static void put_check(struct reply *reply, const struct view *view, const struct model_pool *pool,
+                      const struct model_backend *backend)
+{
+    struct view_check row;
+
+    view_check(view, pool, backend, &row);
+    if (row.checks[0] != '\0')
+        reply_row(reply, &row);
+}
+
+static enum command_outcome run_backends(struct request *request)
+{
+    return put_backends(request, "backends", view_backend_columns, put_backend);
+}
+
+static enum command_outcome run_checks(struct request *request)
+{
+    return put_backends(request, "checks", view_check_columns, put_check);
+}
+
+/* --- show errors --- */
+
+struct failure {
+    const char *kind, *name, *reason;
+    uint64_t count;
+};
+
+static const struct column failure_columns[] = {
+    {"kind", "KIND", COLUMN_TEXT, offsetof(struct failure, kind), NULL, 0},
+    {"name", "OF", COLUMN_TEXT, offsetof(struct failure, name), NULL, 0},
+    {"reason", "REASON", COLUMN_TEXT, offsetof(struct failure, reason), NULL, 0},
+    {"count", "COUNT", COLUMN_UINT, offsetof(struct failure, count), NULL, 0},
+    {0},
+};
+
+static void put_failure(struct reply *reply, const char *kind, const char *name,
+                        const char *reason, uint64_t count)
+{
+    struct failure row = {kind, name, reason, count};
+
+    if (count > 0)
+        reply_row(reply, &row);
+}
+
+static void put_service_failures(struct reply *reply, const struct view *view)
+{
+    for (size_t i = 0; i < view->model->n_services; i++) {
+        const struct model_service *service = &view->model->services[i];
+        struct sb_service_sum sum;
+
+        scoreboard_sum_service(view->sb, service->row, &sum);
+        for (size_t k = 0; k < REFUSAL_COUNT; k++)
+            put_failure(reply, "refused", service->name, refusal_names[k], sum.refused_by[k]);
+        for (size_t k = 0; k < ENDING_COUNT; k++) {
+            if (k == ENDING_CLIENT_FIN || k == ENDING_BACKEND_FIN)
+                continue; /* as it should be */
+            put_failure(reply, "ended", service->name, ending_names[k], sum.ended_by[k]);
+        }
+    }
+}
+
+static void put_connect_failures(struct reply *reply, const struct view *view)
+{
+    for (size_t i = 0; i < view->model->n_pools; i++) {
+        const struct model_pool *pool = &view->model->pools[i];
+
+        for (size_t k = 0; k < pool->n_backends; k++) {
+            const struct model_backend *backend = &pool->backends[k];
+            const struct sb_row *row = &view->sb->rows[backend->row];
+            STR_AUTO name = {0};
+
+            str_printf(&name, "%s/%s", pool->name, backend->name);
+            put_failure(reply, "connect", str_text(&name), "connect_failed",
+                        atomic_load_explicit(&row->connect_failures, memory_order_relaxed));
+        }
+    }
+}
+
+static enum command_outcome run_errors(struct request *request)
+{
+    struct view view = view_now(request);
+    struct reply *reply = &request->reply;
+
+    reply_table_begin(reply, "failures", failure_columns);
+    put_service_failures(reply, &view);
+    put_connect_failures(reply, &view);
+    for (uint32_t i = 0; i < view.sb->header->n_workers; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "worker %u", (unsigned)i);
+        put_failure(reply, "accept", name, "accept_errors",
+                    atomic_load_explicit(&view.sb->workers[i].accept_errors,
+                                         memory_order_relaxed));
+    }
+    reply_table_end(reply);
+    return COMMAND_DONE;
+}
+
+/* --- descriptors --- */
+
+const struct command cmd_show_info = {
+    .words = "show info",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "version, generation, uptime, pids, limits, memory",
+    .run = run_info,
+};
+
+const struct command cmd_show_services = {
+    .words = "show services",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "services with live figures",
+    .run = run_services,
+};
+
+const struct command cmd_show_pools = {
+    .words = "show pools",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "pools with live figures",
+    .run = run_pools,
+};
+
+const struct command cmd_show_backends = {
+    .words = "show backends",
+    .level = CTL_LEVEL_READ,
+    .arguments = "[POOL]",
+    .help = "backends with state, why, since when, and live figures",
+    .args_max = 1,
+    .run = run_backends,
+};
+
+const struct command cmd_show_workers = {
+    .words = "show workers",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "worker processes with live figures",
+    .run = run_workers,
+};
+
+const struct command cmd_show_checks = {
+    .words = "show checks",
+    .level = CTL_LEVEL_READ,
+    .arguments = "[POOL]",
+    .help = "health checks: last result, its latency, results alike in a row, next one",
+    .args_max = 1,
+    .run = run_checks,
+};
+
+const struct command cmd_show_errors = {
+    .words = "show errors",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "failures by reason, of services, backends and workers",
+    .run = run_errors,
+};

@@ -1,0 +1,81 @@
+/*
+ * What the control commands may ask of the process that hosts them (master). Everything they need
+ * from processes, reload and workers comes through this table of functions, so that ctl depends
+ * on none of them. Answers that take time come by a callback, exactly once, possibly before the call returns.
+ */
+#ifndef SLUICE_CTL_HOST_H
+#define SLUICE_CTL_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/errlist.h"
+#include "ctl/events.h"
+#include "model/model.h"
+#include "sluice/scoreboard.h"
+#include "sluice/session_info.h"
+
+/* Who asks, from the socket's peer credentials. */
+struct ctl_who {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    uint32_t login_uid; /* /proc/PID/loginuid; UINT32_MAX: none */
+    const char *text;   /* "uid 0 (login 1000) pid 42": for events and overrides */
+    const char *why;    /* why="…" of the request, or NULL */
+};
+
+/* A change is done (errors empty of errors) or refused (errors say why; nothing was changed). */
+typedef void ctl_change_fn(void *arg, const struct errlist *errors,
+                           const struct change_list *changes, uint32_t generation);
+/* silent_workers: how many did not answer in time. */
+typedef void ctl_sessions_fn(void *arg, const struct session_info *sessions, size_t count,
+                             uint32_t silent_workers);
+
+struct ctl_setting { /* option=value */
+    const char *option, *value;
+};
+
+struct ctl_host_info {
+    const char *version;
+    const char *config_file;
+    pid_t pid;
+    uint64_t descriptors_limit; /* of one worker */
+    uint32_t connections_limit; /* the daemon's max_connections in force */
+    uint64_t log_dropped;
+    bool stopping;
+};
+
+struct ctl_host_ops {
+    void (*info)(void *host, struct ctl_host_info *out);
+    const struct model *(*model)(void *host); /* running; valid until control returns to the loop */
+    const struct overrides *(*overrides)(void *host);
+    /*
+     * The asynchronous ones: what their pointers refer to stays until done is called. The host records
+     * the events of what it changed; what was refused is recorded by ctl (kind "refused").
+     *
+     * Changes a backend's settings, all or none. force: also what takes away the last eligible one.
+     */
+    void (*set_backend)(void *host, const char *pool, const char *backend,
+                        const struct ctl_setting *settings, size_t n_settings,
+                        const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg);
+    void (*reload)(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg);
+    /* path NULL: the daemon's own file. Files are read as who. */
+    void (*check_config)(void *host, const char *path, const struct ctl_who *who,
+                         ctl_change_fn *done, void *arg);
+    void (*sessions)(void *host, const struct session_filter *filter, ctl_sessions_fn *done,
+                     void *arg);
+    /* Begins an orderly stop; within_ms: instead of drain_timeout, UINT64_MAX: not said. Does not
+     * destroy the server before control returns to the loop. */
+    void (*stop)(void *host, const struct ctl_who *who, uint64_t within_ms);
+};
+
+struct ctl_host {
+    const struct ctl_host_ops *ops;
+    void *self;
+    struct scoreboard *sb;
+    struct events *events;
+};
+
+#endif

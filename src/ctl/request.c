@@ -1,0 +1,376 @@
+/*
+ * From words to a reply. In master.
+ */
+#include "ctl/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+
+#define OPTION_CHARACTERS "abcdefghijklmnopqrstuvwxyz_"
+
+struct request *request_create(const struct ctl_host *host, struct codec_words *words,
+                               const struct ctl_who *who, size_t reply_limit, uint64_t now_ms,
+                               uint64_t wall_ms)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    const char **positional = calloc(words->count + 1, sizeof(*positional));
+
+    if (!request || !positional) {
+        free(request);
+        free(positional);
+        return NULL;
+    }
+    request->host = *host;
+    codec_join(&request->line, (const char *const *)words->words, words->count);
+    request->words = *words;
+    *words = (struct codec_words){0};
+    request->positional = positional;
+    request->args = positional;
+    request->who = *who;
+    snprintf(request->who_text, sizeof(request->who_text), "%s", who->text);
+    request->who.text = request->who_text;
+    request->who.why = NULL;
+    request->now_ms = now_ms;
+    request->wall_ms = wall_ms;
+    bool as_json = request->words.count > 0 &&
+                   strcmp(request->words.words[request->words.count - 1], "json") == 0;
+    if (as_json)
+        request->words.count--;
+    reply_init(&request->reply, as_json, reply_limit);
+    return request;
+}
+
+void request_free(struct request *request)
+{
+    if (!request)
+        return;
+    reply_free(&request->reply);
+    str_free(&request->line);
+    codec_words_free(&request->words);
+    free(request->positional);
+    free(request);
+}
+
+/* --- running --- */
+
+static void finish(struct request *request)
+{
+    reply_finish(&request->reply);
+    request->done(request);
+}
+
+void request_finish(struct request *request)
+{
+    if (request->running)
+        request->finished = true;
+    else
+        finish(request);
+}
+
+bool request_is_live(const struct request *request)
+{
+    return request->owner != NULL;
+}
+
+static void refuse_unknown(struct request *request)
+{
+    const char *const *words = (const char *const *)request->words.words;
+    const char *nearest = command_nearest(words, request->words.count);
+    STR_AUTO text = {0};
+
+    codec_join(&text, words, request->words.count < 2 ? request->words.count : 2);
+    if (request->words.count == 0)
+        reply_error(&request->reply, "no command before json; \"help\" lists all commands");
+    else if (nearest)
+        reply_error(&request->reply,
+                    "unknown command: %s; did you mean \"%s\"? (\"help\" lists all commands)",
+                    str_text(&text), nearest);
+    else
+        reply_error(&request->reply, "unknown command: %s; \"help\" lists all commands",
+                    str_text(&text));
+}
+
+/* The one place where levels are checked. */
+static bool is_allowed(struct request *request, enum ctl_level level)
+{
+    STR_AUTO options = {0};
+
+    if (level >= request->command->level)
+        return true;
+    auth_options_text(request->command->level, &options);
+    reply_error(&request->reply,
+                "not allowed: \"%s\" needs level %s, and uid %u has %s; add the user or an @group of "
+                "it to %s in the section global",
+                request->command->words, ctl_level_names[request->command->level],
+                (unsigned)request->who.uid, ctl_level_names[level], str_text(&options));
+    request->denied = true;
+    return false;
+}
+
+static const char *const no_options[] = {NULL};
+
+static const char *const *options_of(const struct command *command)
+{
+    if (command->flags & COMMAND_SETTINGS)
+        return model_backend_settable();
+    return command->options ? command->options : no_options;
+}
+
+static bool is_listed(const char *name, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(name, *list) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_option(struct request *request, const char *name)
+{
+    const char *const *known = options_of(request->command);
+    const char *nearest = units_nearest(name, known);
+    STR_AUTO usage = {0};
+
+    command_usage(request->command, &usage);
+    if (nearest)
+        reply_error(&request->reply, "unknown option %s=; did you mean %s=? usage: %s", name,
+                    nearest, str_text(&usage));
+    else
+        reply_error(&request->reply, "unknown option %s=; usage: %s", name, str_text(&usage));
+}
+
+/* Takes name=value; the word is split in place. Returns 0, or -EINVAL with the reply an error. */
+static int take_option(struct request *request, char *word, char *equals)
+{
+    bool is_why = (request->command->flags & COMMAND_CHANGES) && strncmp(word, "why=", 4) == 0;
+
+    *equals = '\0';
+    if (!is_why && !is_listed(word, options_of(request->command))) {
+        refuse_option(request, word);
+        return -EINVAL;
+    }
+    if (is_why ? request->who.why != NULL : request_option(request, word) != NULL) {
+        reply_error(&request->reply, "%s= is given twice", word);
+        return -EINVAL;
+    }
+    if (is_why) {
+        request->who.why = equals + 1;
+        return 0;
+    }
+    if (request->n_options == REQUEST_SETTINGS_MAX) {
+        reply_error(&request->reply, "more than %d options", REQUEST_SETTINGS_MAX);
+        return -EINVAL;
+    }
+    request->options[request->n_options++] = (struct ctl_setting){word, equals + 1};
+    return 0;
+}
+
+/* Where a word is name=value, its equals sign. A path with one in it is none. */
+static char *find_equals(char *word)
+{
+    size_t name = strspn(word, OPTION_CHARACTERS);
+
+    return name > 0 && word[name] == '=' ? word + name : NULL;
+}
+
+static int refuse_usage(struct request *request, const char *what)
+{
+    STR_AUTO usage = {0};
+
+    command_usage(request->command, &usage);
+    reply_error(&request->reply, "%s; usage: %s", what, str_text(&usage));
+    return -EINVAL;
+}
+
+static int parse_arguments(struct request *request, size_t taken)
+{
+    const struct command *command = request->command;
+    size_t count = request->words.count;
+
+    if ((command->flags & COMMAND_FORCE) && count > taken &&
+        strcmp(request->words.words[count - 1], "force") == 0) {
+        request->force = true;
+        count--;
+    }
+    for (size_t i = taken; i < count; i++) {
+        char *word = request->words.words[i];
+        char *equals = find_equals(word);
+
+        if (!equals)
+            request->positional[request->n_args++] = word;
+        else if (take_option(request, word, equals) != 0)
+            return -EINVAL;
+    }
+    if (request->n_args < command->args_min)
+        return refuse_usage(request, "something is missing");
+    if (request->n_args > command->args_max)
+        return refuse_usage(request, "too many words");
+    if ((command->flags & COMMAND_SETTINGS) && request->n_options == 0)
+        return refuse_usage(request, "no option=value is given");
+    return 0;
+}
+
+/* True when the command is to be run. */
+static bool prepare(struct request *request, enum ctl_level level)
+{
+    size_t taken = 0;
+
+    request->command =
+        command_find((const char *const *)request->words.words, request->words.count, &taken);
+    if (!request->command) {
+        refuse_unknown(request);
+        return false;
+    }
+    return is_allowed(request, level) && parse_arguments(request, taken) == 0;
+}
+
+void request_start(struct request *request, enum ctl_level level, request_done_fn *done,
+                   void *owner)
+{
+    enum command_outcome outcome = COMMAND_DONE;
+
+    request->done = done;
+    request->owner = owner;
+    request->running = true;
+    if (prepare(request, level))
+        outcome = request->command->run(request);
+    request->running = false;
+    if (outcome == COMMAND_DONE || request->finished)
+        finish(request);
+}
+
+/* --- what commands ask of their arguments --- */
+
+const char *request_option(const struct request *request, const char *name)
+{
+    for (size_t i = 0; i < request->n_options; i++)
+        if (strcmp(request->options[i].option, name) == 0)
+            return request->options[i].value;
+    return NULL;
+}
+
+static const struct model *model_of(const struct request *request)
+{
+    return request->host.ops->model(request->host.self);
+}
+
+/* The reply becomes: what name is not known, and the nearest of count names. */
+static void refuse_name(struct request *request, const char *what, const char *name,
+                        const char **names)
+{
+    const char *nearest = units_nearest(name, names);
+    STR_AUTO quoted = {0};
+
+    codec_quote(&quoted, name);
+    if (nearest)
+        reply_error(&request->reply, "there is no %s %s; did you mean %s?", what,
+                    str_text(&quoted), nearest);
+    else
+        reply_error(&request->reply, "there is no %s %s", what, str_text(&quoted));
+}
+
+/* Names of count structs that begin with their name, for the nearest one. */
+static void refuse_among(struct request *request, const char *what, const char *name,
+                         const void *first, size_t count, size_t struct_bytes)
+{
+    const char **names = calloc(count + 1, sizeof(*names));
+
+    if (!names) {
+        reply_error(&request->reply, "there is no such %s", what);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        memcpy(&names[i], (const char *)first + i * struct_bytes, sizeof(names[i]));
+    refuse_name(request, what, name, names);
+    free(names);
+}
+
+_Static_assert(offsetof(struct model_pool, name) == 0 &&
+                   offsetof(struct model_backend, name) == 0 &&
+                   offsetof(struct model_service, name) == 0,
+               "refuse_among reads the name at the start");
+
+const struct model_pool *request_find_pool(struct request *request, const char *name)
+{
+    const struct model *model = model_of(request);
+    const struct model_pool *pool = model_find_pool(model, name);
+
+    if (!pool)
+        refuse_among(request, "pool", name, model->pools, model->n_pools, sizeof(*model->pools));
+    return pool;
+}
+
+const struct model_backend *request_find_backend(struct request *request,
+                                                 const struct model_pool *pool, const char *name)
+{
+    const struct model_backend *backend = model_find_backend(pool, name);
+    STR_AUTO what = {0};
+
+    if (backend)
+        return backend;
+    str_printf(&what, "backend in pool %s called", pool->name);
+    refuse_among(request, str_text(&what), name, pool->backends, pool->n_backends,
+                 sizeof(*pool->backends));
+    return NULL;
+}
+
+const struct model_service *request_find_service(struct request *request, const char *name)
+{
+    const struct model *model = model_of(request);
+    const struct model_service *service = model_find_service(model, name);
+
+    if (!service)
+        refuse_among(request, "service", name, model->services, model->n_services,
+                     sizeof(*model->services));
+    return service;
+}
+
+int request_find_pair(struct request *request, const char *pair, const struct model_pool **out_pool,
+                      const struct model_backend **out_backend)
+{
+    const char *slash = strchr(pair, '/');
+    const struct model_pool *pool;
+    const struct model_backend *backend;
+    STR_AUTO name = {0};
+
+    if (!slash) {
+        reply_error(&request->reply, "backend=%s names no pool; write backend=POOL/NAME", pair);
+        return -EINVAL;
+    }
+    str_append_n(&name, pair, (size_t)(slash - pair));
+    pool = request_find_pool(request, str_text(&name));
+    if (!pool)
+        return -EINVAL;
+    backend = request_find_backend(request, pool, slash + 1);
+    if (!backend)
+        return -EINVAL;
+    *out_pool = pool;
+    *out_backend = backend;
+    return 0;
+}
+
+int request_option_time(struct request *request, const char *name, uint64_t *out_ms)
+{
+    const char *value = request_option(request, name);
+    const char *problem;
+
+    if (!value || units_parse_time(value, out_ms, &problem) == 0)
+        return 0;
+    reply_error(&request->reply, "%s=%s: %s", name, value, problem);
+    return -EINVAL;
+}
+
+int request_option_uint(struct request *request, const char *name, uint64_t min, uint64_t max,
+                        uint64_t *out)
+{
+    const char *value = request_option(request, name);
+    const char *problem;
+
+    if (!value || units_parse_uint(value, min, max, out, &problem) == 0)
+        return 0;
+    reply_error(&request->reply, "%s=%s: %s", name, value, problem);
+    return -EINVAL;
+}

@@ -1,0 +1,313 @@
+/*
+ * Live figures from model, overrides and scoreboard. Reads shared memory that others write: each
+ * figure is right by itself, those that belong together may be a moment apart. In master.
+ */
+#include "ctl/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+struct view view_of(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms)
+{
+    return (struct view){
+        .model = host->ops->model(host->self),
+        .overrides = host->ops->overrides(host->self),
+        .sb = host->sb,
+        .now_ms = now_ms,
+        .wall_ms = wall_ms,
+    };
+}
+
+static uint64_t since(uint64_t now_ms, uint64_t then_ms)
+{
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+void view_total(const struct view *view, const struct ctl_host_info *info, struct view_total *out)
+{
+    const struct sb_header *header = view->sb->header;
+
+    *out = (struct view_total){
+        .version = info->version,
+        .generation = view->model->generation,
+        .uptime_seconds = since(view->now_ms, header->started_ms) / 1000,
+        .connections_active = LOAD(header->active),
+        .connections_peak = LOAD(header->peak),
+        .connections_limit = info->connections_limit,
+    };
+    for (uint32_t i = 0; i < header->n_workers; i++)
+        out->connections_total += LOAD(view->sb->workers[i].connections_total);
+}
+
+/* --- workers --- */
+
+void view_worker(const struct view *view, uint32_t id, struct view_worker *out)
+{
+    const struct sb_worker *worker = &view->sb->workers[id];
+    uint32_t state = LOAD(worker->state);
+    int32_t pid = LOAD(worker->pid);
+
+    *out = (struct view_worker){
+        .id = id,
+        .pid = pid > 0 ? (uint64_t)pid : 0,
+        .state = state < SB_WORKER_STATE_COUNT ? sb_worker_state_names[state] : "unknown",
+        .generation = LOAD(worker->generation),
+        .connections_active = LOAD(worker->active),
+        .connections_total = LOAD(worker->connections_total),
+        .restarts = LOAD(worker->restarts),
+        .busy_permille = LOAD(worker->busy_permille),
+        .loop_lag_us = LOAD(worker->loop_lag_us),
+        .waiting = LOAD(worker->waiting),
+        .heartbeat_age_ms = since(view->now_ms, LOAD(worker->heartbeat_ms)),
+        .accept_errors = LOAD(worker->accept_errors),
+        .buffered_bytes = LOAD(worker->buffered_bytes),
+        .log_dropped = LOAD(worker->log_dropped),
+    };
+}
+
+/* --- services --- */
+
+void view_service(const struct view *view, const struct model_service *service,
+                  struct view_service *out)
+{
+    const struct sb_service *live = &view->sb->services[service->row];
+
+    *out = (struct view_service){
+        .name = service->name,
+        .pool = service->pool,
+        .listen = (const char *const *)service->listen,
+        .connections_active = LOAD(live->active),
+        .connections_peak = LOAD(live->peak),
+    };
+    scoreboard_sum_service(view->sb, service->row, &out->sum);
+    out->connections_total = out->sum.connections_total;
+    out->connections_refused = out->sum.refused;
+    out->bytes_in = out->sum.bytes_in;
+    out->bytes_out = out->sum.bytes_out;
+    out->refused_by = out->sum.refused_by;
+    out->ended_by = out->sum.ended_by;
+}
+
+/* --- backends --- */
+
+const struct override *view_override(const struct view *view, const char *pool,
+                                     const char *backend, const char *option)
+{
+    const struct overrides *list = view->overrides;
+
+    for (size_t i = 0; list && i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if (strcmp(item->backend, backend) == 0 && strcmp(item->option, option) == 0 &&
+            strcmp(item->pool, pool) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+static size_t count_checks(const struct model_pool *pool, const struct model_backend *backend)
+{
+    size_t count = 0;
+
+    model_backend_checks(pool, backend, &count);
+    return count;
+}
+
+/* The facts as every other process gathers them, from the form that they know. */
+static struct backend_facts facts_of(const struct view *view, const struct model_pool *pool,
+                                     const struct model_backend *backend)
+{
+    const struct snapshot_backend record = {
+        .address = backend->address,
+        .slot = backend->slot,
+        .row = backend->row,
+        .weight = backend->weight,
+        .max_connections = backend->max_connections,
+        .n_checks = (uint32_t)count_checks(pool, backend),
+        .admin = backend->admin,
+    };
+
+    return eligibility_facts(&record, view->sb);
+}
+
+/* Why and since when by what the operator said; false when it stands in the file. */
+static bool explain_override(const struct view *view, const char *option,
+                             struct view_backend *out)
+{
+    const struct override *item = view_override(view, out->pool, out->name, option);
+
+    if (!item)
+        return false;
+    snprintf(out->reason_text, sizeof(out->reason_text), "%s=%s by %s%s%s", option, item->value,
+             item->by, item->why ? ": " : "", item->why ? item->why : "");
+    out->since_seconds = since(view->wall_ms, item->wall_ms) / 1000;
+    return true;
+}
+
+/* What decided the state is what is told as its reason. */
+static void explain_state(const struct view *view, const struct backend_facts *facts,
+                          struct view_backend *out)
+{
+    switch (out->judged) {
+    case BACKEND_MAINTENANCE:
+        if (!explain_override(view, "admin", out))
+            snprintf(out->reason_text, sizeof(out->reason_text), "admin in the file");
+        break;
+    case BACKEND_DRAINING:
+        if (facts->admin == ADMIN_DRAIN ? !explain_override(view, "admin", out)
+                                        : !explain_override(view, "weight", out))
+            snprintf(out->reason_text, sizeof(out->reason_text), "%s in the file",
+                     facts->admin == ADMIN_DRAIN ? "admin" : "weight 0");
+        break;
+    case BACKEND_FULL:
+        snprintf(out->reason_text, sizeof(out->reason_text), "%u of %u connections",
+                 (unsigned)facts->active, (unsigned)facts->max_connections);
+        break;
+    default:
+        break;
+    }
+}
+
+static void fill_state(const struct view *view, const struct backend_facts *facts,
+                       const struct model_backend *backend, struct view_backend *out)
+{
+    char reason[SB_REASON_MAX] = "";
+    uint64_t since_ms = 0;
+
+    out->judged = eligibility_judge(facts);
+    out->state = backend_state_names[out->judged];
+    out->admin = facts->admin < ADMIN_COUNT ? admin_state_names[facts->admin] : "unknown";
+    out->health = facts->health < SB_HEALTH_COUNT ? sb_health_names[facts->health] : "unknown";
+    out->weight = facts->weight;
+    if (out->judged == BACKEND_UP || out->judged == BACKEND_FULL)
+        out->effective_weight_permille = (uint64_t)facts->weight * 1000;
+    scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
+    if (since_ms == 0)
+        since_ms = view->sb->header->started_ms;
+    out->since_seconds = since(view->now_ms, since_ms) / 1000;
+    snprintf(out->reason_text, sizeof(out->reason_text), "%s", reason);
+    explain_state(view, facts, out);
+    out->reason = out->reason_text;
+}
+
+static void fill_counters(const struct view *view, const struct model_backend *backend,
+                          struct view_backend *out)
+{
+    static const uint32_t permilles[VIEW_PERCENTILES] = {500, 900, 990};
+    const struct sb_row *row = &view->sb->rows[backend->row];
+    const struct sb_slot *slot = &view->sb->slots[backend->slot];
+    struct sb_row_sum sum;
+
+    scoreboard_sum_row(view->sb, backend->row, &sum);
+    out->bytes_in = sum.bytes_in;
+    out->bytes_out = sum.bytes_out;
+    out->connections_peak = LOAD(row->connections_peak);
+    out->connections_total = LOAD(row->connections_total);
+    out->connect_failures = LOAD(row->connect_failures);
+    out->retries = LOAD(row->retries);
+    /* Nothing is reused: every session bound has opened its own. */
+    out->upstreams_opened = out->connections_total;
+    out->checks_passed = LOAD(slot->checks_passed);
+    out->checks_failed = LOAD(slot->checks_failed);
+    for (size_t i = 0; i < VIEW_PERCENTILES; i++)
+        out->percentiles[i] =
+            sb_hist_percentile(&row->connect_time_us, permilles[i], view->now_ms);
+    out->connect_time_us = out->percentiles;
+}
+
+void view_backend(const struct view *view, const struct model_pool *pool,
+                  const struct model_backend *backend, struct view_backend *out)
+{
+    struct backend_facts facts = facts_of(view, pool, backend);
+
+    *out = (struct view_backend){
+        .pool = pool->name,
+        .name = backend->name,
+        .address = backend->address_text,
+        .connections_active = facts.active,
+    };
+    fill_state(view, &facts, backend, out);
+    fill_counters(view, backend, out);
+}
+
+/* --- pools --- */
+
+void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out)
+{
+    *out = (struct view_pool){
+        .name = pool->name,
+        .scheduler = pool->scheduler,
+        .backends = pool->n_backends,
+    };
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+        struct backend_facts facts = facts_of(view, pool, backend);
+        struct sb_row_sum sum;
+
+        scoreboard_sum_row(view->sb, backend->row, &sum);
+        out->backends_up += eligibility_takes_new(eligibility_judge(&facts));
+        out->connections_active += facts.active;
+        out->connections_total += LOAD(view->sb->rows[backend->row].connections_total);
+        out->bytes_in += sum.bytes_in;
+        out->bytes_out += sum.bytes_out;
+    }
+    for (size_t i = 0; view->overrides && i < view->overrides->count; i++)
+        out->overrides += strcmp(view->overrides->items[i].pool, pool->name) == 0;
+}
+
+/* --- checks --- */
+
+static void list_checks(const struct model_pool *pool, const struct model_backend *backend,
+                        char *buf, size_t size)
+{
+    size_t count = 0, used = 0;
+    const struct model_check *checks = model_backend_checks(pool, backend, &count);
+
+    buf[0] = '\0';
+    for (size_t i = 0; i < count && used < size; i++) {
+        int added = snprintf(buf + used, size - used, "%s%s", i > 0 ? "," : "", checks[i].title);
+
+        used += added > 0 ? (size_t)added : 0;
+    }
+}
+
+void view_check(const struct view *view, const struct model_pool *pool,
+                const struct model_backend *backend, struct view_check *out)
+{
+    const struct sb_slot *slot = &view->sb->slots[backend->slot];
+    uint64_t last_ms = LOAD(slot->last_check_ms), next_ms = LOAD(slot->next_check_ms);
+    struct backend_facts facts = facts_of(view, pool, backend);
+    uint64_t since_ms;
+
+    *out = (struct view_check){
+        .pool = pool->name,
+        .backend = backend->name,
+        .health = facts.health < SB_HEALTH_COUNT ? sb_health_names[facts.health] : "unknown",
+        .last_age_ms = last_ms ? since(view->now_ms, last_ms) : REPLY_NONE,
+        .latency_us = last_ms ? LOAD(slot->last_latency_us) : REPLY_NONE,
+        .streak = LOAD(slot->streak),
+        .passed = LOAD(slot->checks_passed),
+        .failed = LOAD(slot->checks_failed),
+        .next_in_ms = next_ms ? since(next_ms, view->now_ms) : REPLY_NONE,
+    };
+    scoreboard_get_health(view->sb, backend->slot, &since_ms, out->reason_text);
+    list_checks(pool, backend, out->checks_text, sizeof(out->checks_text));
+    out->reason = out->reason_text;
+    out->checks = out->checks_text;
+}
+
+void view_override_row(const struct override *override, struct view_override_row *out)
+{
+    *out = (struct view_override_row){
+        .pool = override->pool,
+        .backend = override->backend,
+        .option = override->option,
+        .value = override->value,
+        .file_value = override->file_value,
+        .by = override->by,
+        .why = override->why,
+        .wall_ms = override->wall_ms,
+    };
+}

@@ -1,0 +1,107 @@
+/*
+ * Live figures of workers, services, pools and backends, gathered from the model, the operator's
+ * overrides and the scoreboard: the one source of tables, of `show stats` and of metrics, so that
+ * they never differ. Column lists beside them give names and order. In master.
+ */
+#ifndef SLUICE_CTL_VIEW_H
+#define SLUICE_CTL_VIEW_H
+
+#include <stdint.h>
+
+#include "ctl/host.h"
+#include "ctl/reply.h"
+#include "pool/eligibility.h"
+
+#define VIEW_PERCENTILES 3
+#define VIEW_REASON_MAX  512
+
+/* What figures are made from, and the moment they are of. Nothing is owned. */
+struct view {
+    const struct model *model;
+    const struct overrides *overrides;
+    const struct scoreboard *sb;
+    uint64_t now_ms, wall_ms;
+};
+
+struct view view_of(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms);
+
+/* Numbers are uint64_t and texts pointers because columns (reply.h) read them. */
+struct view_total {
+    const char *version;
+    uint64_t generation, uptime_seconds;
+    uint64_t connections_active, connections_peak, connections_total, connections_limit;
+};
+void view_total(const struct view *view, const struct ctl_host_info *info, struct view_total *out);
+extern const struct column view_total_columns[];
+
+struct view_worker {
+    uint64_t id, pid;
+    const char *state;
+    uint64_t generation, connections_active, connections_total, restarts, busy_permille,
+        loop_lag_us, waiting, heartbeat_age_ms, accept_errors, buffered_bytes, log_dropped;
+};
+void view_worker(const struct view *view, uint32_t id, struct view_worker *out);
+extern const struct column view_worker_columns[];
+
+struct view_service {
+    const char *name, *pool;
+    const char *const *listen;
+    uint64_t connections_active, connections_peak, connections_total, connections_refused;
+    uint64_t bytes_in, bytes_out;
+    const uint64_t *refused_by, *ended_by; /* point into sum */
+    struct sb_service_sum sum;
+};
+/* out must not be moved afterwards. */
+void view_service(const struct view *view, const struct model_service *service,
+                  struct view_service *out);
+extern const struct column view_service_columns[];
+
+struct view_backend {
+    const char *pool, *name, *address, *state, *admin, *health, *reason;
+    uint64_t weight, effective_weight_permille; /* 0: gets nothing by health or admin state */
+    uint64_t since_seconds;                     /* of the present state */
+    uint64_t connections_active, connections_peak, connections_total, requests_total;
+    uint64_t connect_failures, retries, bytes_in, bytes_out;
+    uint64_t upstreams_opened, upstreams_reused, upstreams_idle, upstreams_pinned;
+    uint64_t checks_passed, checks_failed;
+    const uint64_t *connect_time_us; /* points to percentiles */
+    uint64_t percentiles[VIEW_PERCENTILES];
+    enum backend_state judged;
+    char reason_text[VIEW_REASON_MAX];
+};
+/* out must not be moved afterwards. */
+void view_backend(const struct view *view, const struct model_pool *pool,
+                  const struct model_backend *backend, struct view_backend *out);
+/* The first column is the pool's name: what stands inside a pool begins one further. */
+extern const struct column view_backend_columns[];
+
+struct view_pool {
+    const char *name, *scheduler;
+    uint64_t backends_up, backends, connections_active, connections_total, bytes_in, bytes_out;
+    uint64_t queued, queued_peak, overrides;
+};
+void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out);
+extern const struct column view_pool_columns[];
+
+struct view_check {
+    const char *pool, *backend, *checks, *health, *reason;
+    uint64_t last_age_ms, latency_us, streak, passed, failed, next_in_ms; /* REPLY_NONE: never yet */
+    char checks_text[256];
+    char reason_text[SB_REASON_MAX];
+};
+/* out must not be moved afterwards. */
+void view_check(const struct view *view, const struct model_pool *pool,
+                const struct model_backend *backend, struct view_check *out);
+extern const struct column view_check_columns[];
+
+/* The override of that option, or NULL. */
+const struct override *view_override(const struct view *view, const char *pool,
+                                     const char *backend, const char *option);
+extern const struct column view_override_columns[]; /* rows are struct view_override_row */
+struct view_override_row {
+    const char *pool, *backend, *option, *value, *file_value, *by, *why;
+    uint64_t wall_ms;
+};
+void view_override_row(const struct override *override, struct view_override_row *out);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * Names, titles and kinds of the live figures, in the order of the tables. The names are those that
+ * users and tools rely on. In master.
+ */
+#include "ctl/view.h"
+
+#define COLUMN(of, key, title, kind)            {#key, title, kind, offsetof(struct of, key)}
+#define COUNTERS(of, key, title, names, n)      {#key, title, COLUMN_COUNTERS, \
+                                                 offsetof(struct of, key), names, n}
+
+static const char *const percentile_names[VIEW_PERCENTILES] = {"p50", "p90", "p99"};
+
+const struct column view_total_columns[] = {
+    COLUMN(view_total, version, "version", COLUMN_TEXT),
+    COLUMN(view_total, generation, "generation", COLUMN_UINT),
+    COLUMN(view_total, uptime_seconds, "uptime", COLUMN_SECONDS),
+    COLUMN(view_total, connections_active, "connections active", COLUMN_UINT),
+    COLUMN(view_total, connections_peak, "connections peak", COLUMN_UINT),
+    COLUMN(view_total, connections_total, "connections total", COLUMN_UINT),
+    COLUMN(view_total, connections_limit, "connections limit", COLUMN_UINT),
+    {0},
+};
+
+const struct column view_worker_columns[] = {
+    COLUMN(view_worker, id, "ID", COLUMN_UINT),
+    COLUMN(view_worker, pid, "PID", COLUMN_UINT),
+    COLUMN(view_worker, state, "STATE", COLUMN_TEXT),
+    COLUMN(view_worker, generation, "GENERATION", COLUMN_UINT),
+    COLUMN(view_worker, connections_active, "ACTIVE", COLUMN_UINT),
+    COLUMN(view_worker, connections_total, "TOTAL", COLUMN_UINT),
+    COLUMN(view_worker, waiting, "WAITING", COLUMN_UINT),
+    COLUMN(view_worker, restarts, "RESTARTS", COLUMN_UINT),
+    COLUMN(view_worker, busy_permille, "BUSY_PERMILLE", COLUMN_UINT),
+    COLUMN(view_worker, loop_lag_us, "LOOP_LAG", COLUMN_US),
+    COLUMN(view_worker, heartbeat_age_ms, "HEARTBEAT", COLUMN_MS),
+    COLUMN(view_worker, accept_errors, "ACCEPT_ERRORS", COLUMN_UINT),
+    COLUMN(view_worker, buffered_bytes, "BUFFERED", COLUMN_BYTES),
+    COLUMN(view_worker, log_dropped, "LOG_DROPPED", COLUMN_UINT),
+    {0},
+};
+
+const struct column view_service_columns[] = {
+    COLUMN(view_service, name, "NAME", COLUMN_TEXT),
+    COLUMN(view_service, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_service, connections_active, "ACTIVE", COLUMN_UINT),
+    COLUMN(view_service, connections_peak, "PEAK", COLUMN_UINT),
+    COLUMN(view_service, connections_total, "TOTAL", COLUMN_UINT),
+    COLUMN(view_service, connections_refused, "REFUSED", COLUMN_UINT),
+    COLUMN(view_service, bytes_in, "BYTES_IN", COLUMN_BYTES),
+    COLUMN(view_service, bytes_out, "BYTES_OUT", COLUMN_BYTES),
+    COLUMN(view_service, listen, "LISTEN", COLUMN_LIST),
+    COUNTERS(view_service, refused_by, NULL, refusal_names, REFUSAL_COUNT),
+    COUNTERS(view_service, ended_by, NULL, ending_names, ENDING_COUNT),
+    {0},
+};
+
+const struct column view_backend_columns[] = {
+    COLUMN(view_backend, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_backend, name, "NAME", COLUMN_TEXT),
+    COLUMN(view_backend, address, "ADDRESS", COLUMN_TEXT),
+    COLUMN(view_backend, weight, "WEIGHT", COLUMN_UINT),
+    COLUMN(view_backend, effective_weight_permille, NULL, COLUMN_UINT),
+    COLUMN(view_backend, state, "STATE", COLUMN_TEXT),
+    COLUMN(view_backend, admin, "ADMIN", COLUMN_TEXT),
+    COLUMN(view_backend, health, "HEALTH", COLUMN_TEXT),
+    COLUMN(view_backend, since_seconds, "SINCE", COLUMN_SECONDS),
+    COLUMN(view_backend, connections_active, "ACTIVE", COLUMN_UINT),
+    COLUMN(view_backend, connections_peak, NULL, COLUMN_UINT),
+    COLUMN(view_backend, connections_total, "TOTAL", COLUMN_UINT),
+    COLUMN(view_backend, requests_total, NULL, COLUMN_UINT),
+    COLUMN(view_backend, connect_failures, "FAILED", COLUMN_UINT),
+    COLUMN(view_backend, retries, "RETRIES", COLUMN_UINT),
+    COLUMN(view_backend, bytes_in, "BYTES_IN", COLUMN_BYTES),
+    COLUMN(view_backend, bytes_out, "BYTES_OUT", COLUMN_BYTES),
+    COLUMN(view_backend, upstreams_opened, NULL, COLUMN_UINT),
+    COLUMN(view_backend, upstreams_reused, NULL, COLUMN_UINT),
+    COLUMN(view_backend, upstreams_idle, NULL, COLUMN_UINT),
+    COLUMN(view_backend, upstreams_pinned, NULL, COLUMN_UINT),
+    COLUMN(view_backend, checks_passed, NULL, COLUMN_UINT),
+    COLUMN(view_backend, checks_failed, NULL, COLUMN_UINT),
+    COUNTERS(view_backend, connect_time_us, NULL, percentile_names, VIEW_PERCENTILES),
+    COLUMN(view_backend, reason, "REASON", COLUMN_TEXT),
+    {0},
+};
+
+const struct column view_pool_columns[] = {
+    COLUMN(view_pool, name, "NAME", COLUMN_TEXT),
+    COLUMN(view_pool, scheduler, "SCHEDULER", COLUMN_TEXT),
+    COLUMN(view_pool, backends_up, "UP", COLUMN_UINT),
+    {"backends_total", "BACKENDS", COLUMN_UINT, offsetof(struct view_pool, backends)},
+    COLUMN(view_pool, connections_active, "ACTIVE", COLUMN_UINT),
+    COLUMN(view_pool, connections_total, "TOTAL", COLUMN_UINT),
+    COLUMN(view_pool, bytes_in, "BYTES_IN", COLUMN_BYTES),
+    COLUMN(view_pool, bytes_out, "BYTES_OUT", COLUMN_BYTES),
+    COLUMN(view_pool, queued, "QUEUED", COLUMN_UINT),
+    COLUMN(view_pool, queued_peak, NULL, COLUMN_UINT),
+    COLUMN(view_pool, overrides, "OVERRIDES", COLUMN_UINT),
+    {0},
+};
+
+const struct column view_check_columns[] = {
+    COLUMN(view_check, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_check, backend, "BACKEND", COLUMN_TEXT),
+    COLUMN(view_check, checks, "CHECKS", COLUMN_TEXT),
+    COLUMN(view_check, health, "HEALTH", COLUMN_TEXT),
+    COLUMN(view_check, last_age_ms, "LAST", COLUMN_MS),
+    COLUMN(view_check, latency_us, "LATENCY", COLUMN_US),
+    COLUMN(view_check, streak, "STREAK", COLUMN_UINT),
+    COLUMN(view_check, passed, "PASSED", COLUMN_UINT),
+    COLUMN(view_check, failed, "FAILED", COLUMN_UINT),
+    COLUMN(view_check, next_in_ms, "NEXT", COLUMN_MS),
+    COLUMN(view_check, reason, "REASON", COLUMN_TEXT),
+    {0},
+};
+
+const struct column view_override_columns[] = {
+    COLUMN(view_override_row, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_override_row, backend, "BACKEND", COLUMN_TEXT),
+    COLUMN(view_override_row, option, "OPTION", COLUMN_TEXT),
+    COLUMN(view_override_row, value, "VALUE", COLUMN_TEXT),
+    COLUMN(view_override_row, file_value, "FILE", COLUMN_TEXT),
+    COLUMN(view_override_row, wall_ms, "SINCE", COLUMN_WALL_MS),
+    COLUMN(view_override_row, by, "BY", COLUMN_TEXT),
+    COLUMN(view_override_row, why, "WHY", COLUMN_TEXT),
+    {0},
+};

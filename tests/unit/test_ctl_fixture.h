@@ -1,0 +1,260 @@
+/*
+ * What the control tests share: a host made by hand (model, overrides, scoreboard, events) that notes
+ * what it is asked, answers at once or when told to, and refuses when told to. Included by
+ * test_ctl_*.c, each of which forks per test.
+ */
+#ifndef TEST_CTL_FIXTURE_H
+#define TEST_CTL_FIXTURE_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "ctl/host.h"
+#include "ctl/request.h"
+
+#define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
+#define UNUSED       __attribute__((unused))
+
+#define FAKE_WORKERS 2
+#define FAKE_SLOT    7 /* of the first backend; rows and slots differ on purpose */
+#define FAKE_ROW     3
+
+static struct {
+    struct model model;
+    struct overrides overrides;
+    struct scoreboard sb;
+    struct ctl_host host;
+    /* What it was asked last. */
+    char asked[2048];
+    unsigned n_asked, n_stopped;
+    uint64_t stop_within_ms;
+    /* How it answers. */
+    bool holds;             /* not before fake_answer() */
+    const char *refuses;    /* with this error */
+    uint32_t n_sessions, silent_workers;
+    ctl_change_fn *change_done;
+    ctl_sessions_fn *sessions_done;
+    void *arg;
+} fake;
+
+static struct model_check fake_check = {.title = (char *)"tcp", .kind = (char *)"tcp"};
+
+static struct model_backend fake_web[] = {
+    {.name = (char *)"a", .address_text = (char *)"10.0.0.11:8080", .weight = 3,
+     .address = {.ip = {.family = ADDR_IPV4, .port = 8080}}, .slot = FAKE_SLOT, .row = FAKE_ROW},
+    {.name = (char *)"b", .address_text = (char *)"b.example.net:8080", .weight = 1,
+     .max_connections = 2, .address = {.ip = {.family = ADDR_IPV4, .port = 8080}}, .slot = 9,
+     .row = 4},
+    {.name = (char *)"c", .address_text = (char *)"unix:/run/c.sock", .weight = 1, .admin =
+     ADMIN_MAINTENANCE, .address = {.ip = {.family = ADDR_UNIX}}, .slot = 11, .row = 5},
+};
+
+static struct model_backend fake_db[] = {
+    {.name = (char *)"main", .address_text = (char *)"10.0.0.21:5432", .weight = 1,
+     .address = {.ip = {.family = ADDR_IPV4, .port = 5432}}, .slot = 20, .row = 8,
+     .checks = (char *)"none"},
+};
+
+static struct model_pool fake_pools[] = {
+    {.name = (char *)"web", .scheduler = (char *)"wlc", .checks = &fake_check, .n_checks = 1,
+     .backends = fake_web, .n_backends = COUNT(fake_web)},
+    {.name = (char *)"db", .scheduler = (char *)"rr", .backends = fake_db,
+     .n_backends = COUNT(fake_db)},
+};
+
+static char *fake_listen[] = {(char *)"0.0.0.0:80", (char *)"[::]:80", NULL};
+
+static struct model_service fake_services[] = {
+    {.name = (char *)"web", .listen = fake_listen, .pool = (char *)"web", .row = 6},
+};
+
+static struct override fake_override = {
+    .pool = (char *)"web", .backend = (char *)"c", .option = (char *)"admin",
+    .value = (char *)"maintenance", .file_value = (char *)"ready", .by = (char *)"uid 0 pid 42",
+    .why = (char *)"new disks", .wall_ms = 1700000000000};
+
+/* --- its answers --- */
+
+UNUSED static void fake_answer_change(ctl_change_fn *done, void *arg)
+{
+    char *lines[] = {(char *)"pool web: backend a weight 3 -> 4"};
+    struct change_list changes = {.lines = lines, .count = 1};
+    struct errlist errors = {0};
+
+    if (fake.refuses) {
+        errlist_add(&errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", fake.refuses);
+        done(arg, &errors, &(struct change_list){0}, 3);
+    } else {
+        done(arg, &errors, &changes, 4);
+    }
+    errlist_free(&errors);
+}
+
+UNUSED static void fake_answer_sessions(ctl_sessions_fn *done, void *arg)
+{
+    static struct session_info sessions[100000];
+
+    for (uint32_t i = 0; i < fake.n_sessions; i++)
+        sessions[i] = (struct session_info){
+            .id = (UINT64_C(1) << 48) + i,
+            .client = {.bytes = {10, 1, 2, 3}, .port = 40000, .family = ADDR_IPV4},
+            .service_row = i % 3 == 2 ? UINT32_MAX : 6,
+            .slot = FAKE_SLOT,
+            .row = i % 2 ? UINT32_MAX : FAKE_ROW,
+            .state = i % 7, /* also ones that do not exist */
+            .age_ms = 3723000,
+            .bytes_in = 1536,
+        };
+    done(arg, sessions, fake.n_sessions, fake.silent_workers);
+}
+
+/* Gives the answer that was held back. */
+UNUSED static void fake_answer(void)
+{
+    ctl_change_fn *change_done = fake.change_done;
+    ctl_sessions_fn *sessions_done = fake.sessions_done;
+
+    fake.change_done = NULL;
+    fake.sessions_done = NULL;
+    if (change_done)
+        fake_answer_change(change_done, fake.arg);
+    if (sessions_done)
+        fake_answer_sessions(sessions_done, fake.arg);
+}
+
+static void fake_answer_or_hold(ctl_change_fn *done, void *arg)
+{
+    fake.change_done = done;
+    fake.arg = arg;
+    if (!fake.holds)
+        fake_answer();
+}
+
+static void fake_info(void *host, struct ctl_host_info *out)
+{
+    ck_assert_ptr_eq(host, &fake);
+    *out = (struct ctl_host_info){.version = "9.8.7",
+                                  .config_file = "/etc/sluice/sluice.conf",
+                                  .pid = getpid(),
+                                  .descriptors_limit = 1024,
+                                  .connections_limit = 500};
+}
+
+static const struct model *fake_model(void *host)
+{
+    ck_assert_ptr_eq(host, &fake);
+    return &fake.model;
+}
+
+static const struct overrides *fake_overrides(void *host)
+{
+    ck_assert_ptr_eq(host, &fake);
+    return &fake.overrides;
+}
+
+static void fake_set_backend(void *host, const char *pool, const char *backend,
+                             const struct ctl_setting *settings, size_t n_settings,
+                             const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg)
+{
+    size_t used;
+
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "set %s/%s", pool, backend);
+    for (size_t i = 0; i < n_settings; i++) {
+        used = strlen(fake.asked);
+        snprintf(fake.asked + used, sizeof(fake.asked) - used, " %s=%s", settings[i].option,
+                 settings[i].value);
+    }
+    used = strlen(fake.asked);
+    snprintf(fake.asked + used, sizeof(fake.asked) - used, "%s why=%s", force ? " force" : "",
+             who->why ? who->why : "-");
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
+static void fake_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "reload by %s", who->text);
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
+static void fake_check_config(void *host, const char *path, const struct ctl_who *who,
+                              ctl_change_fn *done, void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "check %s as %u", path ? path : "-",
+             (unsigned)who->uid);
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
+static void fake_sessions(void *host, const struct session_filter *filter, ctl_sessions_fn *done,
+                          void *arg)
+{
+    char client[ADDR_TEXT_MAX];
+
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "sessions service=%d row=%d client=%s/%u idle=%llu "
+             "limit=%u", (int)filter->service_row, (int)filter->row,
+             addr_ip_format(&filter->client.ip, false, client), filter->client.prefix,
+             (unsigned long long)filter->idle_ms, filter->limit);
+    fake.n_asked++;
+    fake.sessions_done = done;
+    fake.arg = arg;
+    if (!fake.holds)
+        fake_answer();
+}
+
+static void fake_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
+{
+    ck_assert_ptr_eq(host, &fake);
+    ck_assert_ptr_nonnull(who->text);
+    fake.n_stopped++;
+    fake.stop_within_ms = within_ms;
+}
+
+static const struct ctl_host_ops fake_ops = {
+    .info = fake_info,
+    .model = fake_model,
+    .overrides = fake_overrides,
+    .set_backend = fake_set_backend,
+    .reload = fake_reload,
+    .check_config = fake_check_config,
+    .sessions = fake_sessions,
+    .stop = fake_stop,
+};
+
+static void fake_start(void)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    memset(&fake, 0, sizeof(fake));
+    fake.model.generation = 3;
+    fake.model.pools = fake_pools;
+    fake.model.n_pools = COUNT(fake_pools);
+    fake.model.services = fake_services;
+    fake.model.n_services = COUNT(fake_services);
+    fake.model.global.drain_timeout_ms = 30000;
+    fake.overrides.items = &fake_override;
+    fake.overrides.count = 1;
+    ck_assert_int_eq(scoreboard_create(&fake.sb, FAKE_WORKERS, now_ms - 12000, clock_wall_ms()),
+                     0);
+    fake.host = (struct ctl_host){.ops = &fake_ops, .self = &fake, .sb = &fake.sb,
+                                  .events = events_create()};
+    ck_assert_ptr_nonnull(fake.host.events);
+    scoreboard_set_health(&fake.sb, FAKE_SLOT, SB_HEALTH_UP, "connected", now_ms - 4000);
+}
+
+static void fake_end(void)
+{
+    events_destroy(fake.host.events);
+    scoreboard_destroy(&fake.sb);
+}
+
+#endif
