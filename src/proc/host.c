@@ -1,0 +1,82 @@
+/* What master offers to the control commands. Owns nothing. In master. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "master.h"
+
+static void host_info(void *host, struct ctl_host_info *out)
+{
+    const struct master *master = host;
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    *out = (struct ctl_host_info){
+        .version = SLUICE_VERSION,
+        .config_file = master->config_file,
+        .pid = getpid(),
+        .descriptors_limit = limit.rlim_cur,
+        .connections_limit = master->connections_limit,
+        .log_dropped = log_dropped(),
+        .stopping = master->stopping,
+    };
+}
+
+static const struct model *host_model(void *host)
+{
+    return ((const struct master *)host)->model;
+}
+
+static const struct overrides *host_overrides(void *host)
+{
+    return &((const struct master *)host)->overrides;
+}
+
+static void host_set_backend(void *host, const char *pool, const char *backend,
+                             const struct ctl_setting *settings, size_t n_settings,
+                             const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg)
+{
+    edit_backend(host, pool, backend, settings, n_settings, who, force, done, arg);
+}
+
+static void host_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
+{
+    struct master *master = host;
+    load_start(master, master->config_file, CONF_UID_SELF, false, who->text, who->why, done, arg);
+}
+
+static void host_check_config(void *host, const char *path, const struct ctl_who *who,
+                              ctl_change_fn *done, void *arg)
+{
+    struct master *master = host;
+    /* A file that the asker names is opened with the asker's rights, not the daemon's. */
+    uid_t uid = path != NULL && geteuid() == 0 ? who->uid : CONF_UID_SELF;
+    load_start(master, path != NULL ? path : master->config_file, uid, true, who->text, who->why,
+               done, arg);
+}
+
+static void host_sessions(void *host, const struct session_filter *filter, ctl_sessions_fn *done,
+                          void *arg)
+{
+    sessions_start(host, filter, done, arg);
+}
+
+static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
+{
+    struct master *master = host;
+    uint64_t drain_ms =
+        within_ms == UINT64_MAX ? master->model->global.drain_timeout_ms : within_ms;
+    master_stop(master, drain_ms, who->text, who->why);
+}
+
+const struct ctl_host_ops master_host_ops = {
+    .info = host_info,
+    .model = host_model,
+    .overrides = host_overrides,
+    .set_backend = host_set_backend,
+    .reload = host_reload,
+    .check_config = host_check_config,
+    .sessions = host_sessions,
+    .stop = host_stop,
+};

@@ -1,0 +1,190 @@
+/*
+ * Reading a configuration file while the daemon runs: conf's child reads, model builds, names are
+ * looked up, and the result is published or only compared. Owns the jobs under way. In master.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "check/engine.h"
+#include "master.h"
+#include "preflight.h"
+#include "resolve.h"
+
+struct load_job {
+    TAILQ_ENTRY(load_job) link;
+    struct master *master;
+    struct conf_load *reading;
+    struct event *readable;
+    struct resolve *resolving;
+    struct model *model;
+    struct errlist errors;
+    bool check_only;
+    char *by, *why;
+    ctl_change_fn *done;
+    void *arg;
+};
+
+static void job_free(struct load_job *job)
+{
+    TAILQ_REMOVE(&job->master->loads, job, link);
+    if (job->readable != NULL) {
+        event_free(job->readable);
+    }
+    if (job->reading != NULL) {
+        struct conf_tree *tree;
+        conf_load_finish(job->reading, true, &job->errors, &tree);
+        conf_tree_free(tree);
+    }
+    resolve_cancel(job->resolving);
+    model_free(job->model);
+    errlist_free(&job->errors);
+    free(job->by);
+    free(job->why);
+    free(job);
+}
+
+/* One event for the whole, with its outcome. */
+static void record(const struct load_job *job, const struct change_list *changes)
+{
+    if (job->check_only) {
+        return;
+    }
+    char text[200];
+    if (job->errors.errors > 0) {
+        snprintf(text, sizeof(text), "reload refused: %zu errors, first: %s", job->errors.errors,
+                 job->errors.count > 0 ? job->errors.items[0].text : "?");
+        log_error(text, LOG_STR("by", job->by));
+    } else {
+        snprintf(text, sizeof(text), "reload: generation %u, %zu changes",
+                 job->master->model->generation, changes->count);
+        log_info(text, LOG_STR("by", job->by));
+    }
+    master_event(job->master, job->errors.errors > 0 ? "refused" : "reload", NULL, NULL, job->by,
+                 job->why, text);
+}
+
+static void job_end(struct load_job *job, const struct change_list *changes)
+{
+    static const struct change_list none;
+    changes = changes != NULL ? changes : &none;
+    errlist_sort(&job->errors);
+    record(job, changes);
+    job->done(job->arg, &job->errors, changes, job->master->model->generation);
+    job_free(job);
+}
+
+/* Overrides of the operator stand until the file changes that very value. */
+static bool reapply_overrides(struct load_job *job, struct overrides *kept)
+{
+    if (overrides_reapply(&job->master->overrides, job->model, kept, &job->errors) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory while applying overrides; nothing was changed");
+        return false;
+    }
+    return true;
+}
+
+static void apply(struct load_job *job)
+{
+    struct master *master = job->master;
+    struct overrides kept = {0};
+    struct change_list changes = {0};
+    if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
+        model_diff(master->model, job->model, &changes);
+        if (!job->check_only && model_keep_fixed(master->model, job->model) == 0) {
+            struct model *model = job->model;
+            job->model = NULL;
+            if (publish(master, model, &job->errors)) {
+                overrides_free(&master->overrides);
+                master->overrides = kept;
+                memset(&kept, 0, sizeof(kept));
+                master_settings_changed(master);
+            }
+        }
+    }
+    overrides_free(&kept);
+    job_end(job, job->errors.errors == 0 ? &changes : NULL);
+    change_list_free(&changes);
+}
+
+static void on_resolved(void *arg)
+{
+    struct load_job *job = arg;
+    job->resolving = NULL;
+    preflight_names(job->model, false, &job->errors);
+    apply(job);
+}
+
+static void build(struct load_job *job, bool timed_out)
+{
+    static const struct model_registries registries = {.check_kinds = check_kind_names};
+    struct conf_tree *tree = NULL;
+    conf_load_finish(job->reading, timed_out, &job->errors, &tree);
+    job->reading = NULL;
+    if (tree != NULL) {
+        job->model = model_build(tree, &registries, &job->errors);
+        conf_tree_free(tree);
+    }
+    if (job->model == NULL) {
+        job_end(job, NULL);
+        return;
+    }
+    /* Calls on_resolved, which frees the job, perhaps before it returns: then it returns NULL. */
+    struct resolve *resolving = resolve_start(job->master->base, job->model, job->master->model,
+                                              RESOLVE_MS, on_resolved, job);
+    if (resolving != NULL) {
+        job->resolving = resolving;
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct load_job *job = arg;
+    bool timed_out = (what & EV_TIMEOUT) != 0;
+    if (conf_load_continue(job->reading) == 1 || timed_out) {
+        event_free(job->readable);
+        job->readable = NULL;
+        build(job, timed_out);
+    }
+}
+
+void load_start(struct master *master, const char *path, uid_t uid, bool check_only,
+                const char *by, const char *why, ctl_change_fn *done, void *arg)
+{
+    struct load_job *job = calloc(1, sizeof(*job));
+    if (job == NULL) {
+        struct errlist errors = {.errors = 1};
+        static const struct change_list none;
+        done(arg, &errors, &none, master->model->generation);
+        return;
+    }
+    *job = (struct load_job){.master = master,
+                             .check_only = check_only,
+                             .by = strdup(by),
+                             .why = why != NULL ? strdup(why) : NULL,
+                             .done = done,
+                             .arg = arg};
+    TAILQ_INSERT_TAIL(&master->loads, job, link);
+    job->reading = conf_load_start(path, model_schema(), uid);
+    if (job->reading != NULL) {
+        job->readable = event_new(master->base, conf_load_fd(job->reading), EV_READ | EV_PERSIST,
+                                  on_readable, job);
+    }
+    struct timeval most = {.tv_sec = LOAD_MS / 1000};
+    if (job->readable == NULL || event_add(job->readable, &most) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, path, 0, NULL,
+                    "cannot start reading the configuration; memory or processes have run out");
+        job_end(job, NULL);
+    }
+}
+
+void load_cancel_all(struct master *master)
+{
+    struct load_job *job;
+    while ((job = TAILQ_FIRST(&master->loads)) != NULL) {
+        job_free(job);
+    }
+}

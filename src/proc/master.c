@@ -1,0 +1,393 @@
+/*
+ * Master: starts everything, hears signals, stops everything. Owns master's record. It never touches
+ * a client's bytes.
+ */
+#include "master.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#define SWEEP_SECONDS 1
+
+void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
+                  const char *by, const char *why, const char *text)
+{
+    events_add(master->events, &(struct event_record){.wall_ms = clock_wall_ms(),
+                                                      .mono_ms = clock_now_ms(),
+                                                      .kind = kind,
+                                                      .pool = pool,
+                                                      .backend = backend,
+                                                      .text = text,
+                                                      .by = by,
+                                                      .why = why});
+}
+
+/* --- stopping --- */
+
+static void end_now(struct master *master)
+{
+    children_kill(master);
+    event_base_loopbreak(master->base);
+}
+
+static void leave_when_empty(struct master *master)
+{
+    for (uint32_t i = 0; i <= master->n_workers; i++) {
+        if (master->children[i].pid > 0) {
+            return;
+        }
+    }
+    event_base_loopbreak(master->base);
+}
+
+void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why)
+{
+    if (master->stopping) {
+        log_warning("ending at once", LOG_STR("by", by));
+        end_now(master);
+        return;
+    }
+    master->stopping = true;
+    master->drain_deadline_ms = clock_now_ms() + drain_ms;
+    log_info("stopping", LOG_STR("by", by), LOG_INT("drain_ms", drain_ms),
+             LOG_INT("connections",
+                     atomic_load_explicit(&master->sb.header->active, memory_order_relaxed)));
+    master_event(master, "stop", NULL, NULL, by, why, "stopping: no new clients");
+    /* Ours go first: a worker then holds its queue alone, and empties it before it closes it. */
+    listeners_destroy(master->listeners);
+    master->listeners = listeners_create(master->n_workers);
+    children_sync(master);
+    leave_when_empty(master);
+}
+
+/* --- signals --- */
+
+static void reload_done(void *arg, const struct errlist *errors, const struct change_list *changes,
+                        uint32_t generation)
+{
+    (void)arg;
+    STR_AUTO text = {0};
+    if (errors->errors > 0) {
+        errlist_print(errors, &text);
+        for (char *line = text.data, *end; line != NULL && *line != '\0'; line = end) {
+            end = line + strcspn(line, "\n");
+            end += *end != '\0' ? (*end = '\0', 1) : 0;
+            log_error("configuration", LOG_STR("error", line));
+        }
+        return;
+    }
+    for (size_t i = 0; i < changes->count; i++) {
+        log_info("changed", LOG_STR("what", changes->lines[i]), LOG_INT("generation", generation));
+    }
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    (void)what;
+    struct master *master = arg;
+    switch (number) {
+    case SIGCHLD:
+        children_reap(master);
+        if (master->stopping) {
+            leave_when_empty(master);
+        }
+        break;
+    case SIGHUP:
+        load_start(master, master->config_file, CONF_UID_SELF, false, "SIGHUP", NULL, reload_done,
+                   NULL);
+        break;
+    case SIGUSR1:
+        if (log_open(master->model->global.log) == 0) {
+            children_renew_log(master);
+        }
+        break;
+    case SIGINT:
+        log_info("ending at once", LOG_STR("by", "SIGINT"));
+        end_now(master);
+        break;
+    default:
+        master_stop(master, master->model->global.drain_timeout_ms, "SIGTERM", NULL);
+        break;
+    }
+}
+
+static int catch_signals(struct master *master)
+{
+    static const int numbers[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGINT, SIGTERM};
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN); /* kept for upgrades; must not end the daemon meanwhile */
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        master->signals[i] = evsignal_new(master->base, numbers[i], on_signal, master);
+        if (master->signals[i] == NULL || event_add(master->signals[i], NULL) != 0) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct master *master = arg;
+    registry_sweep(master->registry, children_oldest_generation(master));
+}
+
+/* --- starting --- */
+
+void master_settings_changed(struct master *master)
+{
+    const struct model_global *global = &master->model->global;
+    log_set_format((enum log_format)global->log_format);
+    log_set_level((enum log_level)global->log_level);
+    int error = log_open(global->log);
+    if (error != 0) {
+        log_error("cannot open the log; the old one goes on", LOG_STR("log", global->log),
+                  LOG_STR("error", strerror(-error)));
+    }
+    chmod(global->control_socket, global->control_mode);
+    children_renew_log(master);
+}
+
+/* As many descriptors as the system lets us have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static uint32_t count_workers(const struct model *model)
+{
+    if (model->global.workers > 0) {
+        return model->global.workers;
+    }
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    return n < WORKERS_MAX ? (uint32_t)n : WORKERS_MAX;
+}
+
+/* The folder of the control socket is made if only its last part is missing (/run/sluice). */
+static int open_control(struct master *master)
+{
+    const struct model_global *global = &master->model->global;
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%s", global->control_socket);
+    mkdir(dirname(folder), 0755);
+    int fd = ctl_listen(global->control_socket, global->control_mode);
+    if (fd < 0) {
+        log_error("cannot open the control socket",
+                  LOG_STR("control_socket", global->control_socket),
+                  LOG_STR("error", strerror(-fd)),
+                  LOG_STR("hint", fd == -EADDRINUSE
+                                      ? "another sluiced is running with it"
+                                      : "set control_socket in global to a writable place"));
+        return fd;
+    }
+    if (master->privileges.drop) {
+        (void)!chown(global->control_socket, (uid_t)-1, master->privileges.gid);
+    }
+    struct ctl_host host = {
+        .ops = &master_host_ops, .self = master, .sb = &master->sb, .events = master->events};
+    master->control = ctl_server_create(master->base, fd, &host);
+    return master->control != NULL ? 0 : -ENOMEM;
+}
+
+static int make_wakes(struct master *master)
+{
+    master->wakes = malloc(master->n_workers * sizeof(*master->wakes));
+    if (master->wakes == NULL) {
+        return -ENOMEM;
+    }
+    memset(master->wakes, 0xff, master->n_workers * sizeof(*master->wakes));
+    for (uint32_t i = 0; i < master->n_workers; i++) {
+        master->wakes[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (master->wakes[i] < 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+static int make_parts(struct master *master)
+{
+    int error =
+        scoreboard_create(&master->sb, master->n_workers, clock_now_ms(), clock_wall_ms());
+    if (error != 0) {
+        return error;
+    }
+    error = make_wakes(master);
+    if (error != 0) {
+        return error;
+    }
+    master->base = event_base_new();
+    master->events = events_create();
+    master->registry = registry_create(&master->sb);
+    master->listeners = listeners_create(master->n_workers);
+    master->children = calloc(master->n_workers + 1, sizeof(*master->children));
+    if (master->base == NULL || master->events == NULL || master->registry == NULL ||
+        master->listeners == NULL || master->children == NULL) {
+        return -ENOMEM;
+    }
+    return catch_signals(master);
+}
+
+static void log_errors(const struct errlist *errors)
+{
+    for (size_t i = 0; i < errors->count; i++) {
+        const struct errlist_item *item = &errors->items[i];
+        log_error(item->text, LOG_STR("file", item->file), LOG_INT("line", item->line),
+                  LOG_STR("section", item->section));
+    }
+}
+
+static bool publish_first(struct master *master, struct model *model)
+{
+    struct errlist errors = {0};
+    bool done = publish(master, model, &errors);
+    log_errors(&errors);
+    errlist_free(&errors);
+    return done;
+}
+
+static bool find_privileges(struct master *master, const struct model *model)
+{
+    STR_AUTO problem = {0};
+    if (privileges_find(model->global.user, model->global.group, &master->privileges, &problem) !=
+        0) {
+        log_error(str_text(&problem), LOG_STR("section", "global"));
+        return false;
+    }
+    return true;
+}
+
+static int start(struct master *master, struct model *model)
+{
+    raise_descriptor_limit();
+    master->n_workers = count_workers(model);
+    if (!find_privileges(master, model)) {
+        model_free(model);
+        return -ENOENT;
+    }
+    int error = make_parts(master);
+    if (error != 0) {
+        model_free(model);
+        log_error("cannot start", LOG_STR("error", strerror(-error)));
+        return error;
+    }
+    if (!publish_first(master, model)) {
+        return -EINVAL;
+    }
+    error = open_control(master);
+    if (error != 0) {
+        return error;
+    }
+    error = children_start(master);
+    if (error != 0) {
+        log_error("cannot start the processes", LOG_STR("error", strerror(-error)));
+        return error;
+    }
+    if (privileges_trim_master(&master->privileges) != 0) {
+        log_warning("master keeps all of root's capabilities: they cannot be given up here");
+    }
+    master->sweep = event_new(master->base, -1, EV_PERSIST, on_sweep, master);
+    struct timeval every = {.tv_sec = SWEEP_SECONDS};
+    return master->sweep != NULL && event_add(master->sweep, &every) == 0 ? 0 : -ENOMEM;
+}
+
+static void announce(const struct master *master)
+{
+    for (size_t i = 0; i < master->model->n_services; i++) {
+        const struct model_service *service = &master->model->services[i];
+        for (size_t j = 0; j < service->n_listeners; j++) {
+            char text[ADDR_TEXT_MAX];
+            log_info("listening", LOG_STR("service", service->name),
+                     LOG_STR("address", addr_format(&service->listeners[j].address, text)));
+        }
+    }
+    log_info("ready", LOG_INT("workers", master->n_workers),
+             LOG_INT("connections_limit", master->connections_limit),
+             LOG_STR("control", master->model->global.control_socket),
+             LOG_INT("pid", getpid()));
+}
+
+static void free_event(struct event **event)
+{
+    if (*event != NULL) {
+        event_free(*event);
+        *event = NULL;
+    }
+}
+
+static void teardown(struct master *master)
+{
+    if (master->children != NULL) {
+        children_kill(master);
+    }
+    load_cancel_all(master);
+    sessions_cancel_all(master);
+    if (master->control != NULL) {
+        ctl_server_destroy(master->control);
+        unlink(master->model->global.control_socket);
+    }
+    listeners_destroy(master->listeners);
+    free_event(&master->sweep);
+    for (size_t i = 0; i < sizeof(master->signals) / sizeof(master->signals[0]); i++) {
+        free_event(&master->signals[i]);
+    }
+    if (master->base != NULL) {
+        event_base_free(master->base);
+    }
+    for (uint32_t i = 0; master->wakes != NULL && i < master->n_workers; i++) {
+        fd_close(&master->wakes[i]);
+    }
+    free(master->wakes);
+    free(master->children);
+    fd_close(&master->snapshot);
+    registry_destroy(master->registry);
+    overrides_free(&master->overrides);
+    model_free(master->model);
+    events_destroy(master->events);
+    scoreboard_destroy(&master->sb);
+    free(master);
+}
+
+int master_run(const char *config_file, struct model *model)
+{
+    struct master *master = calloc(1, sizeof(*master));
+    if (master == NULL) {
+        model_free(model);
+        return EXIT_FAILURE;
+    }
+    master->config_file = config_file;
+    master->snapshot = -1;
+    TAILQ_INIT(&master->loads);
+    TAILQ_INIT(&master->listings);
+    setproctitle("master");
+    int status = EXIT_FAILURE;
+    if (start(master, model) == 0) {
+        announce(master);
+        master_event(master, "start", NULL, NULL, "master", NULL, "started");
+        event_base_dispatch(master->base);
+        log_info("ended");
+        status = EXIT_SUCCESS;
+    }
+    teardown(master);
+    return status;
+}

@@ -1,0 +1,135 @@
+/*
+ * Master's record, shared by the files of src/proc that act on it. In master only.
+ */
+#ifndef SLUICE_PROC_MASTER_H
+#define SLUICE_PROC_MASTER_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "ctl/host.h"
+#include "ctl/server.h"
+#include "listeners.h"
+#include "message.h"
+#include "model/model.h"
+#include "model/registry.h"
+#include "privileges.h"
+
+/* How long names may take to resolve, and a whole configuration to be read. */
+#define RESOLVE_MS 3000
+#define LOAD_MS    20000
+
+struct master;
+
+/* A worker or the monitor, over all the processes that take its part one after the other. */
+struct child {
+    struct master *master;
+    uint32_t id;     /* of the worker; n_workers for the monitor */
+    pid_t pid;       /* 0: none just now */
+    int channel;     /* -1: none */
+    struct event *readable, *writable, *respawn;
+    uint32_t sent_generation;       /* what this process was given so far … */
+    bool drain_sent;
+    bool log_sent;
+    bool sent_listener[LISTENERS_MAX]; /* … by listener id */
+    uint64_t started_ms;
+    uint32_t quick_deaths; /* in a row: for the back-off */
+};
+
+struct load_job;   /* load.c: a file being read */
+struct listing;    /* sessions.c: a collection of session lists under way */
+TAILQ_HEAD(load_jobs, load_job);
+TAILQ_HEAD(listings, listing);
+
+struct master {
+    const char *config_file; /* absolute */
+    struct event_base *base;
+    struct scoreboard sb;
+    struct model *model;       /* running; never NULL once started */
+    struct overrides overrides;
+    struct registry *registry;
+    struct listeners *listeners;
+    struct privileges privileges;
+    uint32_t n_workers;
+    struct child *children; /* n_workers workers, then the monitor */
+    int *wakes;             /* a worker's eventfd each */
+    int snapshot;           /* the running generation's memfd */
+    uint32_t connections_limit; /* in force, also where the file says "auto" */
+    struct events *events;
+    struct ctl_server *control;
+    struct event *signals[6];
+    struct event *sweep; /* of retired places */
+    bool stopping;
+    uint64_t drain_deadline_ms;
+    struct load_jobs loads;
+    struct listings listings;
+    uint32_t next_listing;
+    struct message message; /* scratch */
+};
+
+/* --- children.c --- */
+
+/* Starts all. Returns 0 or -errno. */
+int children_start(struct master *master);
+/* Gives every child what it does not have yet: snapshot, listeners, log, drain. */
+void children_sync(struct master *master);
+/* Reaps and replaces. */
+void children_reap(struct master *master);
+void children_kill(struct master *master);
+bool children_any_worker(const struct master *master);
+/* The oldest generation that a living child still works with. */
+uint32_t children_oldest_generation(const struct master *master);
+/* After SIGUSR1 or changed settings: everyone gets the log's settings and sink anew. */
+void children_renew_log(struct master *master);
+
+/* --- publish.c --- */
+
+/*
+ * Makes model (owned from now on, whatever comes) the running one: places, listeners, snapshot,
+ * then everyone is told. Whole or not at all: on failure returns false with errors, and nothing
+ * has changed.
+ */
+bool publish(struct master *master, struct model *model, struct errlist *errors);
+/* The limit in force where the file says "auto": what descriptors allow. */
+uint32_t publish_auto_limit(uint32_t n_workers);
+
+/* --- load.c --- */
+
+/* Reads path as uid, builds and resolves. check_only: says what would change, else publishes. by and
+ * why: for events. done is called once, from the loop or before the return. */
+void load_start(struct master *master, const char *path, uid_t uid, bool check_only,
+                const char *by, const char *why, ctl_change_fn *done, void *arg);
+void load_cancel_all(struct master *master);
+
+/* --- edit.c --- */
+
+void edit_backend(struct master *master, const char *pool, const char *backend,
+                  const struct ctl_setting *settings, size_t n_settings,
+                  const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg);
+
+/* --- sessions.c --- */
+
+void sessions_start(struct master *master, const struct session_filter *filter,
+                    ctl_sessions_fn *done, void *arg);
+/* A page came from a worker; or the worker is gone (page NULL). */
+void sessions_page(struct master *master, uint32_t worker, uint32_t number,
+                   const struct message_sessions *page);
+void sessions_worker_gone(struct master *master, uint32_t worker);
+void sessions_cancel_all(struct master *master);
+
+/* --- host.c --- */
+
+extern const struct ctl_host_ops master_host_ops;
+
+/* --- master.c --- */
+
+/* Begins the orderly stop; a second call ends at once. */
+void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
+void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
+                  const char *by, const char *why, const char *text);
+/* The running model's global section may differ from the last one: log, control socket. */
+void master_settings_changed(struct master *master);
+/* Runs the daemon with a model that is built and resolved (owned from now on). Returns the exit status. */
+int master_run(const char *config_file, struct model *model);
+
+#endif

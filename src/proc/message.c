@@ -1,0 +1,58 @@
+/* The messages between processes, on the wire. Owns nothing. In all processes. */
+#include "message.h"
+
+#include <errno.h>
+
+#include "base/fd.h"
+
+static size_t bytes_used(const struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_SNAPSHOT:
+    case MESSAGE_LISTENER:
+    case MESSAGE_READY:
+        return MESSAGE_HEAD_BYTES;
+    case MESSAGE_DRAIN:
+        return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);
+    case MESSAGE_LIST:
+        return MESSAGE_HEAD_BYTES + sizeof(message->list);
+    case MESSAGE_LOG:
+        return MESSAGE_HEAD_BYTES + sizeof(message->log);
+    case MESSAGE_HEALTH:
+        return MESSAGE_HEAD_BYTES + sizeof(message->health);
+    case MESSAGE_SESSIONS:
+        if (message->sessions.count > MESSAGE_PAGE) {
+            return 0;
+        }
+        return MESSAGE_HEAD_BYTES + offsetof(struct message_sessions, items) +
+               message->sessions.count * sizeof(struct session_info);
+    default:
+        return 0;
+    }
+}
+
+int message_send(int socket, const struct message *message, int fd)
+{
+    return fd_send(socket, message, bytes_used(message), &fd, fd >= 0 ? 1 : 0);
+}
+
+int message_receive(int socket, struct message *out, int *out_fd)
+{
+    int fds[FD_PASS_MAX];
+    size_t n_fds = 0;
+    *out_fd = -1;
+    ssize_t n = fd_receive(socket, out, sizeof(*out), fds, &n_fds);
+    if (n <= 0) {
+        return (int)n;
+    }
+    if ((size_t)n < MESSAGE_HEAD_BYTES || n_fds > 1 || (size_t)n != bytes_used(out)) {
+        for (size_t i = 0; i < n_fds; i++) {
+            fd_close(&fds[i]);
+        }
+        return -EPROTO;
+    }
+    if (n_fds == 1) {
+        *out_fd = fds[0];
+    }
+    return 1;
+}

@@ -1,0 +1,77 @@
+/*
+ * What master, workers and monitor say to each other over their socketpairs (SOCK_SEQPACKET, so a
+ * message is whole), and how. A message is a struct message, cut after what its type uses;
+ * descriptors ride along. Both ends are of the same build.
+ */
+#ifndef SLUICE_PROC_MESSAGE_H
+#define SLUICE_PROC_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/limits.h"
+#include "sluice/scoreboard.h"
+#include "sluice/session_info.h"
+
+enum message_type {
+    /* master → worker, monitor */
+    MESSAGE_SNAPSHOT = 1, /* number: generation; one descriptor, the memfd */
+    MESSAGE_LISTENER,     /* number: listener id; one descriptor */
+    MESSAGE_DRAIN,        /* deadline_ms; workers stop accepting, monitor ends */
+    MESSAGE_LIST,         /* list: what to list */
+    MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
+    /* worker, monitor → master */
+    MESSAGE_READY,        /* number: the generation it works with now */
+    MESSAGE_SESSIONS,     /* sessions: one page */
+    MESSAGE_HEALTH,       /* health: one transition */
+};
+
+#define MESSAGE_PAGE 500 /* sessions in one message */
+
+struct message_list {
+    struct session_filter filter;
+    uint64_t after_id; /* only younger ones; 0: from the oldest */
+};
+
+struct message_sessions {
+    uint32_t count;
+    uint32_t pad;
+    struct session_info items[MESSAGE_PAGE];
+};
+
+struct message_health {
+    char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX];
+    uint32_t from, to; /* enum sb_health */
+    char reason[SB_REASON_MAX];
+};
+
+struct message_log {
+    uint32_t format, level;
+};
+
+struct message {
+    uint32_t type;
+    uint32_t number;
+    union {
+        uint64_t deadline_ms;
+        struct message_list list;
+        struct message_sessions sessions;
+        struct message_health health;
+        struct message_log log;
+    };
+};
+
+#define MESSAGE_HEAD_BYTES offsetof(struct message, deadline_ms)
+
+_Static_assert(sizeof(struct message) <= 64 * 1024, "a message must pass in one piece");
+
+/* Sends what message->type uses of message, never waiting. fd -1: none. Returns 0, -EAGAIN or
+ * -errno. */
+int message_send(int socket, const struct message *message, int fd);
+/*
+ * Receives one into *out. Returns 1; 0 when the other end is gone; -EAGAIN when there is none;
+ * other -errno, also -EPROTO for one that is not well-formed. *out_fd is the caller's, -1: none.
+ */
+int message_receive(int socket, struct message *out, int *out_fd);
+
+#endif

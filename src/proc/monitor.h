@@ -1,0 +1,15 @@
+/* The monitor process: everything that talks to backends on the daemon's own behalf. */
+#ifndef SLUICE_PROC_MONITOR_H
+#define SLUICE_PROC_MONITOR_H
+
+#include <stddef.h>
+
+#include "sluice/scoreboard.h"
+
+/*
+ * Runs the checks until master says to end or is gone. wakes: the workers' eventfds, written to
+ * when a health has changed. channel is owned. Returns the exit status.
+ */
+int monitor_run(int channel, const int *wakes, size_t n_wakes, struct scoreboard *sb);
+
+#endif

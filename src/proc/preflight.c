@@ -1,0 +1,120 @@
+/* Checks a configuration against this machine. Owns nothing. In master and in sluiced -t. */
+#include "preflight.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <ifaddrs.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum errlist_severity grade(bool strict)
+{
+    return strict ? ERRLIST_ERROR : ERRLIST_WARNING;
+}
+
+void preflight_names(const struct model *model, bool strict, struct errlist *errors)
+{
+    for (size_t i = 0; i < model->n_pools; i++) {
+        const struct model_pool *pool = &model->pools[i];
+        for (size_t j = 0; j < pool->n_backends; j++) {
+            const struct model_backend *backend = &pool->backends[j];
+            if (!backend->named || backend->address.ip.family != ADDR_NONE) {
+                continue;
+            }
+            char section[2 * NAME_BYTES_MAX + 32];
+            snprintf(section, sizeof(section), "pool \"%s\" / backend \"%s\"", pool->name,
+                     backend->name);
+            errlist_add(errors, grade(strict || pool->on_unresolved == UNRESOLVED_REFUSE),
+                        backend->file, backend->line, section,
+                        "the name in address \"%s\" does not resolve, so the backend is down; "
+                        "mend the name or the resolver, or write an IP address",
+                        backend->address_text);
+        }
+    }
+}
+
+static void check_members(char *const *members, const char *option, bool strict,
+                          struct errlist *errors)
+{
+    for (; members != NULL && *members != NULL; members++) {
+        const char *name = *members;
+        bool is_group = name[0] == '@';
+        if (strspn(name + is_group, "0123456789") == strlen(name + is_group)) {
+            continue;
+        }
+        if (is_group ? getgrnam(name + 1) == NULL : getpwnam(name) == NULL) {
+            errlist_add(errors, grade(strict), NULL, 0, "global",
+                        "%s names the %s \"%s\", which does not exist; create it or name another",
+                        option, is_group ? "group" : "user", name + is_group);
+        }
+    }
+}
+
+static bool address_is_here(const struct ifaddrs *interfaces, const struct addr *address)
+{
+    static const uint8_t any[16];
+    if (memcmp(address->ip.bytes, any, sizeof(any)) == 0) {
+        return true;
+    }
+    /* All of 127/8 belongs to the loopback interface. */
+    if (address->ip.family == ADDR_IPV4 && address->ip.bytes[0] == 127) {
+        return true;
+    }
+    for (const struct ifaddrs *i = interfaces; i != NULL; i = i->ifa_next) {
+        struct addr_ip ip;
+        if (i->ifa_addr == NULL) {
+            continue;
+        }
+        addr_ip_from_sockaddr(i->ifa_addr, &ip);
+        if (ip.family == address->ip.family &&
+            memcmp(ip.bytes, address->ip.bytes, sizeof(ip.bytes)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_addresses(const struct model *model, bool strict, struct errlist *errors)
+{
+    struct ifaddrs *interfaces = NULL;
+    if (getifaddrs(&interfaces) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        for (size_t j = 0; j < service->n_listeners; j++) {
+            const struct addr *address = &service->listeners[j].address;
+            if (address->ip.family == ADDR_UNIX || address_is_here(interfaces, address)) {
+                continue;
+            }
+            char text[ADDR_TEXT_MAX], section[NAME_BYTES_MAX + 16];
+            snprintf(section, sizeof(section), "service \"%s\"", service->name);
+            errlist_add(errors, grade(strict), service->file, service->line, section,
+                        "listen %s: this machine does not have that address now; %s",
+                        addr_format(address, text),
+                        service->freebind ? "clients reach it once it has (freebind)"
+                                          : "set freebind = true to listen anyway");
+        }
+    }
+    freeifaddrs(interfaces);
+}
+
+void preflight_machine(const struct model *model, bool strict, struct errlist *errors)
+{
+    const struct model_global *global = &model->global;
+    if (global->user != NULL && getpwnam(global->user) == NULL) {
+        errlist_add(errors, grade(strict), NULL, 0, "global",
+                    "user \"%s\" does not exist; create it or name another", global->user);
+    }
+    if (global->group != NULL && getgrnam(global->group) == NULL) {
+        errlist_add(errors, grade(strict), NULL, 0, "global",
+                    "group \"%s\" does not exist; create it or name another", global->group);
+    }
+    check_members(global->control_read, "control_read", strict, errors);
+    check_members(global->control_operate, "control_operate", strict, errors);
+    check_members(global->control_administer, "control_administer", strict, errors);
+    check_addresses(model, strict, errors);
+}

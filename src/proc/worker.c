@@ -1,0 +1,276 @@
+/*
+ * The worker process: its loop and its conversation with master. The data path is proxy's. Owns the
+ * event base, the channel and the wake descriptor.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "message.h"
+#include "proxy/proxy.h"
+
+#define HEARTBEAT_MS     500
+#define MESSAGES_A_TURN  64
+
+struct worker {
+    uint32_t id;
+    int channel; /* -1 once master is gone */
+    int wake;
+    bool has_message;
+    bool draining;
+    struct scoreboard *sb;
+    struct sb_worker *row;
+    struct event_base *base;
+    struct event channel_event, wake_event, timer;
+    struct proxy *proxy;
+    uint64_t timer_due_ms; /* 0: not armed */
+    uint64_t beat_ms;      /* when the figures of the row were last renewed */
+    uint64_t cpu_us;       /* at beat_ms */
+    struct message message;
+};
+
+static void on_channel(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    ((struct worker *)arg)->has_message = true;
+}
+
+/* Only has to end the wait: the turn looks for what has changed. */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    (void)arg;
+    uint64_t count;
+    (void)!read(fd, &count, sizeof(count));
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    ((struct worker *)arg)->timer_due_ms = 0;
+}
+
+static int setup(struct worker *worker)
+{
+    struct event_config *config = event_config_new();
+    if (config == NULL) {
+        return -ENOMEM;
+    }
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    worker->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (worker->base == NULL) {
+        return -ENOMEM;
+    }
+    worker->proxy = proxy_create(worker->base, worker->sb, worker->id);
+    if (worker->proxy == NULL) {
+        return -ENOMEM;
+    }
+    event_assign(&worker->channel_event, worker->base, worker->channel, EV_READ | EV_PERSIST,
+                 on_channel, worker);
+    event_assign(&worker->wake_event, worker->base, worker->wake, EV_READ | EV_PERSIST, on_wake,
+                 worker);
+    evtimer_assign(&worker->timer, worker->base, on_timer, worker);
+    if (event_add(&worker->channel_event, NULL) != 0 || event_add(&worker->wake_event, NULL) != 0) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void teardown(struct worker *worker)
+{
+    proxy_destroy(worker->proxy);
+    if (worker->base != NULL) {
+        event_base_free(worker->base);
+    }
+    fd_close(&worker->channel);
+    fd_close(&worker->wake);
+}
+
+/* Without master nobody can reload or replace: what is established goes on to its end, and the
+ * listening addresses are left to a successor. */
+static void master_is_gone(struct worker *worker)
+{
+    log_error("master is gone: no new clients, sessions go on to their end");
+    event_del(&worker->channel_event);
+    fd_close(&worker->channel);
+    worker->draining = true;
+    proxy_drain(worker->proxy, UINT64_MAX);
+}
+
+static void take_snapshot(struct worker *worker, uint32_t generation, int fd)
+{
+    const struct snapshot_header *snapshot = snapshot_map(fd);
+    if (snapshot == NULL || proxy_apply(worker->proxy, snapshot) != 0) {
+        log_error("cannot take the new configuration over", LOG_INT("generation", generation),
+                  LOG_STR("error", strerror(errno)));
+        return;
+    }
+    atomic_store(&worker->row->generation, generation);
+    if (!worker->draining) {
+        atomic_store(&worker->row->state, SB_WORKER_RUNNING);
+    }
+    worker->message.type = MESSAGE_READY;
+    worker->message.number = generation;
+    message_send(worker->channel, &worker->message, -1);
+}
+
+static void take_listener(struct worker *worker, uint32_t id, int fd)
+{
+    if (worker->draining) {
+        close(fd);
+        return;
+    }
+    int error = proxy_add_listener(worker->proxy, id, fd);
+    if (error != 0) {
+        log_error("cannot take a listener over", LOG_INT("listener", id),
+                  LOG_STR("error", strerror(-error)));
+    }
+}
+
+static void list_sessions(struct worker *worker)
+{
+    struct message_list wanted = worker->message.list;
+    uint32_t number = worker->message.number;
+    worker->message.type = MESSAGE_SESSIONS;
+    worker->message.number = number;
+    worker->message.sessions.count =
+        (uint32_t)proxy_list(worker->proxy, &wanted.filter, wanted.after_id,
+                             worker->message.sessions.items, MESSAGE_PAGE);
+    message_send(worker->channel, &worker->message, -1);
+}
+
+static void handle_message(struct worker *worker, int fd)
+{
+    const struct message *message = &worker->message;
+    switch (message->type) {
+    case MESSAGE_SNAPSHOT:
+        take_snapshot(worker, message->number, fd);
+        break;
+    case MESSAGE_LISTENER:
+        take_listener(worker, message->number, fd);
+        return; /* fd is the proxy's now */
+    case MESSAGE_DRAIN:
+        worker->draining = true;
+        atomic_store(&worker->row->state, SB_WORKER_DRAINING);
+        proxy_drain(worker->proxy, message->deadline_ms);
+        break;
+    case MESSAGE_LIST:
+        list_sessions(worker);
+        break;
+    case MESSAGE_LOG:
+        log_set_format((enum log_format)message->log.format);
+        log_set_level((enum log_level)message->log.level);
+        if (fd >= 0) {
+            log_adopt_fd(fd);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    fd_close(&fd);
+}
+
+static void read_channel(struct worker *worker)
+{
+    worker->has_message = false;
+    for (int i = 0; i < MESSAGES_A_TURN && worker->channel >= 0; i++) {
+        int fd;
+        int got = message_receive(worker->channel, &worker->message, &fd);
+        if (got == 1) {
+            handle_message(worker, fd);
+        } else if (got == -EAGAIN) {
+            return;
+        } else if (got != -EPROTO && got != -EMSGSIZE) {
+            master_is_gone(worker);
+        }
+    }
+}
+
+static void arm_timer(struct worker *worker)
+{
+    uint64_t in_ms = proxy_next_ms(worker->proxy);
+    in_ms = in_ms < HEARTBEAT_MS ? in_ms : HEARTBEAT_MS;
+    uint64_t due_ms = clock_now_ms() + in_ms;
+    /* An earlier alarm than needed costs one empty turn; moving it each turn would cost more. */
+    if (worker->timer_due_ms != 0 && worker->timer_due_ms <= due_ms) {
+        return;
+    }
+    worker->timer_due_ms = due_ms;
+    struct timeval tv = {.tv_sec = (time_t)(in_ms / 1000),
+                         .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+    event_add(&worker->timer, &tv);
+}
+
+static uint64_t cpu_now_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Twice a second: that it lives, and how busy it is. */
+static void beat(struct worker *worker)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (now_ms - worker->beat_ms < HEARTBEAT_MS) {
+        return;
+    }
+    uint64_t cpu_us = cpu_now_us();
+    atomic_store_explicit(&worker->row->heartbeat_ms, now_ms, memory_order_relaxed);
+    atomic_store_explicit(&worker->row->busy_permille,
+                          (uint32_t)((cpu_us - worker->cpu_us) / (now_ms - worker->beat_ms)),
+                          memory_order_relaxed);
+    atomic_store_explicit(&worker->row->log_dropped, log_dropped(), memory_order_relaxed);
+    proxy_renew_lag(worker->proxy);
+    worker->beat_ms = now_ms;
+    worker->cpu_us = cpu_us;
+}
+
+static void loop(struct worker *worker)
+{
+    while (!worker->draining || proxy_sessions(worker->proxy) > 0) {
+        arm_timer(worker);
+        event_base_loop(worker->base,
+                        EVLOOP_ONCE | (proxy_busy(worker->proxy) ? EVLOOP_NONBLOCK : 0));
+        if (worker->has_message) {
+            read_channel(worker);
+        }
+        proxy_turn(worker->proxy);
+        beat(worker);
+    }
+}
+
+int worker_run(uint32_t id, int channel, int wake, struct scoreboard *sb)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL) {
+        return EXIT_FAILURE;
+    }
+    *worker = (struct worker){
+        .id = id, .channel = channel, .wake = wake, .sb = sb, .row = &sb->workers[id]};
+    worker->beat_ms = clock_now_ms();
+    worker->cpu_us = cpu_now_us();
+    int error = setup(worker);
+    if (error != 0) {
+        log_error("worker cannot start", LOG_STR("error", strerror(-error)));
+    } else {
+        loop(worker);
+    }
+    teardown(worker);
+    free(worker);
+    return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
