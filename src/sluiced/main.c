@@ -1,0 +1,172 @@
+/*
+ * sluiced: command line, reading the configuration once, and either checking or running it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "check/engine.h"
+#include "model/model.h"
+#include "proc/master.h"
+#include "proc/preflight.h"
+#include "proc/resolve.h"
+
+#define DEFAULT_FILE "/etc/sluice/sluice.conf"
+
+enum { EXIT_USAGE = 2 };
+
+struct options {
+    const char *file;
+    bool test, strict, print;
+};
+
+static void print_usage(FILE *out)
+{
+    fprintf(out,
+            "usage: sluiced [-c FILE] [-t [--strict]] [-T] [-V] [-h]\n"
+            "\n"
+            "Runs the load balancer in the foreground.\n"
+            "\n"
+            "  -c FILE     configuration (default " DEFAULT_FILE ")\n"
+            "  -t          check the configuration and exit: 0 good, 1 bad\n"
+            "  --strict    with -t: what only the target machine can know (names that do not\n"
+            "              resolve, users, addresses) is an error, not a warning\n"
+            "  -T          like -t, and print the effective configuration\n"
+            "  -V          print the version\n"
+            "  -h          print this\n"
+            "\n"
+            "Signals: HUP reloads, TERM drains and ends, a second TERM or INT ends at once,\n"
+            "USR1 reopens the log. See sluicectl for everything else.\n");
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse(int argc, char **argv, struct options *options)
+{
+    static const struct option longs[] = {{"strict", no_argument, NULL, 's'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "c:tTVh", longs, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            options->file = optarg;
+            break;
+        case 't':
+            options->test = true;
+            break;
+        case 's':
+            options->strict = true;
+            break;
+        case 'T':
+            options->test = true;
+            options->print = true;
+            break;
+        case 'V':
+            printf("sluiced " SLUICE_VERSION "\n");
+            return EXIT_SUCCESS;
+        case 'h':
+            print_usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            print_usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc || (options->strict && !options->test)) {
+        fprintf(stderr, "sluiced: %s\n",
+                optind < argc ? "no further words are expected; name the file with -c"
+                              : "--strict goes with -t");
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Reads, builds, resolves. Prints what is wrong. NULL when there was an error. */
+static struct model *load(const struct options *options)
+{
+    static const struct model_registries registries = {.check_kinds = check_kind_names};
+    struct errlist errors = {0};
+    struct conf_tree *tree = NULL;
+    struct model *model = NULL;
+    conf_load_wait(options->file, model_schema(), LOAD_MS, &errors, &tree);
+    if (tree != NULL) {
+        model = model_build(tree, &registries, &errors);
+        conf_tree_free(tree);
+    }
+    if (model != NULL) {
+        resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
+        preflight_names(model, options->strict, &errors);
+        preflight_machine(model, options->strict, &errors);
+    }
+    errlist_sort(&errors);
+    STR_AUTO text = {0};
+    errlist_print(&errors, &text);
+    fputs(str_text(&text), stderr);
+    if (errors.errors > 0) {
+        model_free(model);
+        model = NULL;
+    }
+    errlist_free(&errors);
+    return model;
+}
+
+static int report(const struct options *options, struct model *model)
+{
+    if (options->print) {
+        STR_AUTO text = {0};
+        model_print(model, true, &text);
+        fputs(str_text(&text), stdout);
+    } else {
+        printf("%s: good: %zu services, %zu pools\n", options->file, model->n_services,
+               model->n_pools);
+    }
+    model_free(model);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv, char **envp)
+{
+    struct options options = {.file = DEFAULT_FILE};
+    int status = parse(argc, argv, &options);
+    if (status >= 0) {
+        return status;
+    }
+    struct model *model = load(&options);
+    if (model == NULL) {
+        fprintf(stderr, "sluiced: %s is not usable\n", options.file);
+        return EXIT_FAILURE;
+    }
+    if (options.test) {
+        return report(&options, model);
+    }
+    char path[PATH_MAX];
+    if (realpath(options.file, path) == NULL) {
+        fprintf(stderr, "sluiced: %s: %s\n", options.file, strerror(errno));
+        model_free(model);
+        return EXIT_FAILURE;
+    }
+    setproctitle_init(argc, argv, envp);
+    log_set_role("master");
+    log_set_format((enum log_format)model->global.log_format);
+    log_set_level((enum log_level)model->global.log_level);
+    int error = log_open(model->global.log);
+    if (error != 0) {
+        fprintf(stderr, "sluiced: cannot open log \"%s\": %s; choose a writable path or \"stderr\"\n",
+                model->global.log, strerror(-error));
+        model_free(model);
+        return EXIT_FAILURE;
+    }
+    return master_run(path, model);
+}
