@@ -120,8 +120,10 @@ static void compare_subsection(const struct conf_section *section, cfg_opt_t *th
 {
     cfg_t *cfg = n < theirs->nvalues ? theirs->values[n]->section : NULL;
     const char *title = cfg && cfg->title ? cfg->title : "";
-    if (!cfg || strcmp(title, section->title ? section->title : "") != 0)
-        disagree(section, section->file, section->line, "a section has the name \"%s\"", title);
+    if (!cfg)
+        disagree(section, section->file, section->line, "it knows no such section");
+    else if (strcmp(title, section->title ? section->title : "") != 0)
+        disagree(section, section->file, section->line, "its name is \"%s\"", title);
     else
         compare_section(section, cfg);
 }

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spell.h"
 #include "tree.h"
 
 #define WIRE_MAGIC 0x736c6366u
@@ -170,6 +171,14 @@ static uint32_t get_u32(struct decoder *d, uint32_t max)
     return value;
 }
 
+static int get_line(struct decoder *d)
+{
+    uint32_t line = get_u32(d, INT_MAX);
+    if (line == 0)
+        set_fault(d, -EBADMSG);
+    return (int)line;
+}
+
 /* NULL on a fault, else free() it. */
 static char *get_text(struct decoder *d)
 {
@@ -184,6 +193,15 @@ static char *get_text(struct decoder *d)
     char *text = strndup(bytes, len);
     if (!text)
         set_fault(d, -ENOMEM);
+    return text;
+}
+
+/* The same, for what the scan has found to be UTF-8. */
+static char *get_utf8(struct decoder *d)
+{
+    char *text = get_text(d);
+    if (text && !spell_utf8_valid(text, strlen(text)))
+        set_fault(d, -EBADMSG);
     return text;
 }
 
@@ -226,10 +244,10 @@ static const char *get_file(struct decoder *d)
 
 static void get_value(struct decoder *d, struct conf_option *option)
 {
-    int line = (int)get_u32(d, INT_MAX);
+    int line = get_line(d);
     unsigned flags = get_u8(d, VALUE_SECRET | VALUE_EXPANDED);
-    char *raw = get_text(d);
-    char *text = flags & VALUE_EXPANDED ? get_text(d) : NULL;
+    char *raw = get_utf8(d);
+    char *text = flags & VALUE_EXPANDED ? get_utf8(d) : NULL;
     if (d->fault == 0 && conf_tree_add_value(option, raw, line) == 0) {
         struct conf_value *value = &option->values[option->n_values - 1];
         value->secret = (flags & VALUE_SECRET) != 0;
@@ -249,7 +267,7 @@ static void get_option(struct decoder *d, struct conf_section *section)
     const struct conf_option_schema *schema = section->schema->options;
     uint32_t index = get_u32(d, UINT32_MAX);
     const char *file = get_file(d);
-    int line = (int)get_u32(d, INT_MAX);
+    int line = get_line(d);
     uint32_t n_values = get_u32(d, UINT32_MAX);
     uint32_t known = 0;
     while (schema && known < index && schema[known].name)
@@ -285,11 +303,12 @@ static void get_section(struct decoder *d, struct conf_section *parent, int dept
 {
     const struct conf_section_schema *schema = get_schema(d, parent->schema);
     const char *file = get_file(d);
-    int line = (int)get_u32(d, INT_MAX);
-    char *title = get_u8(d, 1) ? get_text(d) : NULL;
-    if (d->fault == 0 && (schema->titled != (title != NULL) || depth > CONF_DEPTH_MAX ||
-                          ++d->n_sections > CONF_SECTIONS_MAX ||
-                          (title && !schema->titled_any && !conf_name_valid(title))))
+    int line = get_line(d);
+    char *title = get_u8(d, 1) ? get_utf8(d) : NULL;
+    if (d->fault == 0 &&
+        (schema->titled != (title != NULL) || depth > CONF_DEPTH_MAX ||
+         ++d->n_sections > CONF_SECTIONS_MAX ||
+         (title && (schema->titled_any ? *title == '\0' : !conf_name_valid(title)))))
         set_fault(d, -EBADMSG);
     if (d->fault == 0) {
         struct conf_section *section = conf_tree_add_section(parent, schema, title, file, line);
@@ -326,7 +345,7 @@ static void get_tree(struct decoder *d, const struct conf_section_schema *schema
         free(path);
     }
     d->tree->root.file = get_file(d);
-    d->tree->root.line = (int)get_u32(d, INT_MAX);
+    d->tree->root.line = (int)get_u32(d, 0);
     if (get_u8(d, 1) != 0)
         set_fault(d, -EBADMSG);
     get_contents(d, &d->tree->root, 0);

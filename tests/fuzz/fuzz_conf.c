@@ -14,14 +14,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct conf_option_schema global_options[] = {{"workers", false}, {"log", false},
-                                                           {NULL, false}};
-static const struct conf_option_schema pool_options[] = {{"scheduler", false}, {"retries", false},
-                                                         {"listen", true}, {NULL, false}};
-static const struct conf_option_schema backend_options[] = {{"address", false}, {"weight", false},
-                                                            {NULL, false}};
-static const struct conf_option_schema check_options[] = {{"path", false}, {"steps", true},
-                                                          {NULL, false}};
+static const struct conf_option_schema global_options[] = {
+    {"workers", false}, {"log", false}, {NULL, false}};
+static const struct conf_option_schema pool_options[] = {
+    {"scheduler", false}, {"retries", false}, {"listen", true}, {NULL, false}};
+static const struct conf_option_schema backend_options[] = {
+    {"address", false}, {"weight", false}, {NULL, false}};
+static const struct conf_option_schema check_options[] = {
+    {"path", false}, {"steps", true}, {NULL, false}};
 static const struct conf_section_schema global_schema = {"global", false, false, global_options,
                                                          NULL};
 static const struct conf_section_schema check_schema = {"check", true, true, check_options, NULL};

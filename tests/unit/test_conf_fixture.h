@@ -27,11 +27,14 @@ static const struct conf_option_schema service_options[] = {
 };
 static const struct conf_option_schema route_options[] = {{"pool", false}, {NULL, false}};
 static const struct conf_option_schema pool_options[] = {
-    {"scheduler", false}, {"retries", false}, {"connect_timeout", false}, {NULL, false},
+    {"scheduler", false},
+    {"retries", false},
+    {"connect_timeout", false},
+    {NULL, false},
 };
 static const struct conf_option_schema backend_options[] = {
-    {"address", false}, {"weight", false}, {"max_connections", false}, {"backup", false},
-    {NULL, false},
+    {"address", false}, {"weight", false}, {"max_connections", false},
+    {"backup", false},  {NULL, false},
 };
 static const struct conf_option_schema check_options[] = {
     {"interval", false}, {"timeout", false}, {"path", false}, {"steps", true}, {NULL, false},

@@ -1,5 +1,5 @@
-/* What is wrong with a configuration's structure and names: each fault told once, at its place, with
- * what would be right, and what follows it still read. */
+/* What is wrong with a configuration's structure and names: each fault told once, at its place,
+ * with what would be right, and what follows it still read. */
 #include "test_conf_fixture.h"
 
 #include "sluice/limits.h"
@@ -10,6 +10,8 @@ START_TEST(nothing_is_fine)
     conf_tree_free(read_good("\n \t\n"));
     conf_tree_free(read_good("# only a comment"));
     conf_tree_free(read_good("/* and */ // others"));
+    conf_tree_free(
+        read_good("pool a {\n scheduler = rr\n reuse { }\n retries = 3\n}\nglobal\n{\n}\n"));
 }
 END_TEST
 
@@ -62,24 +64,28 @@ END_TEST
 
 START_TEST(truncated_files)
 {
-    expect_errors("pool \"a\" { retries = 1",
-                  "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
-                  "the file\n");
+    expect_errors(
+        "pool \"a\" { retries = 1",
+        "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
+        "the file\n");
     expect_errors("pool \"a\" {\n backend \"b\" {\n weight = 1\n",
                   "f:2: pool \"a\" / backend \"b\": this section is not closed, nor the one around "
                   "it; a \"}\" is missing before the end of the file\n");
-    expect_errors("pool \"a\" {\n retries =",
-                  "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
-                  "the file\n"
-                  "f:2: pool \"a\": missing value after \"retries =\"\n");
-    expect_errors("pool \"a\" {\n retries",
-                  "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
-                  "the file\n"
-                  "f:2: pool \"a\": missing \"=\" and a value after \"retries\"\n");
-    expect_errors("service \"a\" {\n listen = { \"x\",\n",
-                  "f:1: service \"a\": this section is not closed; a \"}\" is missing before the end "
-                  "of the file\n"
-                  "f:2: service \"a\": the list of \"listen\" is not closed; a \"}\" is missing\n");
+    expect_errors(
+        "pool \"a\" {\n retries =",
+        "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
+        "the file\n"
+        "f:2: pool \"a\": missing value after \"retries =\"\n");
+    expect_errors(
+        "pool \"a\" {\n retries",
+        "f:1: pool \"a\": this section is not closed; a \"}\" is missing before the end of "
+        "the file\n"
+        "f:2: pool \"a\": missing \"=\" and a value after \"retries\"\n");
+    expect_errors(
+        "service \"a\" {\n listen = { \"x\",\n",
+        "f:1: service \"a\": this section is not closed; a \"}\" is missing before the end "
+        "of the file\n"
+        "f:2: service \"a\": the list of \"listen\" is not closed; a \"}\" is missing\n");
     expect_errors("pool", "f:1: missing \"{\" after \"pool\"; write pool \"NAME\" { … }\n");
     expect_errors("pool \"x\"", "f:1: missing \"{\" after \"pool\"; write pool \"NAME\" { … }\n");
 }
@@ -89,10 +95,12 @@ START_TEST(unclosed_comment)
 {
     expect_errors("pool \"a\" {\n  /* never\n closed\n}\nx y z",
                   "f:2: pool \"a\": the comment that begins here is never closed; */ is missing\n");
-    expect_errors("pool \"a\" { retries = 1 /* * ", "f:1: pool \"a\": the comment that begins here is "
-                                                     "never closed; */ is missing\n");
-    expect_errors("service \"a\" { listen = { /*",
-                  "f:1: service \"a\": the comment that begins here is never closed; */ is missing\n");
+    expect_errors("pool \"a\" { retries = 1 /* * ",
+                  "f:1: pool \"a\": the comment that begins here is "
+                  "never closed; */ is missing\n");
+    expect_errors(
+        "service \"a\" { listen = { /*",
+        "f:1: service \"a\": the comment that begins here is never closed; */ is missing\n");
 }
 END_TEST
 
@@ -101,10 +109,12 @@ END_TEST
 
 START_TEST(unclosed_quotes)
 {
-    expect_errors("pool \"a\" {\n scheduler = \"rr\n retries = 3\n}\n", "f:2: pool \"a\": " UNCLOSED);
-    expect_errors("pool \"a\" { scheduler = 'rr",
-                  "f:1: pool \"a\": missing closing '; a string ends on its line, a line break in it "
-                  "is written \\n\n");
+    expect_errors("pool \"a\" {\n scheduler = \"rr\n retries = 3\n}\n",
+                  "f:2: pool \"a\": " UNCLOSED);
+    expect_errors(
+        "pool \"a\" { scheduler = 'rr",
+        "f:1: pool \"a\": missing closing '; a string ends on its line, a line break in it "
+        "is written \\n\n");
     /* Braces that such a string swallows still count. */
     expect_errors("pool \"a\" { backend \"b\" { address = \"x } }\npool \"c\" { bad = 1 }\n",
                   "f:1: pool \"a\" / backend \"b\": " UNCLOSED
@@ -121,16 +131,19 @@ START_TEST(unclosed_quotes)
     expect_errors("pool \"a\" { scheduler = rr\" }\n",
                   "f:1: pool \"a\": a quote in the middle of an unquoted word; is the opening one "
                   "missing?\n");
-    expect_errors("pool \xe2\x80\x9c" "a\xe2\x80\x9d { }",
+    expect_errors("pool \xe2\x80\x9c"
+                  "a\xe2\x80\x9d { }",
                   "f:1: typographic quotes; write \" instead\n"
-                  "f:1: the name \"\xe2\x80\x9c" "a\xe2\x80\x9d\" is not allowed; a name is made of "
+                  "f:1: the name \"\xe2\x80\x9c"
+                  "a\xe2\x80\x9d\" is not allowed; a name is made of "
                   "letters, digits and _ . @ : -\n");
 }
 END_TEST
 
 START_TEST(braces)
 {
-    expect_errors("pool \"a\" { }\n}\n", "f:2: \"}\" closes nothing; is a \"{\" missing before it?\n");
+    expect_errors("pool \"a\" { }\n}\n",
+                  "f:2: \"}\" closes nothing; is a \"{\" missing before it?\n");
     expect_errors("}", "f:1: \"}\" closes nothing; is a \"{\" missing before it?\n");
     expect_errors("{\n retries = 1\n}\nbool = 1",
                   "f:1: \"{\" without a section's name before it\n"
@@ -140,21 +153,23 @@ END_TEST
 
 START_TEST(missing_brace_is_seen_where_it_is_missing)
 {
-    expect_errors("pool \"a\" {\n"
-                  "    check \"http\" { path = \"/x\"\n"
-                  "    backend \"b\" { address = \"x\" }\n"
-                  "    retries = 1\n"
-                  "}\n"
-                  "pool \"c\" { }\n",
-                  "f:3: pool \"a\" / check \"http\": a section \"backend\" cannot stand in \"check\"; "
-                  "is a \"}\" missing before it? (\"check\" begins in line 2)\n");
-    expect_errors("pool \"a\" {\n"
-                  "    backend \"b\" {\n"
-                  "        check \"http\" { path = \"/x\"\n"
-                  "pool \"c\" { retrys = 1 }\n",
-                  "f:4: pool \"a\" / backend \"b\" / check \"http\": a section \"pool\" cannot stand "
-                  "in \"check\"; is a \"}\" missing before it? (\"check\" begins in line 3)\n"
-                  "f:4: pool \"c\": unknown option \"retrys\"; did you mean \"retries\"?\n");
+    expect_errors(
+        "pool \"a\" {\n"
+        "    check \"http\" { path = \"/x\"\n"
+        "    backend \"b\" { address = \"x\" }\n"
+        "    retries = 1\n"
+        "}\n"
+        "pool \"c\" { }\n",
+        "f:3: pool \"a\" / check \"http\": a section \"backend\" cannot stand in \"check\"; "
+        "is a \"}\" missing before it? (\"check\" begins in line 2)\n");
+    expect_errors(
+        "pool \"a\" {\n"
+        "    backend \"b\" {\n"
+        "        check \"http\" { path = \"/x\"\n"
+        "pool \"c\" { retrys = 1 }\n",
+        "f:4: pool \"a\" / backend \"b\" / check \"http\": a section \"pool\" cannot stand "
+        "in \"check\"; is a \"}\" missing before it? (\"check\" begins in line 3)\n"
+        "f:4: pool \"c\": unknown option \"retrys\"; did you mean \"retries\"?\n");
     /* And when it was no missing brace after all, that is one message too. */
     expect_errors("service \"a\" {\n"
                   "    pool \"c\" { }\n"
@@ -179,9 +194,10 @@ START_TEST(signs)
                   "f:2: pool \"b\": missing value after \"retries =\"\n");
     expect_errors("pool \"a\" { retries = 3; scheduler = rr; }\n",
                   "f:1: pool \"a\": \";\" is not used; a statement ends by itself\n");
-    expect_errors("pool \"a\" {\n retries = 3, scheduler = rr\n}\n",
-                  "f:2: pool \"a\": \",\" between statements; it belongs only between the values of a "
-                  "list: { …, … }\n");
+    expect_errors(
+        "pool \"a\" {\n retries = 3, scheduler = rr\n}\n",
+        "f:2: pool \"a\": \",\" between statements; it belongs only between the values of a "
+        "list: { …, … }\n");
     expect_errors("pool \"a\" {\n connect_timeout = 5 s\n}\n",
                   "f:2: pool \"a\": unexpected \"s\" after the value of \"connect_timeout\"; put a "
                   "value with spaces in quotes\n");
@@ -190,10 +206,12 @@ START_TEST(signs)
                   "f:3: pool \"a\": unexpected \"+\"; put a value that holds it in quotes\n");
     expect_errors("pool \"a\" {\n \"retries\" = 3\n}\n",
                   "f:2: pool \"a\": names are written without quotes: retries\n");
-    expect_errors("pool \"a\" {\n \"stray\"\n}\n",
-                  "f:2: pool \"a\": unexpected \"stray\"; an option (NAME = VALUE) or a section (NAME "
-                  "{ … }) can stand here\n");
-    expect_errors("check(\"x\")\n", "f:1: \"check(\": only include(\"FILE\") is written like this\n");
+    expect_errors(
+        "pool \"a\" {\n \"stray\"\n}\n",
+        "f:2: pool \"a\": unexpected \"stray\"; an option (NAME = VALUE) or a section (NAME "
+        "{ … }) can stand here\n");
+    expect_errors("check(\"x\")\n",
+                  "f:1: \"check(\": only include(\"FILE\") is written like this\n");
     expect_errors("pool \"a\" { retries = ${X }\n",
                   "f:1: pool \"a\": a \"${\" without \"}\"; put the value in double quotes\n"
                   "f:1: pool \"a\": retries: a \"${\" without \"}\"; $${ is a \"${\" that means "
@@ -203,9 +221,10 @@ END_TEST
 
 START_TEST(lists)
 {
-    expect_errors("service \"a\" {\n listen = { \"x\" \"y\" }\n allow += { \"z\" }\n}\n",
-                  "f:2: service \"a\": missing \",\" in the list of \"listen\"\n"
-                  "f:3: service \"a\": \"+=\" is not used here; write one list: allow = { …, … }\n");
+    expect_errors(
+        "service \"a\" {\n listen = { \"x\" \"y\" }\n allow += { \"z\" }\n}\n",
+        "f:2: service \"a\": missing \",\" in the list of \"listen\"\n"
+        "f:3: service \"a\": \"+=\" is not used here; write one list: allow = { …, … }\n");
     expect_errors("service \"a\" {\n listen = { , }\n allow = { a,, b }\n}\n",
                   "f:2: service \"a\": a \",\" too many in the list of \"listen\"\n"
                   "f:3: service \"a\": a \",\" too many in the list of \"allow\"\n");
@@ -231,21 +250,23 @@ START_TEST(unknown_names)
                   "f:3: pool \"web\": unknown option \"Retries\"; did you mean \"retries\"?\n"
                   "f:4: pool \"web\": unknown option \"zzz\"; known here: scheduler, retries, "
                   "connect_timeout\n");
-    expect_errors("workers = 4\n"
-                  "pool \"web\" {\n"
-                  "    interval = 2s\n"
-                  "    max_connections = 1\n"
-                  "    backend \"a\" { check \"tcp\" { weight = 2 } }\n"
-                  "    route \"x\" { }\n"
-                  "}\n",
-                  "f:1: unknown option \"workers\"; it belongs in global\n"
-                  "f:3: pool \"web\": unknown option \"interval\"; it belongs in pool / check\n"
-                  "f:4: pool \"web\": unknown option \"max_connections\"; it belongs in global or in "
-                  "pool / backend\n"
-                  "f:5: pool \"web\" / backend \"a\" / check \"tcp\": unknown option \"weight\"; it "
-                  "belongs in pool / backend\n"
-                  "f:6: pool \"web\": unknown section \"route\"; it belongs in service\n");
-    /* What is in a section whose name is nearly right is looked at too; in others only structure. */
+    expect_errors(
+        "workers = 4\n"
+        "pool \"web\" {\n"
+        "    interval = 2s\n"
+        "    max_connections = 1\n"
+        "    backend \"a\" { check \"tcp\" { weight = 2 } }\n"
+        "    route \"x\" { }\n"
+        "}\n",
+        "f:1: unknown option \"workers\"; it belongs in global\n"
+        "f:3: pool \"web\": unknown option \"interval\"; it belongs in pool / check\n"
+        "f:4: pool \"web\": unknown option \"max_connections\"; it belongs in global or in "
+        "pool / backend\n"
+        "f:5: pool \"web\" / backend \"a\" / check \"tcp\": unknown option \"weight\"; it "
+        "belongs in pool / backend\n"
+        "f:6: pool \"web\": unknown section \"route\"; it belongs in service\n");
+    /* What is in a section whose name is nearly right is looked at too; in others only structure.
+     */
     expect_errors("pol \"x\" {\n bakend \"y\" {\n wieght = 1\n }\n}\n"
                   "nonsense {\n anything = \"goes\"\n { } }\n",
                   "f:1: unknown section \"pol\"; did you mean \"pool\"?\n"
@@ -254,14 +275,16 @@ START_TEST(unknown_names)
                   "\"weight\"?\n"
                   "f:6: unknown section \"nonsense\"; known here: global, service, pool\n"
                   "f:8: unknown section \"nonsense\": \"{\" without a section's name before it\n");
-    expect_errors("global {\n backend \"x\" { }\n check { }\n}\nbackend \"x\" { }\n",
-                  "f:2: global: unknown section \"backend\"; it belongs in pool\n"
-                  "f:3: global: unknown section \"check\"; it belongs in pool or in pool / backend\n"
-                  "f:5: unknown section \"backend\"; it belongs in pool\n");
-    expect_errors("global {\n \xff\x01 = 1\n}\n",
-                  "f:2: global: unknown option \"\\xff\"; known here: workers, max_connections, log, "
-                  "status_allow\n"
-                  "f:2: global: unexpected \"\\x01\"; put a value that holds it in quotes\n");
+    expect_errors(
+        "global {\n backend \"x\" { }\n check { }\n}\nbackend \"x\" { }\n",
+        "f:2: global: unknown section \"backend\"; it belongs in pool\n"
+        "f:3: global: unknown section \"check\"; it belongs in pool or in pool / backend\n"
+        "f:5: unknown section \"backend\"; it belongs in pool\n");
+    expect_errors(
+        "global {\n \xff\x01 = 1\n}\n",
+        "f:2: global: unknown option \"\\xff\"; known here: workers, max_connections, log, "
+        "status_allow\n"
+        "f:2: global: unexpected \"\\x01\"; put a value that holds it in quotes\n");
 }
 END_TEST
 
@@ -284,39 +307,41 @@ START_TEST(option_or_section)
                   "f:6: pool \"web\": \"reuse\" is a section; there is no \"=\" before its \"{\"\n"
                   "f:7: pool \"web\": a file is included by include(\"FILE\")\n"
                   "f:8: pool \"web\": a file is included by include(\"FILE\")\n");
-    expect_errors("pool \"web\" {\n retries \"x\" { mode = 1 }\n}\n",
-                  "f:2: pool \"web\": \"retries\" is an option here, no section; write retries = …\n");
+    expect_errors(
+        "pool \"web\" {\n retries \"x\" { mode = 1 }\n}\n",
+        "f:2: pool \"web\": \"retries\" is an option here, no section; write retries = …\n");
 }
 END_TEST
 
 START_TEST(duplicates)
 {
-    expect_errors("service \"a\" {\n"
-                  "    pool = x\n"
-                  "    pool = y\n"
-                  "    listen = { a }\n"
-                  "    listen = { b }\n"
-                  "}\n"
-                  "service \"a\" { }\n"
-                  "global { }\n"
-                  "global { }\n"
-                  "pool \"a\" {\n"
-                  "    backend \"x\" { }\n"
-                  "    backend \"x\" { }\n"
-                  "    check \"tcp\" { }\n"
-                  "    check \"tcp\" { }\n"
-                  "    reuse { }\n"
-                  "    reuse { }\n"
-                  "}\n"
-                  "pool \"b\" { backend \"x\" { } }\n",
-                  "f:3: service \"a\": \"pool\" is given twice; first at f:2\n"
-                  "f:5: service \"a\": \"listen\" is given twice; first at f:4. Write one list: { …, "
-                  "… }\n"
-                  "f:7: service \"a\" is given twice; first at f:1\n"
-                  "f:9: global is given twice; first at f:8\n"
-                  "f:12: pool \"a\": backend \"x\" is given twice; first at f:11\n"
-                  "f:14: pool \"a\": check \"tcp\" is given twice; first at f:13\n"
-                  "f:16: pool \"a\": reuse is given twice; first at f:15\n");
+    expect_errors(
+        "service \"a\" {\n"
+        "    pool = x\n"
+        "    pool = y\n"
+        "    listen = { a }\n"
+        "    listen = { b }\n"
+        "}\n"
+        "service \"a\" { }\n"
+        "global { }\n"
+        "global { }\n"
+        "pool \"a\" {\n"
+        "    backend \"x\" { }\n"
+        "    backend \"x\" { }\n"
+        "    check \"tcp\" { }\n"
+        "    check \"tcp\" { }\n"
+        "    reuse { }\n"
+        "    reuse { }\n"
+        "}\n"
+        "pool \"b\" { backend \"x\" { } }\n",
+        "f:3: service \"a\": \"pool\" is given twice; first at f:2\n"
+        "f:5: service \"a\": \"listen\" is given twice; first at f:4. Write one list: { …, "
+        "… }\n"
+        "f:7: service \"a\" is given twice; first at f:1\n"
+        "f:9: global is given twice; first at f:8\n"
+        "f:12: pool \"a\": backend \"x\" is given twice; first at f:11\n"
+        "f:14: pool \"a\": check \"tcp\" is given twice; first at f:13\n"
+        "f:16: pool \"a\": reuse is given twice; first at f:15\n");
 }
 END_TEST
 
@@ -325,17 +350,18 @@ START_TEST(titles)
     char text[512];
     char name[NAME_BYTES_MAX + 1];
 
-    expect_errors("pool { }\nglobal \"x\" { }\npool \"\" { }\npool \"json\" { }\npool '*' { }\n"
-                  "pool \"a b\" { }\npool \"${X}\" { }\npool \"w\" { check \"a\\tb\" { } }\n",
-                  "f:1: a section \"pool\" needs a name: pool \"NAME\" { … }\n"
-                  "f:2: a section \"global\" takes no name: global { … }\n"
-                  "f:3: the name \"\" is empty\n"
-                  "f:4: the name \"json\" is reserved; choose another\n"
-                  "f:5: the name \"*\" is reserved; choose another\n"
-                  "f:6: the name \"a b\" is not allowed; a name is made of letters, digits and _ . @ "
-                  ": -\n"
-                  "f:7: the name \"${X}\" holds ${; names are not expanded\n"
-                  "f:8: pool \"w\": the name \"a\\x09b\" holds control characters\n");
+    expect_errors(
+        "pool { }\nglobal \"x\" { }\npool \"\" { }\npool \"json\" { }\npool '*' { }\n"
+        "pool \"a b\" { }\npool \"${X}\" { }\npool \"w\" { check \"a\\tb\" { } }\n",
+        "f:1: a section \"pool\" needs a name: pool \"NAME\" { … }\n"
+        "f:2: a section \"global\" takes no name: global { … }\n"
+        "f:3: the name \"\" is empty\n"
+        "f:4: the name \"json\" is reserved; choose another\n"
+        "f:5: the name \"*\" is reserved; choose another\n"
+        "f:6: the name \"a b\" is not allowed; a name is made of letters, digits and _ . @ "
+        ": -\n"
+        "f:7: the name \"${X}\" holds ${; names are not expanded\n"
+        "f:8: pool \"w\": the name \"a\\x09b\" holds control characters\n");
     memset(name, 'n', sizeof name);
     name[NAME_BYTES_MAX] = '\0';
     snprintf(text, sizeof text, "pool \"%s\" { }", name + 1);
@@ -356,15 +382,16 @@ START_TEST(encodings)
     static const char nul[] = "pool \"a\" {\n retries = \0 1\n}\n";
     static const char utf16[] = "\xff\xfep\0o\0";
 
-    conf_tree_free(read_expecting(
-        bom, sizeof bom - 1,
-        "f:1: the file begins with a byte-order mark; save it as UTF-8 without one\n"
-        "f:1: pool \"a\": unknown option \"bad\"; known here: scheduler, retries, connect_timeout\n"));
+    conf_tree_free(
+        read_expecting(bom, sizeof bom - 1,
+                       "f:1: the file begins with a byte-order mark; save it as UTF-8 without one\n"
+                       "f:1: pool \"a\": unknown option \"bad\"; known here: scheduler, retries, "
+                       "connect_timeout\n"));
     conf_tree_free(read_expecting(nul, sizeof nul - 1,
                                   "f:2: the file holds a NUL byte; is it a text file?\n"));
-    conf_tree_free(read_expecting(
-        utf16, sizeof utf16 - 1,
-        "f:1: the file is UTF-16; save it as UTF-8 without a byte-order mark\n"));
+    conf_tree_free(
+        read_expecting(utf16, sizeof utf16 - 1,
+                       "f:1: the file is UTF-16; save it as UTF-8 without a byte-order mark\n"));
     expect_errors("pool \"a\" {\n scheduler = \"\xe9t\xe9\"\n retries = \"\xff\"\n}\n# \xe9\n",
                   "f:2: pool \"a\": scheduler: a value that is not UTF-8; save the file in that "
                   "encoding\n"
@@ -382,28 +409,29 @@ END_TEST
 
 START_TEST(many_faults_in_one_file_in_its_order)
 {
-    expect_errors("global {\n"
-                  "    wrokers = 3\n"
-                  "    log = \"${SLUICE_TEST_UNSET}\"\n"
-                  "}\n"
-                  "service \"web\" {\n"
-                  "    listen = { \"a\" \"b\" }\n"
-                  "    pool \"web\"\n"
-                  "}\n"
-                  "pool \"web\" {\n"
-                  "    backend \"a\" { weight = 1 weight = 2 }\n"
-                  "    backend \"a\" { }\n"
-                  "    scheduler = \"\\18\"\n"
-                  "}\n",
-                  "f:2: global: unknown option \"wrokers\"; did you mean \"workers\"?\n"
-                  "f:3: global: log: the environment variable SLUICE_TEST_UNSET is not set; set it, "
-                  "or write ${SLUICE_TEST_UNSET:-default}\n"
-                  "f:6: service \"web\": missing \",\" in the list of \"listen\"\n"
-                  "f:7: service \"web\": missing \"=\" after \"pool\"\n"
-                  "f:10: pool \"web\" / backend \"a\": \"weight\" is given twice; first at f:10\n"
-                  "f:11: pool \"web\": backend \"a\" is given twice; first at f:10\n"
-                  "f:12: pool \"web\": scheduler: bad escape \"\\18\"; an octal one is \\0 to "
-                  "\\377\n");
+    expect_errors(
+        "global {\n"
+        "    wrokers = 3\n"
+        "    log = \"${SLUICE_TEST_UNSET}\"\n"
+        "}\n"
+        "service \"web\" {\n"
+        "    listen = { \"a\" \"b\" }\n"
+        "    pool \"web\"\n"
+        "}\n"
+        "pool \"web\" {\n"
+        "    backend \"a\" { weight = 1 weight = 2 }\n"
+        "    backend \"a\" { }\n"
+        "    scheduler = \"\\18\"\n"
+        "}\n",
+        "f:2: global: unknown option \"wrokers\"; did you mean \"workers\"?\n"
+        "f:3: global: log: the environment variable SLUICE_TEST_UNSET is not set; set it, "
+        "or write ${SLUICE_TEST_UNSET:-default}\n"
+        "f:6: service \"web\": missing \",\" in the list of \"listen\"\n"
+        "f:7: service \"web\": missing \"=\" after \"pool\"\n"
+        "f:10: pool \"web\" / backend \"a\": \"weight\" is given twice; first at f:10\n"
+        "f:11: pool \"web\": backend \"a\" is given twice; first at f:10\n"
+        "f:12: pool \"web\": scheduler: bad escape \"\\18\"; an octal one is \\0 to "
+        "\\377\n");
 }
 END_TEST
 

@@ -1,5 +1,6 @@
-/* Values: escapes as libconfuse reads them, expansion, and writing values so that reading gives them
- * back, also for random ones. Every value read here has passed the comparison with libconfuse. */
+/* Values: escapes as libconfuse reads them, expansion, and writing values so that reading gives
+ * them back, also for random ones. Every value read here has passed the comparison with libconfuse.
+ */
 #include "test_conf_fixture.h"
 
 #include <stdint.h>
@@ -101,39 +102,40 @@ START_TEST(bad_expansions)
 {
     unsetenv("T_UNSET");
     setenv("T_LATIN", "\xe9", 1);
-    expect_errors("pool \"p\" {\n"
-                  " scheduler = \"${T_UNSET} ${ALSO_UNSET_1}\"\n"
-                  " retries = \"${file:relative}\"\n"
-                  " connect_timeout = \"${T_LATIN}\"\n"
-                  " backend \"b\" {\n"
-                  "  address = \"${T_UNSET\"\n"
-                  "  weight = \"${1X}\"\n"
-                  "  backup = \"${T_UNSET:-${T_SET}}\"\n"
-                  "  max_connections = \"${file:/nonexistent/x}\"\n"
-                  " }\n"
-                  " check \"a\" { path = \"${}\" }\n"
-                  "}\n",
-                  "f:2: pool \"p\": scheduler: the environment variable T_UNSET is not set; set it, or "
-                  "write ${T_UNSET:-default}; the environment variable ALSO_UNSET_1 is not set; set "
-                  "it, or write ${ALSO_UNSET_1:-default}\n"
-                  "f:3: pool \"p\": retries: ${file:relative}: the path must begin with /\n"
-                  "f:4: pool \"p\": connect_timeout: ${T_LATIN} is not UTF-8\n"
-                  "f:6: pool \"p\" / backend \"b\": address: a \"${\" without \"}\"; $${ is a \"${\" "
-                  "that means itself\n"
-                  "f:7: pool \"p\" / backend \"b\": weight: ${1X} is no variable; write ${NAME}, "
-                  "${NAME:-default} or ${file:/path}, and $${ for a \"${\" that means itself\n"
-                  "f:8: pool \"p\" / backend \"b\": backup: the default of ${T_UNSET} holds another "
-                  "${; they cannot be nested\n"
-                  "f:9: pool \"p\" / backend \"b\": max_connections: ${file:/nonexistent/x}: the file "
-                  "cannot be read: No such file or directory\n"
-                  "f:11: pool \"p\" / check \"a\": path: ${} is no variable; write ${NAME}, "
-                  "${NAME:-default} or ${file:/path}, and $${ for a \"${\" that means itself\n");
+    expect_errors(
+        "pool \"p\" {\n"
+        " scheduler = \"${T_UNSET} ${ALSO_UNSET_1}\"\n"
+        " retries = \"${file:relative}\"\n"
+        " connect_timeout = \"${T_LATIN}\"\n"
+        " backend \"b\" {\n"
+        "  address = \"${T_UNSET\"\n"
+        "  weight = \"${1X}\"\n"
+        "  backup = \"${T_UNSET:-${T_SET}}\"\n"
+        "  max_connections = \"${file:/nonexistent/x}\"\n"
+        " }\n"
+        " check \"a\" { path = \"${}\" }\n"
+        "}\n",
+        "f:2: pool \"p\": scheduler: the environment variable T_UNSET is not set; set it, or "
+        "write ${T_UNSET:-default}; the environment variable ALSO_UNSET_1 is not set; set "
+        "it, or write ${ALSO_UNSET_1:-default}\n"
+        "f:3: pool \"p\": retries: ${file:relative}: the path must begin with /\n"
+        "f:4: pool \"p\": connect_timeout: ${T_LATIN} is not UTF-8\n"
+        "f:6: pool \"p\" / backend \"b\": address: a \"${\" without \"}\"; $${ is a \"${\" "
+        "that means itself\n"
+        "f:7: pool \"p\" / backend \"b\": weight: ${1X} is no variable; write ${NAME}, "
+        "${NAME:-default} or ${file:/path}, and $${ for a \"${\" that means itself\n"
+        "f:8: pool \"p\" / backend \"b\": backup: the default of ${T_UNSET} holds another "
+        "${; they cannot be nested\n"
+        "f:9: pool \"p\" / backend \"b\": max_connections: ${file:/nonexistent/x}: the file "
+        "cannot be read: No such file or directory\n"
+        "f:11: pool \"p\" / check \"a\": path: ${} is no variable; write ${NAME}, "
+        "${NAME:-default} or ${file:/path}, and $${ for a \"${\" that means itself\n");
 }
 END_TEST
 
 START_TEST(bad_escapes)
 {
-    static const char *const octal[] = {"\\8", "\\18", "\\400", "\\1234", "\\00018"};
+    static const char *const octal[] = {"\\8", "\\18", "\\400", "\\1234", "\\00018", "\\0001"};
     static const char *const nul[] = {"\\0", "\\x0", "\\x00", "a\\000b"};
     STR_AUTO text = {0};
     STR_AUTO expected = {0};
@@ -153,9 +155,44 @@ START_TEST(bad_escapes)
         expect_errors(str_text(&text),
                       "f:1: pool \"p\": scheduler: a value cannot hold a NUL byte\n");
     }
-    expect_errors("pool p { scheduler = \"\\xff\" }",
-                  "f:1: pool \"p\": scheduler: a value that is not UTF-8; save the file in that "
-                  "encoding\n");
+}
+END_TEST
+
+START_TEST(not_utf8)
+{
+    static const char *const bad[] = {
+        "\\xff",
+        "\xff",
+        "\xc3",
+        "\xc3(",
+        "\x80",
+        "\xc0\xaf",
+        "\xc1\xbf",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xe2\x82",
+        "\xf0\x9f\x98",
+    };
+    static const char *const good[] = {"\xc2\x80",        "\xdf\xbf",     "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",    "\xee\x80\x80", "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    STR_AUTO text = {0};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        str_reset(&text);
+        str_printf(&text, "pool p { scheduler = \"%s\" }", bad[i]);
+        expect_errors(str_text(&text),
+                      "f:1: pool \"p\": scheduler: a value that is not UTF-8; save "
+                      "the file in that encoding\n");
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        str_reset(&text);
+        str_printf(&text, "pool p { scheduler = \"%s\" }", good[i]);
+        conf_tree_free(read_good(str_text(&text)));
+    }
 }
 END_TEST
 
@@ -219,9 +256,44 @@ static unsigned random_below(unsigned n)
 static char *random_raw(void)
 {
     static const char *const pieces[] = {
-        "$", "${T_SET}", "${T_UNSET:-d \"}", "$${", "{", "}", "\"", "'", "\\", "\\n", "\n", "\r", "\t",
-        "\x01", "\x7f", "\x1b", "#", "//", "/*", "*/", " ", "=", "+=", ",", ";", "(", ")", "a", "0", "7",
-        "9", "f", "x", "n", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "include(\"x\")",
+        "$",
+        "${T_SET}",
+        "${T_UNSET:-d \"}",
+        "$${",
+        "{",
+        "}",
+        "\"",
+        "'",
+        "\\",
+        "\\n",
+        "\n",
+        "\r",
+        "\t",
+        "\x01",
+        "\x7f",
+        "\x1b",
+        "#",
+        "//",
+        "/*",
+        "*/",
+        " ",
+        "=",
+        "+=",
+        ",",
+        ";",
+        "(",
+        ")",
+        "a",
+        "0",
+        "7",
+        "9",
+        "f",
+        "x",
+        "n",
+        "\xc3\xa9",
+        "\xe2\x82\xac",
+        "\xf0\x9f\x98\x80",
+        "include(\"x\")",
     };
     STR_AUTO raw = {0};
 
@@ -249,7 +321,8 @@ static void random_name(char name[32])
 
 static void write_blank(struct str *out)
 {
-    static const char *const blanks[] = {" ", "\n", "\t", " # }{\"\n", "/* \" { */", " // '\n", "\r\n"};
+    static const char *const blanks[] = {" ",          "\n",      "\t",  " # }{\"\n",
+                                         "/* \" { */", " // '\n", "\r\n"};
 
     str_append(out, " ");
     str_append(out, blanks[random_below(sizeof blanks / sizeof *blanks)]);
@@ -381,6 +454,7 @@ int main(void)
     tcase_add_test(tc, expansions);
     tcase_add_test(tc, bad_expansions);
     tcase_add_test(tc, bad_escapes);
+    tcase_add_test(tc, not_utf8);
     tcase_add_test(tc, unknown_escapes_are_warned_of);
     tcase_add_test(tc, long_values);
     tcase_add_test(tc, expanded_values_are_bounded);

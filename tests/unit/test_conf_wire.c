@@ -6,10 +6,11 @@
 
 #include "conf/wire.h"
 
-static const char sample[] = "global { workers = 4 log = '${X}' }\n"
-                             "service \"web\" { listen = { a, b } allow = { } pool = \"${T_NOT_SET:-v}\"\n"
-                             "  route \"*.x\" { pool = p } }\n"
-                             "pool \"web\" { backend \"a\" { address = \"a\\n\" check \"t:x\" { } } }\n";
+static const char sample[] =
+    "global { workers = 4 log = '${X}' }\n"
+    "service \"web\" { listen = { a, b } allow = { } pool = \"${T_NOT_SET:-v}\"\n"
+    "  route \"*.x\" { pool = p } }\n"
+    "pool \"web\" { backend \"a\" { address = \"a\\n\" check \"t:x\" { } } }\n";
 
 static void encode_sample(struct str *out)
 {
@@ -147,6 +148,24 @@ START_TEST(every_damaged_byte_is_survived)
 }
 END_TEST
 
+START_TEST(no_text_holds_a_nul)
+{
+    STR_AUTO bytes = {0};
+    size_t n = 0;
+
+    encode_sample(&bytes);
+    for (size_t i = 0; i + 3 < bytes.len; i++) {
+        if (memcmp(bytes.data + i, "web", 3) != 0)
+            continue;
+        bytes.data[i + 1] = '\0';
+        ck_assert_int_eq(decode_copy(bytes.data, bytes.len), -EBADMSG);
+        bytes.data[i + 1] = 'e';
+        n++;
+    }
+    ck_assert_uint_eq(n, 3); /* in the message, the service, the pool */
+}
+END_TEST
+
 /* What is sound in form, but against the rules. Built from a tree that no scan would make. */
 START_TEST(rules_are_looked_at_again)
 {
@@ -155,16 +174,15 @@ START_TEST(rules_are_looked_at_again)
     static char value[] = "1";
     static char *files[] = {web};
     struct conf_value values[2] = {{value, value, 1, false}, {value, value, 1, false}};
-    struct conf_option options[2] = {{"retries", web, 1, values, 1}, {"retries", web, 1, values, 1}};
+    struct conf_option options[2] = {{"retries", web, 1, values, 1},
+                                     {"retries", web, 1, values, 1}};
     struct conf_section pool = {
         .schema = &pool_schema, .title = web, .file = web, .line = 1, .options = options};
     struct conf_section *pools[] = {&pool};
-    struct conf_tree tree = {.root = {.schema = &root_schema,
-                                      .file = web,
-                                      .sections = pools,
-                                      .n_sections = 1},
-                             .files = files,
-                             .n_files = 1};
+    struct conf_tree tree = {
+        .root = {.schema = &root_schema, .file = web, .sections = pools, .n_sections = 1},
+        .files = files,
+        .n_files = 1};
     struct errlist none = {0};
     STR_AUTO bytes = {0};
 
@@ -186,6 +204,8 @@ START_TEST(rules_are_looked_at_again)
     ck_assert_int_eq(DECODED, -EBADMSG);
     pool.title = web;
     pool.line = -1;
+    ck_assert_int_eq(DECODED, -EBADMSG);
+    pool.line = 0;
     ck_assert_int_eq(DECODED, -EBADMSG);
     pool.line = 1;
     ck_assert_int_eq(DECODED, 0);
@@ -212,6 +232,7 @@ int main(void)
         errors_come_without_a_tree,
         every_truncation_is_refused,
         every_damaged_byte_is_survived,
+        no_text_holds_a_nul,
         rules_are_looked_at_again,
         a_limit_is_kept,
     };
