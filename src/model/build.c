@@ -30,7 +30,8 @@ void build_fault(struct build *build, enum errlist_severity severity,
     va_start(args, format);
     str_vprintf(&text, format, args);
     va_end(args);
-    errlist_add(build->errors, severity, file, line, str_text(&path), "%s", str_text(&text));
+    errlist_add(severity == ERRLIST_WARNING ? &build->warnings : build->errors, severity, file,
+                line, str_text(&path), "%s", str_text(&text));
 }
 
 const struct conf_section *build_next(const struct conf_section *parent, const char *name,
@@ -321,6 +322,18 @@ static void build_all(struct build *build)
     }
 }
 
+static void append_warnings(struct build *build)
+{
+    for (size_t i = 0; i < build->warnings.count; i++) {
+        const struct errlist_item *item = &build->warnings.items[i];
+
+        errlist_add(build->errors, ERRLIST_WARNING, item->file, item->line, item->section, "%s",
+                    item->text);
+    }
+    build->errors->dropped += build->warnings.dropped;
+    errlist_free(&build->warnings);
+}
+
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors)
 {
@@ -335,6 +348,7 @@ struct model *model_build(const struct conf_tree *tree, const struct model_regis
         errlist_add(errors, ERRLIST_ERROR, tree->n_files > 0 ? tree->files[0] : NULL, 0, NULL,
                     "out of memory; nothing was changed");
     }
+    append_warnings(&build);
     errlist_sort(errors);
     if (errors->errors != errors_before) {
         model_free(build.model);

@@ -12,6 +12,7 @@ struct build {
     const struct conf_tree *tree;
     const struct model_registries *registries;
     struct errlist *errors;
+    struct errlist warnings; /* apart, so that they never crowd errors out of the bounded list */
     struct model *model;
     size_t n_files;        /* of model->files */
     const char *last_file; /* what build_file() answered last */

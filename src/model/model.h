@@ -143,10 +143,10 @@ struct model *model_build(const struct conf_tree *tree, const struct model_regis
 void model_free(struct model *model); /* NULL is allowed */
 struct model *model_copy(const struct model *model); /* NULL without memory */
 
+/* By walking the names: for commands, not for loops over all. NULL when there is none. */
 struct model_pool *model_find_pool(const struct model *model, const char *name);
 struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
 struct model_service *model_find_service(const struct model *model, const char *name);
-/* By walking the names: for commands, not for loops over all. */
 
 /* The checks that hold for a backend: none under checks = "none", else its own, else the pool's. */
 const struct model_check *model_backend_checks(const struct model_pool *pool,
@@ -187,10 +187,10 @@ int overrides_set(struct overrides *list, const struct override *item);
 void overrides_free(struct overrides *list);
 /*
  * After a reload, before publishing (and before model_diff, which then shows what really changes):
- * drops overrides whose backend is gone or whose option the file
- * now gives another value than file_value (the file changed that very value: it wins), applies the
- * rest to model. kept, empty before, gets the overrides that still stand, dropped a warning for each
- * that went. Returns 0 or -ENOMEM, kept empty then and model not to be used.
+ * drops overrides whose backend is gone or whose option the file now gives another value than
+ * file_value (the file changed that very value: it wins), applies the rest to model. kept, empty
+ * before, gets the overrides that still stand, dropped a warning for each that went. Returns 0 or
+ * -ENOMEM, kept empty then and model not to be used.
  */
 int overrides_reapply(const struct overrides *list, struct model *model, struct overrides *kept,
                       struct errlist *dropped);

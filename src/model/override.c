@@ -232,8 +232,7 @@ static struct model_backend *finder_find(const struct backend_finder *finder,
     uint32_t at;
 
     key.pool = lookup_find(&finder->pools, item->pool, strlen(item->pool));
-    if (key.pool == LOOKUP_NONE ||
-        strlcpy(key.name, item->backend, NAME_BYTES_MAX) >= NAME_BYTES_MAX) {
+    if (strlcpy(key.name, item->backend, NAME_BYTES_MAX) >= NAME_BYTES_MAX) {
         return NULL;
     }
     at = lookup_find(&finder->backends, &key, sizeof(key));
@@ -248,7 +247,7 @@ static void drop(struct errlist *dropped, const struct override *item,
     str_printf(&section, "pool \"%s\" / backend \"%s\"", item->pool, item->backend);
     errlist_add(dropped, ERRLIST_WARNING, backend != NULL ? backend->file : NULL,
                 backend != NULL ? backend->line : 0, str_text(&section),
-                "%s: %s; the override %s by %s no longer holds", item->option, reason, item->value,
+                "%s; the override %s=%s by %s no longer holds", reason, item->option, item->value,
                 item->by != NULL ? item->by : "somebody");
 }
 

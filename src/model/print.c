@@ -19,8 +19,7 @@ static void print_options(enum section_kind kind, const void *section, bool all,
     for (size_t i = 0; i < info->n_options; i++) {
         const struct option_def *option = &info->options[i];
 
-        if (!option_given(option, section) ||
-            (!all && !option->required && option_is_default(option, section))) {
+        if (!option_given(option, section) || (!all && option_is_default(option, section))) {
             continue;
         }
         indent(out, depth);

@@ -2,9 +2,11 @@
  * Who holds which place in the scoreboard: slots by (pool, backend, address), rows by (pool,
  * backend), service rows by service. Listener ids go by address alone, so that an address which
  * moves to another service keeps its sockets; only an address with port 0, which stands for another
- * port each time, goes by (service, address). In master. Places are planned for a new model and
- * then committed or aborted as a whole; a place that the new model no longer names stays taken
- * until its last session is gone, and is handed back if a later model names it again meanwhile.
+ * port each time, goes by (service, address), as written and not as the kernel chose. In master.
+ *
+ * Places are planned for a new model and then committed or aborted as a whole; a place that the new
+ * model no longer names stays taken until its last session is gone, and is handed back if a later
+ * model names it again meanwhile.
  *
  * Health of a slot, decided at commit:
  *   its name does not resolve                     down
@@ -28,9 +30,11 @@ void registry_destroy(struct registry *registry); /* NULL is allowed */
 
 /*
  * Fills slot, row and listener id of everything in model; known names keep theirs, new ones get
- * free places. Listener ids count up from 0 and are never used for another address. The scoreboard
- * is not touched. Returns 0; -ENOSPC when places run out or -ENOMEM, with an error in errors and
- * nothing changed. now_ms becomes the time of health that changes. One plan at a time: commit or abort it before the next.
+ * free places. Listener ids count up from 0 without bound and never come back, not even for the
+ * same address once it was gone: nothing may be indexed by them. The scoreboard is not touched.
+ * now_ms becomes the time of health that changes. Returns 0; -ENOSPC when places run out or
+ * -ENOMEM, with an error in errors and nothing changed. One plan at a time: commit or abort it
+ * before the next.
  */
 int registry_plan(struct registry *registry, struct model *model, uint64_t now_ms,
                   struct errlist *errors);

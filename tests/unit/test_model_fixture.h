@@ -6,6 +6,7 @@
 #define TEST_MODEL_FIXTURE_H
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,8 @@ UNUSED static void expect_changes(const struct change_list *list, const char *ex
     ck_assert_str_eq(str_text(&lines), expected);
 }
 
-UNUSED static int run_suite(const char *name, const TTest *const *tests, size_t n)
+UNUSED static int run_suite(const char *name, SFun setup, SFun teardown, const TTest *const *tests,
+                            size_t n)
 {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create("all");
@@ -88,6 +90,9 @@ UNUSED static int run_suite(const char *name, const TTest *const *tests, size_t 
     int failed;
 
     tcase_set_timeout(tcase, 120);
+    if (setup != NULL) {
+        tcase_add_checked_fixture(tcase, setup, teardown);
+    }
     for (size_t i = 0; i < n; i++) {
         tcase_add_test(tcase, tests[i]);
     }
@@ -98,8 +103,9 @@ UNUSED static int run_suite(const char *name, const TTest *const *tests, size_t 
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
-#define RUN_SUITE(name, ...)                                                                       \
-    run_suite(name, (const TTest *const[]){__VA_ARGS__},                                           \
+#define RUN_SUITE_WITH(name, setup, teardown, ...)                                                 \
+    run_suite(name, setup, teardown, (const TTest *const[]){__VA_ARGS__},                          \
               sizeof((const TTest *const[]){__VA_ARGS__}) / sizeof(const TTest *))
+#define RUN_SUITE(name, ...) RUN_SUITE_WITH(name, NULL, NULL, __VA_ARGS__)
 
 #endif

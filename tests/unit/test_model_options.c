@@ -188,7 +188,8 @@ static const struct refused refused[] = {
     {"global", "workers = -1",
      "workers: \"-1\": not a whole number; write \"auto\" or a whole number from 1 to 256"},
     {"global", "max_connections = 0",
-     "max_connections: \"0\": out of range; write \"auto\" or a whole number from 1 to " CONNECTIONS},
+     "max_connections: \"0\": out of range; write \"auto\" or a whole number from 1 "
+     "to " CONNECTIONS},
     {"global", "max_connections = 99999999999999999999999",
      "max_connections: \"99999999999999999999999\": out of range; write \"auto\" or a whole number "
      "from 1 to " CONNECTIONS},
@@ -264,8 +265,7 @@ static const struct refused refused[] = {
      "user_timeout: \"25d\": out of range; write a time from 0s to 24d"},
     {"service", "max_connections = 2147483648",
      "max_connections: \"2147483648\": out of range; write a whole number from 0 to " CONNECTIONS},
-    {"pool", "scheduler = \"\"",
-     "scheduler: \"\": empty; write a value, or leave the option out"},
+    {"pool", "scheduler = \"\"", "scheduler: \"\": empty; write a value, or leave the option out"},
     {"pool", "connect_timeout = \"0s\"",
      "connect_timeout: \"0s\": out of range; write a time from 1ms to 40d"},
     {"pool", "retries = 11", "retries: \"11\": out of range; write a whole number from 0 to 10"},
@@ -288,8 +288,7 @@ static const struct refused refused[] = {
     {"backend", "admin = \"drian\"", "admin: \"drian\": unknown; did you mean \"drain\"?"},
     {"backend", "admin = \"off\"",
      "admin: \"off\": unknown; write \"ready\", \"drain\" or \"maintenance\""},
-    {"backend", "checks = \"some\"",
-     "checks: \"some\": unknown; write \"none\", or leave it out"},
+    {"backend", "checks = \"some\"", "checks: \"some\": unknown; write \"none\", or leave it out"},
     {"check", "interval = \"9ms\"",
      "interval: \"9ms\": out of range; write a time from 10ms to 40d"},
     {"check", "fast_interval = \"0s\"",
@@ -506,11 +505,16 @@ END_TEST
 START_TEST(options_of_later_releases_are_unknown)
 {
     static const char *const later[][2] = {
-        {"global", "status = \"127.0.0.1:9480\""}, {"global", "stop_delay = \"1s\""},
-        {"service", "fallback_pool = \"x\""},      {"service", "accept_proxy = \"v1\""},
-        {"pool", "hash_key = \"source\""},         {"pool", "slow_start = \"1s\""},
-        {"backend", "backup = true"},              {"backend", "check_address = \"1.2.3.4:5\""},
-        {"check", "path = \"/\""},                 {"pool", "reuse { }"},
+        {"global", "status = \"127.0.0.1:9480\""},
+        {"global", "stop_delay = \"1s\""},
+        {"service", "fallback_pool = \"x\""},
+        {"service", "accept_proxy = \"v1\""},
+        {"pool", "hash_key = \"source\""},
+        {"pool", "slow_start = \"1s\""},
+        {"backend", "backup = true"},
+        {"backend", "check_address = \"1.2.3.4:5\""},
+        {"check", "path = \"/\""},
+        {"pool", "reuse { }"},
     };
 
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {

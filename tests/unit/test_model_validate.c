@@ -108,9 +108,8 @@ START_TEST(services_for_nobody)
     expect_messages(SERVICE "pool \"web\" { backend \"a\" { address = \"a:1\" weight = 0 }\n"
                             "backend \"b\" { address = \"b:1\" admin = \"drain\" } }",
                     message);
-    expect_messages(SERVICE "pool \"web\" { backend \"a\" { address = \"a:1\" weight = 0 } " OTHER
-                            "}",
-                    "");
+    expect_messages(
+        SERVICE "pool \"web\" { backend \"a\" { address = \"a:1\" weight = 0 } " OTHER "}", "");
 }
 END_TEST
 
@@ -161,7 +160,7 @@ START_TEST(listen_on_unix_sockets)
     path[ADDR_UNIX_MAX] = '\0';
     str_reset(&list);
     str_printf(&list, "\"unix:%s\"", path);
-    str_printf(&expected, "\"unix:%.86s…\": path too long for a socket; at most 107 bytes", path);
+    str_printf(&expected, "\"unix:%.85s…\": path too long for a socket; at most 107 bytes", path);
     expect_listen(str_text(&list), str_text(&expected));
 }
 END_TEST
@@ -229,9 +228,10 @@ START_TEST(backend_addresses)
     expect_backends("backend \"a\" { address = \"10.0.0.1:0\" }",
                     "f:3: pool \"web\" / backend \"a\": address: \"10.0.0.1:0\": port out of "
                     "range; 1 to 65535\n");
-    expect_backends("backend \"a\" { address = \"unix:x\" }",
-                    "f:3: pool \"web\" / backend \"a\": address: \"unix:x\": a relative path; write "
-                    "unix:/PATH or unix:@NAME\n");
+    expect_backends(
+        "backend \"a\" { address = \"unix:x\" }",
+        "f:3: pool \"web\" / backend \"a\": address: \"unix:x\": a relative path; write "
+        "unix:/PATH or unix:@NAME\n");
     expect_backends("backend \"a\" { address = \"a b:80\" }",
                     "f:3: pool \"web\" / backend \"a\": address: \"a b:80\": not a host name; "
                     "letters, digits, hyphens and dots only\n");
@@ -315,10 +315,10 @@ START_TEST(schedulers)
     expect_backends("scheduler = \"wcl\"\n" OTHER,
                     "f:3: pool \"web\": scheduler: \"wcl\": unknown; did you mean \"wlc\"?\n");
     STR_AUTO printed = {0};
-    ck_assert_ptr_null(read_model(
-        SERVICE "pool \"web\" { scheduler = \"hungarian\" " OTHER " }", &printed));
-    ck_assert_ptr_nonnull(strstr(str_text(&printed),
-                                 "scheduler: \"hungarian\": unknown; write one of \"rr\", "));
+    ck_assert_ptr_null(
+        read_model(SERVICE "pool \"web\" { scheduler = \"hungarian\" " OTHER " }", &printed));
+    ck_assert_ptr_nonnull(
+        strstr(str_text(&printed), "scheduler: \"hungarian\": unknown; write one of \"rr\", "));
 }
 END_TEST
 
@@ -364,9 +364,10 @@ START_TEST(bounds)
 {
     expect_bound("", "service \"s#\" { listen = { \"unix:@#\" } pool = \"web\" }\n", POOL,
                  SERVICES_MAX, "service \"s512\": 513 services; at most 512 are possible\n");
-    expect_bound("service \"s\" { pool = \"web\" listen = { \"unix:@\"", ", \"unix:@#\"",
-                 " } }\n" POOL, LISTENERS_MAX,
-                 "service \"s\": listen: \"unix:@\": no path; write unix:/PATH or unix:@NAME\n");
+    expect_bound("service \"s\" { pool = \"web\" listen = { \"unix:@x\"", ", \"unix:@#\"",
+                 " } }\n" POOL, LISTENERS_MAX - 1,
+                 "service \"s\": listen: more than 1024 addresses in all services together; "
+                 "remove some\n");
     expect_bound(SERVICE POOL, "pool \"p#\" { backend \"b\" { address = \"h:80\" } }\n", "",
                  POOLS_MAX - 1, "pool \"p1023\": 1025 pools; at most 1024 are possible\n");
     expect_bound(SERVICE "pool \"web\" {\n", "backend \"b#\" { address = \"h#:80\" }\n", "}\n",
@@ -395,6 +396,19 @@ START_TEST(backends_of_all_pools_together)
     ck_assert_ptr_nonnull(
         strstr(str_text(&printed),
                "pool \"p2\": 12288 backends in the pools so far; at most 8192 are possible\n"));
+}
+END_TEST
+
+START_TEST(warnings_leave_room_for_errors)
+{
+    STR_AUTO text = {0};
+    STR_AUTO printed = {0};
+
+    repeat(&text, "pool \"p#\" { backend \"b\" { address = \"h:80\" } }\n", 300);
+    str_append(&text, "service \"s\" { listen = { \"127.0.0.1:80\" } pool = \"none-such\" }\n");
+    ck_assert_ptr_null(read_model(str_text(&text), &printed));
+    ck_assert_ptr_nonnull(strstr(str_text(&printed), "pool: \"none-such\": no such pool"));
+    ck_assert_ptr_nonnull(strstr(str_text(&printed), "… and 101 more"));
 }
 END_TEST
 
@@ -446,5 +460,6 @@ int main(void)
                      the_same_address_twice, overlapping_addresses, addresses_that_only_look_alike,
                      backend_addresses, two_backends_at_one_address, check_kinds,
                      ports_that_unix_sockets_have_not, checks_none_and_checks, schedulers, bounds,
-                     backends_of_all_pools_together, control_socket_path, secrets_are_not_shown);
+                     backends_of_all_pools_together, warnings_leave_room_for_errors,
+                     control_socket_path, secrets_are_not_shown);
 }

@@ -1,0 +1,197 @@
+/*
+ * What a reload says it changes, and what it leaves until a restart.
+ */
+#include "test_model_fixture.h"
+
+static struct model *read_quietly(const char *text)
+{
+    STR_AUTO printed = {0};
+    struct model *model = read_model(text, &printed);
+
+    ck_assert_msg(model != NULL, "%s", str_text(&printed));
+    return model;
+}
+
+/* Lines from one text to the other; needs_restart must be what a line says. */
+static void expect_diff(const char *from, const char *to, const char *expected)
+{
+    struct model *old_model = read_quietly(from);
+    struct model *new_model = read_quietly(to);
+    struct change_list changes = {0};
+
+    model_diff(old_model, new_model, &changes);
+    expect_changes(&changes, expected);
+    ck_assert(changes.needs_restart == (strstr(expected, ": needs a restart\n") != NULL));
+    change_list_free(&changes);
+    model_free(old_model);
+    model_free(new_model);
+}
+
+START_TEST(no_changes)
+{
+    expect_diff(SERVICE POOL, SERVICE POOL, "");
+    expect_diff(SERVICE POOL, POOL "# elsewhere\n" SERVICE, "");
+    expect_diff(SERVICE "pool \"web\" { keepalive = \"60s\" backend \"a\" { address = \"h:1\" } }",
+                SERVICE "pool \"web\" { keepalive = \"1m\" backend \"a\" { address = \"h:1\" } }",
+                "");
+}
+END_TEST
+
+START_TEST(services)
+{
+    expect_diff(SERVICE POOL,
+                SERVICE POOL "service \"b\" { listen = { \"127.0.0.1:81\" } pool = \"web\" }",
+                "service b added\n");
+    expect_diff("service \"b\" { listen = { \"127.0.0.1:81\" } pool = \"web\" }" SERVICE POOL,
+                SERVICE POOL, "service b removed\n");
+    expect_diff("service \"b\" { listen = { \"127.0.0.1:80\" } pool = \"web\" }" POOL, SERVICE POOL,
+                "service web added\nservice b removed\n");
+    expect_diff("service \"web\" { listen = { \"127.0.0.1:80\", \"127.0.0.1:81\" } "
+                "pool = \"web\" }" POOL,
+                "service \"web\" { listen = { \"127.0.0.1:82\", \"127.0.0.1:80\" } "
+                "pool = \"web\" idle_timeout = \"0s\" freebind = no }" POOL,
+                "service web: listen 127.0.0.1:82 added\n"
+                "service web: listen 127.0.0.1:81 removed\n"
+                "service web: freebind true -> false\n"
+                "service web: idle_timeout 1h -> 0s\n");
+}
+END_TEST
+
+START_TEST(pools_and_backends)
+{
+    expect_diff(SERVICE POOL, SERVICE POOL "pool \"b\" { }", "pool b added\n");
+    expect_diff(SERVICE POOL "pool \"b\" { }", SERVICE POOL, "pool b removed\n");
+    expect_diff(SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\" }\n"
+                        "backend \"b\" { address = \"h:2\" } }",
+                SERVICE "pool \"web\" { scheduler = \"rr\" backend \"a\" { address = \"h:1\" "
+                        "weight = 3 max_connections = 5 checks = \"none\" }\n"
+                        "backend \"c\" { address = \"h:3\" } }",
+                "pool web: scheduler wlc -> rr\n"
+                "pool web: backend a: weight 1 -> 3\n"
+                "pool web: backend a: max_connections 0 -> 5\n"
+                "pool web: backend a: checks unset -> none\n"
+                "pool web: backend c added\n"
+                "pool web: backend b removed\n");
+    expect_diff(SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\" }\n"
+                        "backend \"b\" { address = \"h:2\" } }",
+                SERVICE "pool \"web\" { backend \"b\" { address = \"h:2\" }\n"
+                        "backend \"a\" { address = \"h:1\" admin = \"drain\" } }",
+                "pool web: backend a: admin ready -> drain\n"
+                "pool web: order of backends changed\n");
+}
+END_TEST
+
+START_TEST(checks)
+{
+    expect_diff(SERVICE "pool \"web\" { check \"tcp\" { }\ncheck \"http:a\" { port = 81 }\n"
+                        "backend \"a\" { address = \"h:1\" } }",
+                SERVICE "pool \"web\" { check \"tcp\" { interval = \"1s\" }\ncheck \"http:b\" { }\n"
+                        "backend \"a\" { address = \"h:1\" check \"tcp:own\" { } } }",
+                "pool web: check tcp: interval 2s -> 1s\n"
+                "pool web: check http:b added\n"
+                "pool web: check http:a removed\n"
+                "pool web: backend a: check tcp:own added\n");
+    expect_diff(SERVICE "pool \"web\" { check \"tcp\" { interval = \"1s\" port = 81 }\n"
+                        "backend \"a\" { address = \"h:1\" } }",
+                SERVICE
+                "pool \"web\" { check \"tcp\" { interval = \"1s\" down_interval = \"5s\" }\n"
+                "backend \"a\" { address = \"h:1\" } }",
+                "pool web: check tcp: down_interval 1s -> 5s\n"
+                "pool web: check tcp: port 81 -> unset\n");
+}
+END_TEST
+
+START_TEST(what_needs_a_restart)
+{
+    expect_diff("global { workers = 2 log = \"stderr\" }" SERVICE POOL,
+                "global { workers = 4 log = \"/tmp/a b\" user = \"u\" group = \"g\"\n"
+                "control_socket = \"/s\" control_read = { \"x\" } }" SERVICE POOL,
+                "global: workers 2 -> 4: needs a restart\n"
+                "global: user unset -> u: needs a restart\n"
+                "global: group unset -> g: needs a restart\n"
+                "global: control_socket /run/sluice/control.sock -> /s: needs a restart\n"
+                "global: control_read x added\n"
+                "global: log stderr -> \"/tmp/a b\"\n");
+    expect_diff("global { workers = 2 }" SERVICE POOL, SERVICE POOL,
+                "global: workers 2 -> auto: needs a restart\n");
+    expect_diff("global { max_connections = 2 }" SERVICE POOL, SERVICE POOL,
+                "global: max_connections 2 -> auto\n");
+}
+END_TEST
+
+START_TEST(what_is_fixed_is_kept)
+{
+    struct model *running =
+        read_good("global { workers = 2 user = \"u\" log = \"/a\" }" SERVICE POOL);
+    struct model *later = read_good("global { workers = 4 group = \"g\" log = \"/b\" "
+                                    "control_socket = \"/s\" }" SERVICE POOL);
+
+    ck_assert_int_eq(model_keep_fixed(running, later), 0);
+    ck_assert_uint_eq(later->global.workers, 2);
+    ck_assert_str_eq(later->global.user, "u");
+    ck_assert_ptr_null(later->global.group);
+    ck_assert_str_eq(later->global.control_socket, "/run/sluice/control.sock");
+    ck_assert_str_eq(later->global.log, "/b");
+    model_free(running);
+    model_free(later);
+}
+END_TEST
+
+START_TEST(only_global_has_fixed_options)
+{
+    for (const struct option_def *option = option_table; option->name != NULL; option++) {
+        ck_assert_msg(option->reloadable || strcmp(option->section, "global") == 0,
+                      "model_keep_fixed does not know %s of %s", option->name, option->section);
+    }
+}
+END_TEST
+
+START_TEST(resolved_addresses)
+{
+    static const char text[] =
+        SERVICE "pool \"web\" { backend \"a\" { address = \"h.example:80\" } }";
+    struct model *before = read_good(text);
+    struct model *after = read_good(text);
+    struct addr *old_address = &before->pools[0].backends[0].address;
+    struct addr *new_address = &after->pools[0].backends[0].address;
+    const char *problem;
+    struct change_list changes = {0};
+
+    ck_assert_int_eq(addr_parse("10.0.0.1:80", false, new_address, &problem), 0);
+    model_diff(before, after, &changes);
+    expect_changes(&changes, "pool web: backend a: resolved address none -> 10.0.0.1:80\n");
+    change_list_free(&changes);
+    ck_assert_int_eq(addr_parse("10.0.0.2:80", false, old_address, &problem), 0);
+    model_diff(before, after, &changes);
+    expect_changes(&changes, "pool web: backend a: resolved address 10.0.0.2:80 -> 10.0.0.1:80\n");
+    change_list_free(&changes);
+    memset(new_address, 0, sizeof(*new_address)); /* not asked yet */
+    model_diff(before, after, &changes);
+    expect_changes(&changes, "");
+    change_list_free(&changes);
+    model_free(before);
+    model_free(after);
+}
+END_TEST
+
+START_TEST(many_lines)
+{
+    struct change_list changes = {0};
+
+    for (int i = 0; i < 1000; i++) {
+        change_add(&changes, "%d%s", i, "x");
+    }
+    ck_assert_uint_eq(changes.count, 1000);
+    ck_assert_str_eq(changes.lines[999], "999x");
+    change_list_free(&changes);
+    ck_assert_uint_eq(changes.count, 0);
+    change_list_free(&changes);
+}
+END_TEST
+
+int main(void)
+{
+    return RUN_SUITE("model diff", no_changes, services, pools_and_backends, checks,
+                     what_needs_a_restart, what_is_fixed_is_kept, only_global_has_fixed_options,
+                     resolved_addresses, many_lines);
+}

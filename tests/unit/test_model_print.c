@@ -1,0 +1,438 @@
+/*
+ * Printing a model as a file, reading it back, and copying it.
+ */
+#include "test_model_fixture.h"
+
+#include "model/options.h"
+
+static const char full[] = "global {\n"
+                           "    workers = 3\n"
+                           "    control_read = { \"alice\", \"@ops\" }\n"
+                           "    log_level = \"debug\"\n"
+                           "}\n"
+                           "service \"web\" {\n"
+                           "    listen = { \"127.0.0.1:80\", \"unix:/run/w\" }\n"
+                           "    freebind = false\n"
+                           "    pool = \"p\"\n"
+                           "    idle_timeout = \"90s\"\n"
+                           "}\n"
+                           "service \"two\" {\n"
+                           "    listen = { \"[::1]:81\" }\n"
+                           "    pool = \"p\"\n"
+                           "}\n"
+                           "pool \"p\" {\n"
+                           "    scheduler = \"rr\"\n"
+                           "    start = \"up\"\n"
+                           "    check \"tcp:x\" {\n"
+                           "        interval = \"5s\"\n"
+                           "        down_interval = \"7s\"\n"
+                           "    }\n"
+                           "    backend \"b\" {\n"
+                           "        address = \"h.example:80\"\n"
+                           "        weight = 7\n"
+                           "        admin = \"drain\"\n"
+                           "        check \"http\" {\n"
+                           "            rise = 9\n"
+                           "            port = 99\n"
+                           "        }\n"
+                           "    }\n"
+                           "    backend \"a\" {\n"
+                           "        address = \"10.0.0.1:80\"\n"
+                           "        checks = \"none\"\n"
+                           "    }\n"
+                           "}\n";
+
+START_TEST(what_was_given_comes_back)
+{
+    struct model *model = read_good(full);
+
+    expect_printed(model, false, full);
+    model_free(model);
+}
+END_TEST
+
+START_TEST(defaults_only_on_request)
+{
+    struct model *model = read_good(SERVICE POOL);
+
+    expect_printed(model, false,
+                   "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    pool = \"web\"\n}\n"
+                   "pool \"web\" {\n    backend \"a\" {\n        address = \"10.0.0.1:80\"\n"
+                   "    }\n}\n");
+    expect_printed(
+        model, true,
+        "global {\n    workers = \"auto\"\n    max_connections = \"auto\"\n"
+        "    control_socket = \"/run/sluice/control.sock\"\n    control_mode = \"0660\"\n"
+        "    control_read = { }\n    control_operate = { }\n"
+        "    control_administer = { }\n    log = \"stderr\"\n"
+        "    log_format = \"logfmt\"\n    log_level = \"info\"\n"
+        "    drain_timeout = \"30s\"\n}\n"
+        "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    freebind = true\n"
+        "    backlog = 4096\n    pool = \"web\"\n    idle_timeout = \"1h\"\n"
+        "    half_close_timeout = \"30s\"\n    keepalive = \"1m\"\n"
+        "    user_timeout = \"30s\"\n    max_connections = 0\n}\n"
+        "pool \"web\" {\n    scheduler = \"wlc\"\n    connect_timeout = \"3s\"\n"
+        "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
+        "    start = \"unknown\"\n    on_unresolved = \"down\"\n    backend \"a\" {\n"
+        "        address = \"10.0.0.1:80\"\n        weight = 1\n"
+        "        max_connections = 0\n        admin = \"ready\"\n    }\n}\n");
+    model_free(model);
+}
+END_TEST
+
+/* --- random configurations --- */
+
+static unsigned pick(unsigned n)
+{
+    return (unsigned)(random() % n);
+}
+
+#define SOME(...)                                                                                  \
+    ((const char *const[]){__VA_ARGS__}[pick(                                                      \
+        (unsigned)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))])
+
+/* The option with one of the values, or nothing. */
+#define MAYBE(out, name, ...)                                                                      \
+    do {                                                                                           \
+        if (pick(2) == 0) {                                                                        \
+            str_printf(out, "%s = %s\n", name, SOME(__VA_ARGS__));                                 \
+        }                                                                                          \
+    } while (0)
+
+static void write_checks(struct str *out)
+{
+    unsigned n = pick(3);
+
+    for (unsigned i = 0; i < n; i++) {
+        str_printf(out, "check \"%s:%u\" {\n", SOME("tcp", "http"), i);
+        MAYBE(out, "interval", "\"10ms\"", "\"2s\"", "\"1500ms\"", "\"3m\"");
+        MAYBE(out, "fast_interval", "\"2s\"", "\"40d\"");
+        MAYBE(out, "down_interval", "\"2s\"", "\"77s\"");
+        MAYBE(out, "timeout", "\"1s\"", "\"1ms\"");
+        MAYBE(out, "rise", "1", "2", "100");
+        MAYBE(out, "fall", "3", "9");
+        str_append(out, "}\n");
+    }
+}
+
+static void write_pool(struct str *out, unsigned index)
+{
+    unsigned n = pick(6);
+
+    str_printf(out, "pool \"p%u\" {\n", index);
+    MAYBE(out, "scheduler", "\"rr\"", "\"wlc\"", "lc");
+    MAYBE(out, "connect_timeout", "\"3s\"", "\"3000ms\"", "\"1d\"");
+    MAYBE(out, "retries", "0", "3", "\"10\"");
+    MAYBE(out, "keepalive", "\"0s\"", "\"61s\"");
+    MAYBE(out, "start", "up", "\"down\"", "\"unknown\"");
+    MAYBE(out, "on_unresolved", "\"refuse\"", "down");
+    write_checks(out);
+    for (unsigned i = 0; i < n; i++) {
+        str_printf(out, "backend \"b%u\" {\naddress = \"", i);
+        str_printf(out, SOME("10.0.0.%u:80", "h%u.example:80", "[2001:db8::%u]:80", "unix:/b%u"),
+                   i);
+        str_append(out, "\"\n");
+        MAYBE(out, "weight", "0", "1", "65535");
+        MAYBE(out, "max_connections", "0", "500");
+        MAYBE(out, "admin", "ready", "\"drain\"", "maintenance");
+        if (pick(3) == 0) {
+            str_append(out, "checks = none\n");
+        } else {
+            write_checks(out);
+        }
+        str_append(out, "}\n");
+    }
+    str_append(out, "}\n");
+}
+
+static void write_configuration(struct str *out)
+{
+    unsigned n_pools = 1 + pick(4);
+    unsigned n_services = 1 + pick(4);
+
+    str_append(out, "global {\n");
+    MAYBE(out, "workers", "auto", "1", "256");
+    MAYBE(out, "user", "\"u\"", "root");
+    MAYBE(out, "control_read", "{ }", "{ \"a\" }", "{ \"a\", \"@b\", \"c\" }");
+    MAYBE(out, "control_mode", "\"0600\"", "660");
+    MAYBE(out, "log", "stderr", "\"/var/log/a b\\\"c\"", "\"/x$${y}\"", "\"/a\\tb\\\\c$\"");
+    MAYBE(out, "log_format", "json");
+    MAYBE(out, "drain_timeout", "\"0s\"", "0", "\"30s\"");
+    str_append(out, "}\n");
+    for (unsigned i = 0; i < n_services; i++) {
+        str_printf(out, "service \"s%u\" {\nlisten = { \"127.0.0.1:%u\"%s }\n", i, i + 1,
+                   i == 0 ? SOME("", ", \"unix:/a b\"", ", \"[::]:0\"") : "");
+        str_printf(out, "pool = \"p%u\"\n", pick(n_pools));
+        MAYBE(out, "freebind", "true", "false", "off");
+        MAYBE(out, "backlog", "1", "4096");
+        MAYBE(out, "idle_timeout", "\"1h\"", "\"60m\"", "\"0s\"");
+        MAYBE(out, "max_connections", "0", "9");
+        str_append(out, "}\n");
+    }
+    for (unsigned i = 0; i < n_pools; i++) {
+        write_pool(out, i);
+    }
+}
+
+static void expect_same_checks(const struct model_check *a, size_t n_a, const struct model_check *b,
+                               size_t n_b)
+{
+    ck_assert_uint_eq(n_a, n_b);
+    for (size_t i = 0; i < n_a; i++) {
+        ck_assert_str_eq(a[i].title, b[i].title);
+        ck_assert_str_eq(a[i].kind, b[i].kind);
+        ck_assert_uint_eq(a[i].interval_ms, b[i].interval_ms);
+        ck_assert_uint_eq(a[i].fast_interval_ms, b[i].fast_interval_ms);
+        ck_assert_uint_eq(a[i].down_interval_ms, b[i].down_interval_ms);
+        ck_assert_uint_eq(a[i].timeout_ms, b[i].timeout_ms);
+        ck_assert_uint_eq(a[i].rise, b[i].rise);
+        ck_assert_uint_eq(a[i].fall, b[i].fall);
+        ck_assert_uint_eq(a[i].port, b[i].port);
+    }
+}
+
+static void expect_same_pool(const struct model_pool *a, const struct model_pool *b)
+{
+    ck_assert_str_eq(a->name, b->name);
+    ck_assert_uint_eq(a->n_backends, b->n_backends);
+    expect_same_checks(a->checks, a->n_checks, b->checks, b->n_checks);
+    for (size_t i = 0; i < a->n_backends; i++) {
+        const struct model_backend *x = &a->backends[i];
+        const struct model_backend *y = &b->backends[i];
+
+        ck_assert_str_eq(x->name, y->name);
+        ck_assert(addr_equal(&x->address, &y->address));
+        ck_assert(x->named == y->named);
+        expect_same_checks(x->own_checks, x->n_own_checks, y->own_checks, y->n_own_checks);
+    }
+}
+
+/* Independent of model_diff where names and order are concerned; options through it. */
+static void expect_same(const struct model *a, const struct model *b)
+{
+    struct change_list changes = {0};
+
+    model_diff(a, b, &changes);
+    expect_changes(&changes, "");
+    change_list_free(&changes);
+    ck_assert_uint_eq(a->n_services, b->n_services);
+    ck_assert_uint_eq(a->n_pools, b->n_pools);
+    for (size_t i = 0; i < a->n_services; i++) {
+        const struct model_service *x = &a->services[i];
+        const struct model_service *y = &b->services[i];
+
+        ck_assert_str_eq(x->name, y->name);
+        ck_assert_uint_eq(x->pool_index, y->pool_index);
+        ck_assert_uint_eq(x->n_listeners, y->n_listeners);
+        for (size_t j = 0; j < x->n_listeners; j++) {
+            ck_assert(addr_equal(&x->listeners[j].address, &y->listeners[j].address));
+        }
+    }
+    for (size_t i = 0; i < a->n_pools; i++) {
+        expect_same_pool(&a->pools[i], &b->pools[i]);
+    }
+}
+
+START_TEST(random_configurations_survive_printing)
+{
+    for (unsigned seed = 0; seed < 300; seed++) {
+        STR_AUTO text = {0};
+        STR_AUTO messages = {0};
+        struct model *model;
+
+        srandom(seed);
+        write_configuration(&text);
+        model = read_model(str_text(&text), &messages);
+        ck_assert_msg(model != NULL, "seed %u: %s", seed, str_text(&messages));
+        for (int all = 0; all < 2; all++) {
+            STR_AUTO printed = {0};
+            STR_AUTO again = {0};
+            struct model *back;
+
+            str_reset(&messages);
+            model_print(model, all != 0, &printed);
+            back = read_model(str_text(&printed), &messages);
+            ck_assert_msg(back != NULL, "seed %u: %s\n%s", seed, str_text(&messages),
+                          str_text(&printed));
+            expect_same(model, back);
+            model_print(back, all != 0, &again);
+            ck_assert_str_eq(str_text(&printed), str_text(&again));
+            model_free(back);
+        }
+        model_free(model);
+    }
+}
+END_TEST
+
+START_TEST(any_text_survives_printing)
+{
+    static const char alphabet[] = "$$${{}}\"\\'# \n\t\r\x01\x7f/ax";
+    struct model *model = read_good(SERVICE POOL);
+    const struct option_def *log = options_find(SECTION_GLOBAL, "log");
+
+    srandom(1);
+    for (unsigned i = 0; i < 2000; i++) {
+        char text[12] = "/";
+        unsigned len = pick(sizeof(text) - 1);
+        STR_AUTO problem = {0};
+        STR_AUTO printed = {0};
+        struct model *back;
+
+        for (unsigned j = 1; j < len; j++) {
+            text[j] = alphabet[pick(sizeof(alphabet) - 1)];
+        }
+        ck_assert_int_eq(option_set(log, &model->global, text, &problem), 0);
+        model_print(model, false, &printed);
+        back = read_good(str_text(&printed));
+        ck_assert_str_eq(back->global.log, text);
+        model_free(back);
+    }
+    model_free(model);
+}
+END_TEST
+
+/* --- copies --- */
+
+START_TEST(a_copy_is_the_same_and_its_own)
+{
+    struct model *model = read_good(full);
+    struct model *copy;
+
+    model->generation = 7;
+    model->pools[0].backends[0].slot = 11;
+    model->pools[0].backends[0].row = 12;
+    model->services[1].row = 13;
+    model->services[0].listeners[1].id = 14;
+    copy = model_copy(model);
+    ck_assert_ptr_eq(copy->services[0].file, copy->files[0]);
+    ck_assert_ptr_eq(copy->pools[0].file, copy->files[0]);
+    ck_assert_ptr_eq(copy->pools[0].checks[0].file, copy->files[0]);
+    ck_assert_ptr_eq(copy->pools[0].backends[1].file, copy->files[0]);
+    ck_assert_ptr_eq(copy->pools[0].backends[0].own_checks[0].file, copy->files[0]);
+    model_free(model);
+    expect_printed(copy, false, full);
+    ck_assert_uint_eq(copy->generation, 7);
+    ck_assert_uint_eq(copy->pools[0].backends[0].slot, 11);
+    ck_assert_uint_eq(copy->pools[0].backends[0].row, 12);
+    ck_assert_uint_eq(copy->services[1].row, 13);
+    ck_assert_uint_eq(copy->services[0].listeners[1].id, 14);
+    ck_assert_int_eq(copy->pools[0].backends[1].line, 32);
+    model = model_copy(copy);
+    expect_same(model, copy);
+    model_free(copy);
+    model_free(model);
+    model_free(NULL);
+}
+END_TEST
+
+START_TEST(finding)
+{
+    struct model *model = read_good(full);
+    struct model_pool *pool = model_find_pool(model, "p");
+    size_t n;
+
+    ck_assert_ptr_eq(pool, &model->pools[0]);
+    ck_assert_ptr_null(model_find_pool(model, "web"));
+    ck_assert_ptr_eq(model_find_service(model, "two"), &model->services[1]);
+    ck_assert_ptr_null(model_find_service(model, "p"));
+    ck_assert_ptr_eq(model_find_backend(pool, "a"), &pool->backends[1]);
+    ck_assert_ptr_null(model_find_backend(pool, "web"));
+    ck_assert_ptr_eq(model_backend_checks(pool, &pool->backends[0], &n),
+                     pool->backends[0].own_checks);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_ptr_null(model_backend_checks(pool, &pool->backends[1], &n));
+    ck_assert_uint_eq(n, 0);
+    free(pool->backends[1].checks);
+    pool->backends[1].checks = NULL;
+    ck_assert_ptr_eq(model_backend_checks(pool, &pool->backends[1], &n), pool->checks);
+    ck_assert_uint_eq(n, 1);
+    model_free(model);
+}
+END_TEST
+
+/* --- secrets --- */
+
+START_TEST(a_copied_list_takes_no_secrets_over)
+{
+    struct model *from = read_good("global { control_read = { \"x\" } }\n" SERVICE POOL);
+    struct model *to = read_good("global { control_read = { \"a\", \"b\" } }\n" SERVICE POOL);
+    const struct option_def *option = options_find(SECTION_GLOBAL, "control_read");
+
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(option_set_secret(option, &to->global, i, "${file:/s}"), 0);
+    }
+    ck_assert_int_eq(option_copy(option, &to->global, &from->global), 0);
+    ck_assert_uint_eq(to->global.secrets.count, 0);
+    ck_assert_str_eq(to->global.control_read[0], "x");
+    model_free(from);
+    model_free(to);
+}
+END_TEST
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(text, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+START_TEST(secrets_stay_unexpanded)
+{
+    char path[] = "/tmp/sluice-test-model-XXXXXX";
+    STR_AUTO text = {0};
+    STR_AUTO problem = {0};
+    struct change_list changes = {0};
+    struct model *model;
+    struct model *copy;
+    struct model *later;
+
+    close(mkstemp(path));
+    write_file(path, "7");
+    str_printf(&text,
+               "global {\n    user = \"${file:%s}\"\n    control_read = { \"a\", \"${file:%s}\" }\n"
+               "}\n"
+               "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    pool = \"web\"\n}\n"
+               "pool \"web\" {\n    backend \"a\" {\n        address = \"10.0.0.1:80\"\n"
+               "        weight = \"${file:%s}\"\n    }\n}\n",
+               path, path, path);
+    model = read_good(str_text(&text));
+    ck_assert_uint_eq(model->pools[0].backends[0].weight, 7);
+    ck_assert_str_eq(model->global.user, "7");
+    copy = model_copy(model);
+    expect_printed(model, false, str_text(&text));
+    expect_printed(copy, false, str_text(&text));
+
+    write_file(path, "1"); /* as the default, and yet shown */
+    later = read_good(str_text(&text));
+    expect_printed(later, false, str_text(&text));
+    model_diff(model, later, &changes);
+    ck_assert_uint_eq(changes.count, 4);
+    for (size_t i = 0; i < changes.count; i++) {
+        ck_assert_msg(strstr(changes.lines[i], "${file:") != NULL, "%s", changes.lines[i]);
+    }
+    ck_assert_int_eq(model_keep_fixed(model, later), 0);
+    ck_assert_str_eq(later->global.user, "7");
+    expect_printed(later, false, str_text(&text));
+
+    ck_assert_int_eq(model_set_backend(copy, &copy->pools[0].backends[0], "weight", "9", &problem),
+                     0);
+    str_reset(&text);
+    model_print(copy, false, &text);
+    ck_assert_ptr_nonnull(strstr(str_text(&text), "weight = 9\n"));
+    unlink(path);
+    change_list_free(&changes);
+    model_free(later);
+    model_free(copy);
+    model_free(model);
+}
+END_TEST
+
+int main(void)
+{
+    return RUN_SUITE("model print", what_was_given_comes_back, defaults_only_on_request,
+                     random_configurations_survive_printing, any_text_survives_printing,
+                     a_copy_is_the_same_and_its_own, finding, a_copied_list_takes_no_secrets_over,
+                     secrets_stay_unexpanded);
+}
