@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "pattern.h"
+#include "monotonic.h"
 
 #define STEPS_PER_TURN 64
 #define CHUNK_BYTES    (64 * 1024)
@@ -212,6 +212,7 @@ void http_sleep(struct origin_conn *conn, uint64_t span_ns)
     struct http_conn *http = http_of(conn);
 
     http->awake = false;
+    http->wake_ns = monotonic_ns() + span_ns;
     http->phase = HTTP_SLEEPING;
     origin_conn_wait(conn, span_ns);
 }
@@ -221,6 +222,7 @@ static enum step refuse(struct origin_conn *conn, unsigned status, const char *p
 {
     struct http_conn *http = http_of(conn);
 
+    http->refused = true;
     http->request = (struct request){.method = REQUEST_GET};
     http_answer(conn, status, "%s\n", problem);
     return STEP_ON;
@@ -428,8 +430,11 @@ static enum step end(struct origin_conn *conn)
 
     if (flushed != STEP_ON)
         return flushed;
-    /* Closing over unread input would reset the connection and take our answer with it. */
-    if (http->eof || (http->in_length == 0 && ioctl(conn->fd, FIONREAD, &unread) == 0 && !unread))
+    /* Closing over unread input would reset the connection and take our answer with it. After a
+     * refusal there is no telling what is still on its way. */
+    bool quiet = !http->refused && http->in_length == 0 &&
+                 ioctl(conn->fd, FIONREAD, &unread) == 0 && unread == 0;
+    if (http->eof || quiet)
         return gone(conn, "answered, closing");
     origin_conn_finish(conn, ORIGIN_END_LINGER);
     return STEP_GONE;
@@ -458,8 +463,15 @@ static void http_advance(struct origin_conn *conn)
 
 static void http_timed(struct origin_conn *conn)
 {
-    http_of(conn)->awake = true;
-    http_advance(conn);
+    struct http_conn *http = http_of(conn);
+    uint64_t now_ns = monotonic_ns();
+
+    /* The loop's clock is a coarse one: never answer early. */
+    http->awake = now_ns >= http->wake_ns;
+    if (http->awake)
+        http_advance(conn);
+    else
+        origin_conn_wait(conn, http->wake_ns - now_ns);
 }
 
 static void http_opened(struct origin_conn *conn)
@@ -477,7 +489,7 @@ static void http_closed(struct origin_conn *conn)
 
 const struct origin_mode origin_mode_http = {
     .name = "http",
-    .help = "HTTP/1.1 and 1.0; GET / for what it serves",
+    .help = "HTTP/1.1 and HTTP/1.0, see below",
     .state_size = sizeof(struct http_conn),
     .opened = http_opened,
     .readable = http_advance,

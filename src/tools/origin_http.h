@@ -55,6 +55,7 @@ struct http_conn {
     size_t out_length; /* behind out_sent */
     enum http_phase phase;
     bool eof;
+    bool refused;
     bool awake;
     bool streaming;
     bool chunking;
@@ -65,6 +66,7 @@ struct http_conn {
     uint64_t stream_offset;
     uint64_t stream_end;
     uint64_t chunk_end;
+    uint64_t wake_ns;
 };
 
 /* Answers the request that has been read in full, by exactly one of the functions below. */
