@@ -126,14 +126,14 @@ static int sync_listeners(struct child *child)
     uint32_t id;
     int fd;
     for (size_t i = 0; listeners_get(child->master->listeners, i, child->id, &id, &fd); i++) {
-        if (child->sent_listener[id]) {
+        if (id < child->next_listener) {
             continue;
         }
         int error = tell(child, MESSAGE_LISTENER, id, fd);
         if (error != 0) {
             return error;
         }
-        child->sent_listener[id] = true;
+        child->next_listener = id + 1;
     }
     return 0;
 }
@@ -314,7 +314,7 @@ static int spawn(struct child *child)
     child->sent_generation = 0;
     child->drain_sent = false;
     child->log_sent = false;
-    memset(child->sent_listener, 0, sizeof(child->sent_listener));
+    child->next_listener = 0;
     note_spawned(child);
     child_sync(child);
     return 0;

@@ -29,9 +29,9 @@ struct child {
     int channel;     /* -1: none */
     struct event *readable, *writable, *respawn;
     uint32_t sent_generation;       /* what this process was given so far … */
+    uint32_t next_listener; /* … every listener with a smaller id */
     bool drain_sent;
     bool log_sent;
-    bool sent_listener[LISTENERS_MAX]; /* … by listener id */
     uint64_t started_ms;
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
