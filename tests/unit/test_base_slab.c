@@ -194,7 +194,7 @@ START_TEST(random_use)
 
     srandom((unsigned)_i + 7);
     slab_init(&slab, size, 4096);
-    for (int round = 0; round < 100000; round++) {
+    for (int round = 0; round < 15000; round++) {
         /* tides, so that arenas fill up and run empty */
         bool rising = round / 5000 % 2 == 0;
         int i = (int)(random() % SLOTS);

@@ -364,7 +364,7 @@ START_TEST(behaves_as_the_model)
     model.goal_tick = model.now_ms / WHEEL_TICK_MS;
     model.meddles = _i % 2 == 0;
     wheel_init(&wheel, model.now_ms);
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 500; round++) {
         for (long n = random() % 6; n > 0; n--) {
             model_meddle();
         }
