@@ -184,6 +184,8 @@ const char *const *model_backend_settable(void);
 
 /* Adds or replaces (same pool, backend, option). Copies. Returns 0 or -ENOMEM. */
 int overrides_set(struct overrides *list, const struct override *item);
+/* Forgets the one of that pool, backend and option, if there is one. */
+void overrides_drop(struct overrides *list, const struct override *item);
 void overrides_free(struct overrides *list);
 /*
  * After a reload, before publishing (and before model_diff, which then shows what really changes):

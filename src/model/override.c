@@ -165,6 +165,16 @@ int overrides_set(struct overrides *list, const struct override *item)
     return 0;
 }
 
+void overrides_drop(struct overrides *list, const struct override *item)
+{
+    struct override *known = find_item(list, item);
+
+    if (known != NULL) {
+        free_item(known);
+        *known = list->items[--list->count];
+    }
+}
+
 void overrides_free(struct overrides *list)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -113,8 +113,9 @@ static bool set_one(struct edit *edit, const struct ctl_setting *setting,
         fault(edit, str_text(&problem));
         return false;
     }
-    STR_AUTO in_file = {0};
+    STR_AUTO in_file = {0}, now = {0};
     file_value(edit, setting->option, &in_file);
+    model_get_backend(edit->backend, setting->option, &now);
     struct override item = {
         .pool = edit->pool->name,
         .backend = edit->backend->name,
@@ -125,6 +126,10 @@ static bool set_one(struct edit *edit, const struct ctl_setting *setting,
         .why = (char *)(uintptr_t)who->why,
         .wall_ms = clock_wall_ms(),
     };
+    if (strcmp(str_text(&now), str_text(&in_file)) == 0) {
+        overrides_drop(&edit->overrides, &item); /* back to what the file says */
+        return true;
+    }
     if (overrides_set(&edit->overrides, &item) != 0) {
         fault(edit, "out of memory; nothing was changed");
         return false;

@@ -20,7 +20,10 @@ struct load_job {
     struct resolve *resolving;
     struct model *model;
     struct errlist errors;
+    char *path;
+    uid_t uid;
     bool check_only;
+    bool begun;
     char *by, *why;
     ctl_change_fn *done;
     void *arg;
@@ -40,6 +43,7 @@ static void job_free(struct load_job *job)
     resolve_cancel(job->resolving);
     model_free(job->model);
     errlist_free(&job->errors);
+    free(job->path);
     free(job->by);
     free(job->why);
     free(job);
@@ -65,14 +69,18 @@ static void record(const struct load_job *job, const struct change_list *changes
                  job->why, text);
 }
 
+static void begin_next(struct master *master);
+
 static void job_end(struct load_job *job, const struct change_list *changes)
 {
+    struct master *master = job->master;
     static const struct change_list none;
     changes = changes != NULL ? changes : &none;
     errlist_sort(&job->errors);
     record(job, changes);
-    job->done(job->arg, &job->errors, changes, job->master->model->generation);
+    job->done(job->arg, &job->errors, changes, master->model->generation);
     job_free(job);
+    begin_next(master);
 }
 
 /* Overrides of the operator stand until the file changes that very value. */
@@ -151,34 +159,56 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static void begin(struct load_job *job)
+{
+    job->reading = conf_load_start(job->path, model_schema(), job->uid);
+    if (job->reading != NULL) {
+        job->readable = event_new(job->master->base, conf_load_fd(job->reading),
+                                  EV_READ | EV_PERSIST, on_readable, job);
+    }
+    struct timeval most = {.tv_sec = LOAD_MS / 1000};
+    if (job->readable == NULL || event_add(job->readable, &most) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, job->path, 0, NULL,
+                    "cannot start reading the configuration; memory or processes have run out");
+        job_end(job, NULL);
+    }
+}
+
+/* One file is read at a time, in the order of asking: the last one asked for is the last one in
+ * force. */
+static void begin_next(struct master *master)
+{
+    struct load_job *job = TAILQ_FIRST(&master->loads);
+    if (job != NULL && !job->begun) {
+        job->begun = true;
+        begin(job);
+    }
+}
+
 void load_start(struct master *master, const char *path, uid_t uid, bool check_only,
                 const char *by, const char *why, ctl_change_fn *done, void *arg)
 {
     struct load_job *job = calloc(1, sizeof(*job));
-    if (job == NULL) {
+    char *own_path = strdup(path), *own_by = strdup(by);
+    if (job == NULL || own_path == NULL || own_by == NULL) {
         struct errlist errors = {.errors = 1};
         static const struct change_list none;
+        free(job);
+        free(own_path);
+        free(own_by);
         done(arg, &errors, &none, master->model->generation);
         return;
     }
     *job = (struct load_job){.master = master,
+                             .path = own_path,
+                             .uid = uid,
                              .check_only = check_only,
-                             .by = strdup(by),
+                             .by = own_by,
                              .why = why != NULL ? strdup(why) : NULL,
                              .done = done,
                              .arg = arg};
     TAILQ_INSERT_TAIL(&master->loads, job, link);
-    job->reading = conf_load_start(path, model_schema(), uid);
-    if (job->reading != NULL) {
-        job->readable = event_new(master->base, conf_load_fd(job->reading), EV_READ | EV_PERSIST,
-                                  on_readable, job);
-    }
-    struct timeval most = {.tv_sec = LOAD_MS / 1000};
-    if (job->readable == NULL || event_add(job->readable, &most) != 0) {
-        errlist_add(&job->errors, ERRLIST_ERROR, path, 0, NULL,
-                    "cannot start reading the configuration; memory or processes have run out");
-        job_end(job, NULL);
-    }
+    begin_next(master);
 }
 
 void load_cancel_all(struct master *master)
