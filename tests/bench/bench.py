@@ -1,0 +1,175 @@
+"""Measures one worker of Sluice beside one HAProxy and one nginx process, interleaved.
+
+Prints tables in Markdown on stdout, progress on stderr. Exit status: 0 done, 1 errors occurred or
+something could not be measured (the tables say what), 2 usage.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from types import SimpleNamespace
+
+import detail
+import machine
+import report
+from generators import Tools
+from procs import BenchError, Cores
+from rows import GROUPS, ROWS, Origins
+
+DETAILED = ("keepalive", "crc", "bulk")
+
+
+def say(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="run.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build/release", metavar="DIR",
+                        help="measure this build folder instead of building build/release")
+    parser.add_argument("--rows", default=",".join(GROUPS), help="of " + ",".join(GROUPS))
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--seconds", type=int, default=5, help="of one measurement; default 5")
+    parser.add_argument("--held", type=int, default=6000, help="idle connections; default 6000")
+    parser.add_argument("--quick", action="store_true",
+                        help="2 rounds of 1 s, 1000 held: only to see that it works")
+    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--strace", action="store_true",
+                        help="count system calls per operation, in separate runs")
+    parser.add_argument("--perf", action="store_true",
+                        help="count perf events per operation, in separate runs")
+    options = parser.parse_args()
+    options.rows = options.rows.split(",")
+    for word in options.rows:
+        if word not in GROUPS:
+            parser.error(f"--rows: \"{word}\" is none of {', '.join(GROUPS)}")
+    if options.quick:
+        options.rounds, options.seconds, options.held = 2, 1, 1000
+    if min(options.rounds, options.seconds, options.held) < 1:
+        parser.error("--rounds, --seconds, --held: at least 1")
+    return options
+
+
+def find_tools(build, work):
+    tools = Tools(os.path.join(build, "src", "sluiced"),
+                  os.path.join(build, "src", "tools", "sluice-load"), work)
+    for path in (tools.sluiced, tools.load):
+        if not os.access(path, os.X_OK):
+            raise SystemExit(f"bench: no program {path}; is {build} a finished build?")
+    return tools
+
+
+def make_bench(options, work):
+    """What the rows share. Each session of a balancer takes two descriptors."""
+    descriptors = machine.raise_descriptor_limit()
+    sessions = min((descriptors - 300) // 2, max(10000, options.held + 1000))
+    held = min(options.held, sessions - 100)
+    if held < options.held:
+        say(f"bench: {descriptors} descriptors for a process allow {held} held, not {options.held}")
+    tools = find_tools(os.path.abspath(options.build), work)
+    return SimpleNamespace(
+        cores=Cores(), tools=tools, origins=Origins(work, min(descriptors - 200, 2 * sessions)),
+        rounds=options.rounds, seconds=options.seconds, held=held, sessions=sessions)
+
+
+def fail(result, contender, error):
+    say(f"  {contender.name}: {error}")
+    result["failures"].setdefault(contender.name, []).append(str(error))
+
+
+def measure_round(row, number, result, configurations):
+    found = {}
+    for contender in row.contenders:
+        try:
+            with contender.running(row.site()) as running:
+                if running.configuration:
+                    configurations.setdefault(contender.name, running.configuration)
+                sample = row.measure(running)
+        except (BenchError, OSError) as error:
+            fail(result, contender, error)
+            continue
+        found[contender.name] = {"round": number, **sample}
+    row.finish_round(dict(found))
+    for name, sample in found.items():
+        result["samples"].setdefault(name, []).append(sample)
+        say(f"  {name}: " + ", ".join(f"{key} {value:.4g}"
+                                      for key, value in sample["metrics"].items()))
+
+
+def measure_row(row, options, work, configurations):
+    result = {"samples": {}, "failures": {}, "ratios": {}}
+    try:
+        row.prepare()
+    except (BenchError, OSError) as error:
+        fail(result, row.contenders[0], error)
+        return result
+    for number in range(options.rounds):
+        say(f"{row.name}: round {number + 1} of {options.rounds}")
+        measure_round(row, number, result, configurations)
+    result["title"] = row.title
+    result["ratios"] = report.ratios(row, result["samples"])
+    for kind in detail.KINDS:
+        if not getattr(options, kind) or row.group not in DETAILED:
+            continue
+        for contender in (one for one in row.contenders if one.peer or one.ours):
+            say(f"{row.name}: {kind} of {contender.name}")
+            try:
+                counts = detail.count(kind, row, contender, work)
+            except (BenchError, OSError) as error:
+                fail(result, contender, error)
+                continue
+            result.setdefault("detail", {}).setdefault(kind, {})[contender.name] = counts
+    return result
+
+
+def has_errors(result):
+    return bool(result["failures"]) or any(
+        sample["errors"] for samples in result["samples"].values() for sample in samples)
+
+
+def run(options, work):
+    network = machine.isolate()
+    bench = make_bench(options, work)
+    bench.cores.pin_self()
+    facts = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+             "machine": machine.describe(bench.tools), "network": network,
+             "pinning": str(bench.cores), "rounds": options.rounds, "seconds": options.seconds,
+             "configurations": {}, "rows": {}}
+    print(report.head(facts), flush=True)
+    with bench.origins:
+        facts["configurations"]["nginx, as origin"] = bench.origins.configuration
+        for row_class in (one for one in ROWS if one.group in options.rows):
+            row = row_class(bench)
+            result = measure_row(row, options, work, facts["configurations"])
+            facts["rows"][row.name] = result
+            print(report.table(row, result, bench.cores.balancer is not None), flush=True)
+    print(report.tail(facts["configurations"]))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as text:
+            json.dump(facts, text, indent=1)
+            text.write("\n")
+    return 1 if any(map(has_errors, facts["rows"].values())) else 0
+
+
+def main():
+    options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    work = tempfile.mkdtemp(prefix="sluice-bench-")
+    try:
+        return run(options, work)
+    except BenchError as error:
+        say(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

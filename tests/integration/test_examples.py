@@ -1,0 +1,33 @@
+"""The examples in conf/ load, and the one that promises every option has every option."""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+SLUICED = pathlib.Path(os.environ.get("SLUICE_BUILD", TOP / "build" / "test")) / "src" / "sluiced"
+EXAMPLES = sorted((TOP / "conf").glob("*.conf"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_example_is_good(path):
+    done = subprocess.run([SLUICED, "-c", path, "-t"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr
+
+
+def option_names():
+    """Section and option of every line of the option table."""
+    table = (TOP / "src" / "model" / "options.c").read_text()
+    names = set(re.findall(r'\.name = "([a-z_]+)"', table))
+    return names - {"global", "service", "check", "backend"} | {"pool"}
+
+
+def test_every_option_is_in_its_example():
+    names = option_names()
+    assert len(names) > 30
+    text = (TOP / "conf" / "every-option.conf").read_text()
+    missing = {name for name in names if not re.search(rf"\b{name}\s*=", text)}
+    assert not missing
