@@ -150,6 +150,10 @@ static bool copy_overrides(struct edit *edit)
 
 static bool prepare(struct edit *edit)
 {
+    if (edit->master->stopping) {
+        fault(edit, "the daemon is stopping; nothing is changed any more");
+        return false;
+    }
     edit->model = model_copy(edit->master->model);
     if (edit->model == NULL || !copy_overrides(edit)) {
         fault(edit, "out of memory; nothing was changed");

@@ -99,6 +99,10 @@ static void apply(struct load_job *job)
     struct master *master = job->master;
     struct overrides kept = {0};
     struct change_list changes = {0};
+    if (master->stopping && !job->check_only) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "the daemon is stopping; nothing is changed any more");
+    }
     if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
         model_diff(master->model, job->model, &changes);
         if (!job->check_only && model_keep_fixed(master->model, job->model) == 0) {

@@ -200,11 +200,11 @@ static void read_channel(struct worker *worker)
     }
 }
 
-static void arm_timer(struct worker *worker)
+static void arm_timer(struct worker *worker, uint64_t now_ms)
 {
-    uint64_t in_ms = proxy_next_ms(worker->proxy);
+    uint64_t in_ms = proxy_next_ms(worker->proxy, now_ms);
     in_ms = in_ms < HEARTBEAT_MS ? in_ms : HEARTBEAT_MS;
-    uint64_t due_ms = clock_now_ms() + in_ms;
+    uint64_t due_ms = now_ms + in_ms;
     /* An earlier alarm than needed costs one empty turn; moving it each turn would cost more. */
     if (worker->timer_due_ms != 0 && worker->timer_due_ms <= due_ms) {
         return;
@@ -223,9 +223,8 @@ static uint64_t cpu_now_us(void)
 }
 
 /* Twice a second: that it lives, and how busy it is. */
-static void beat(struct worker *worker)
+static void beat(struct worker *worker, uint64_t now_ms)
 {
-    uint64_t now_ms = clock_now_ms();
     if (now_ms - worker->beat_ms < HEARTBEAT_MS) {
         return;
     }
@@ -242,15 +241,16 @@ static void beat(struct worker *worker)
 
 static void loop(struct worker *worker)
 {
+    uint64_t now_ms = clock_now_ms();
     while (!worker->draining || proxy_sessions(worker->proxy) > 0) {
-        arm_timer(worker);
+        arm_timer(worker, now_ms);
         event_base_loop(worker->base,
                         EVLOOP_ONCE | (proxy_busy(worker->proxy) ? EVLOOP_NONBLOCK : 0));
         if (worker->has_message) {
             read_channel(worker);
         }
-        proxy_turn(worker->proxy);
-        beat(worker);
+        now_ms = proxy_turn(worker->proxy);
+        beat(worker, now_ms);
     }
 }
 

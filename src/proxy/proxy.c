@@ -159,7 +159,7 @@ static void retry_waiting(struct proxy *proxy)
     }
 }
 
-void proxy_turn(struct proxy *proxy)
+uint64_t proxy_turn(struct proxy *proxy)
 {
     proxy_touch(proxy);
     work_ready(proxy);
@@ -170,16 +170,17 @@ void proxy_turn(struct proxy *proxy)
         end_all(proxy);
     }
     free_dead(proxy);
-    uint32_t lag_us = (uint32_t)(clock_now_us() - proxy->woken_us);
+    uint64_t now_us = clock_now_us();
+    uint32_t lag_us = (uint32_t)(now_us - proxy->woken_us);
     if (lag_us > proxy->longest_turn_us) {
         proxy->longest_turn_us = lag_us;
     }
     proxy->woken_us = 0;
+    return now_us / 1000;
 }
 
-uint64_t proxy_next_ms(const struct proxy *proxy)
+uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
 {
-    uint64_t now_ms = clock_now_ms();
     uint64_t next = wheel_next_ms(&proxy->wheel, now_ms);
     uint64_t resume = listener_resume_ms(proxy);
     if (resume != UINT64_MAX) {

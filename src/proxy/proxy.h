@@ -41,10 +41,12 @@ void proxy_drain(struct proxy *proxy, uint64_t deadline_ms);
 
 /* Work left over that must not wait for the next event. */
 bool proxy_busy(const struct proxy *proxy);
-/* Left-over work, timers, waiting sessions, and the end of what died this turn. */
-void proxy_turn(struct proxy *proxy);
-/* Milliseconds until proxy_turn() is needed even without an event; UINT64_MAX: not before one. */
-uint64_t proxy_next_ms(const struct proxy *proxy);
+/* Left-over work, timers, waiting sessions, and the end of what died this turn. Returns the time
+ * at its end (monotonic ms), so that nobody has to ask again. */
+uint64_t proxy_turn(struct proxy *proxy);
+/* Milliseconds from now_ms until proxy_turn() is needed even without an event; UINT64_MAX: not
+ * before one. */
+uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms);
 size_t proxy_sessions(const struct proxy *proxy);
 
 /* Begins the measuring of the longest turn (sb_worker.loop_lag_us) anew. */
