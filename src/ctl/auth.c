@@ -1,6 +1,7 @@
 /*
- * Levels of the control socket. The lists of the model are resolved to ids once and kept: the look-up
- * of a name may read files or ask the network, so it must not happen per request. In master.
+ * Levels of the control socket. The lists of the model are resolved to ids once and kept: the
+ * look-up of a name may read files or ask the network, so it must not happen per request. In
+ * master.
  */
 #include "ctl/auth.h"
 

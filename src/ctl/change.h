@@ -1,6 +1,6 @@
 /*
- * Answers to commands that change something or would: what changed, a line each, and which overrides
- * of the operator still stand against the file. In master.
+ * Answers to commands that change something or would: what changed, a line each, and which
+ * overrides of the operator still stand against the file. In master.
  */
 #ifndef SLUICE_CTL_CHANGE_H
 #define SLUICE_CTL_CHANGE_H

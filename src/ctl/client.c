@@ -69,6 +69,11 @@ uint64_t client_spare_ms(const struct client *client, uint64_t now_ms)
     return now_ms > free_ms ? now_ms - free_ms : 0;
 }
 
+static bool may_take_line(const struct client *client)
+{
+    return client->state == CLIENT_IDLE || client->state == CLIENT_PARTIAL;
+}
+
 /* --- watching: which events the state wants; at the end of every entry --- */
 
 static void watch_timer(struct client *client)
@@ -91,13 +96,10 @@ static void watch_timer(struct client *client)
 
 static void watch(struct client *client)
 {
-    bool wants_read;
-
     if (client->state == CLIENT_DEAD)
         return;
-    wants_read = (client->state == CLIENT_IDLE || client->state == CLIENT_PARTIAL) &&
-                 !client->ended && !client->kicked;
-    if (wants_read)
+    /* One that has ended is closed, busy, writing or kicked. */
+    if (may_take_line(client) && !client->kicked)
         event_add(client->read_event, NULL);
     else
         event_del(client->read_event);
@@ -299,11 +301,6 @@ static bool next_line(struct client *client)
     client->in_scanned = client->in_start;
     take_line(client, line, len);
     return true;
-}
-
-static bool may_take_line(const struct client *client)
-{
-    return client->state == CLIENT_IDLE || client->state == CLIENT_PARTIAL;
 }
 
 /* Works off what was read, as far as replies are taken and requests answered. */

@@ -14,9 +14,9 @@ static const struct column columns[] = {
     {"kind", "KIND", COLUMN_TEXT, offsetof(struct event_record, kind), NULL, 0},
     {"pool", "POOL", COLUMN_TEXT, offsetof(struct event_record, pool), NULL, 0},
     {"backend", "BACKEND", COLUMN_TEXT, offsetof(struct event_record, backend), NULL, 0},
-    {"text", "WHAT", COLUMN_TEXT, offsetof(struct event_record, text), NULL, 0},
     {"by", "BY", COLUMN_TEXT, offsetof(struct event_record, by), NULL, 0},
     {"why", "WHY", COLUMN_TEXT, offsetof(struct event_record, why), NULL, 0},
+    {"text", "WHAT", COLUMN_TEXT, offsetof(struct event_record, text), NULL, 0},
     {0},
 };
 

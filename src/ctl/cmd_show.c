@@ -121,6 +121,7 @@ static enum command_outcome run_services(struct request *request)
 
         view_service(&view, &view.model->services[i], &row);
         reply_row(&request->reply, &row);
+        view_service_release(&row);
     }
     reply_table_end(&request->reply);
     return COMMAND_DONE;

@@ -1,6 +1,6 @@
 /*
- * show stats: everything in one document. Its JSON names are a promise to users and tools; they come
- * from the column lists of view_columns.c. In master.
+ * show stats: everything in one document. Its JSON names are a promise to users and tools; they
+ * come from the column lists of view_columns.c. In master.
  */
 #include "ctl/command.h"
 #include "ctl/request.h"
@@ -35,6 +35,7 @@ static void put_services(const struct view *view, struct reply *reply)
 
         view_service(view, &view->model->services[i], &row);
         reply_row(reply, &row);
+        view_service_release(&row);
     }
     reply_table_end(reply);
 }

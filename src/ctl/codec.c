@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define PROBLEM_UNCLOSED "a double quote is not closed"
-#define PROBLEM_ESCAPE   "in double quotes a backslash goes before \" or \\ only; write \\\\ for one"
+#define PROBLEM_ESCAPE   "in double quotes a backslash goes before \" or \\ only"
 #define PROBLEM_CONTROL  "control characters are not allowed in a request"
 #define PROBLEM_UTF8     "the request is not UTF-8"
 #define PROBLEM_LONG     "the request is longer than 65536 bytes"

@@ -34,8 +34,8 @@ struct codec_words { /* zeroed is empty */
 
 /*
  * Splits a line (without its newline) into words. Returns 0; -EINVAL with *out_problem set to a
- * constant text that says what is wrong and what would be right; or -ENOMEM with it set likewise. On
- * failure *out is untouched.
+ * constant text that says what is wrong and what would be right; or -ENOMEM with it set likewise.
+ * On failure *out is untouched.
  */
 int codec_split(const char *line, size_t len, struct codec_words *out, const char **out_problem);
 void codec_words_free(struct codec_words *words); /* empty afterwards; empty is allowed */
@@ -49,9 +49,9 @@ void codec_quote(struct str *out, const char *word);
 void codec_join(struct str *out, const char *const *words, size_t count);
 
 /*
- * Appends text as the frame of one reply: its closing newlines replaced by exactly one, no empty line
- * inside, the empty line at the end. Control characters other than newline and tab, and bytes that
- * are not UTF-8, become '?', so that nothing a peer said can drive the reader's terminal.
+ * Appends text as the frame of one reply: its closing newlines replaced by exactly one, no empty
+ * line inside, the empty line at the end. Control characters other than newline and tab, and bytes
+ * that are not UTF-8, become '?', so that nothing a peer said can drive the reader's terminal.
  */
 void codec_frame(struct str *out, const char *text, size_t len);
 
@@ -62,8 +62,9 @@ struct codec_scan {
 };
 
 /*
- * Takes the next len bytes. Returns how many of them, from the first on, are the reply's text; done is
- * set once the closing empty line was seen, which is one byte more and not part of the text.
+ * Takes the next len bytes. Returns how many of them, from the first on, are the reply's text;
+ * done is set once the closing empty line was seen, which is one byte more and not part of the
+ * text.
  */
 size_t codec_scan_reply(struct codec_scan *scan, const char *data, size_t len);
 

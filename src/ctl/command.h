@@ -53,7 +53,8 @@ extern const struct command cmd_show_sessions;               /* cmd_sessions.c *
 extern const struct command cmd_show_events;                 /* cmd_events.c */
 extern const struct command cmd_set_backend, cmd_drain_backend, cmd_ready_backend,
     cmd_maintain_backend;                                    /* cmd_change.c */
-extern const struct command cmd_show_config, cmd_check_config, cmd_reload, cmd_stop; /* cmd_config.c */
+extern const struct command cmd_show_config, cmd_check_config, cmd_reload,
+    cmd_stop;                                                /* cmd_config.c */
 extern const struct command cmd_help;                        /* cmd_help.c */
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * What changed or was refused, when, by whom and why: a ring of the last EVENTS_MAX in master. Every
- * state change an operator may ask about goes through events_add.
+ * What changed or was refused, when, by whom and why: a ring of the last EVENTS_MAX in master.
+ * Every state change an operator may ask about goes through events_add.
  */
 #ifndef SLUICE_CTL_EVENTS_H
 #define SLUICE_CTL_EVENTS_H
@@ -27,8 +27,8 @@ struct event_record {
 struct events *events_create(void); /* NULL without memory */
 void events_destroy(struct events *events); /* NULL is allowed */
 /*
- * Copies; NULL texts count as "". Each text is cut at 500 bytes. The record's id is ignored and given
- * here; a wall_ms or mono_ms of 0 becomes now. Without memory the event is dropped.
+ * Copies; NULL texts count as "". Each text is cut at 500 bytes. The record's id is ignored and
+ * given here; a wall_ms or mono_ms of 0 becomes now. Without memory the event is dropped.
  */
 void events_add(struct events *events, const struct event_record *record);
 size_t events_count(const struct events *events);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 struct unit {
     uint64_t size;
@@ -19,6 +20,8 @@ char *format_duration(uint64_t ms, char buf[static FORMAT_TEXT_MAX])
     const size_t n = sizeof(units) / sizeof(*units);
     size_t i = 0;
 
+    if (ms == 0)
+        return strcpy(buf, "0s");
     while (i < n && ms < units[i].size)
         i++;
     if (i == n) {

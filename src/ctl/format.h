@@ -8,7 +8,8 @@
 
 #define FORMAT_TEXT_MAX 32
 
-/* The two largest units that are not zero: "3h12m", "2d", "45s", "850ms" below a second. Returns buf. */
+/* The two largest units that are not zero: "3h12m", "2d", "45s", "850ms" below a second.
+ * Returns buf. */
 char *format_duration(uint64_t ms, char buf[static FORMAT_TEXT_MAX]);
 /* "850us", "1.25ms", "3.50s". Returns buf. */
 char *format_latency(uint64_t us, char buf[static FORMAT_TEXT_MAX]);

@@ -1,7 +1,8 @@
 /*
  * What the control commands may ask of the process that hosts them (master). Everything they need
  * from processes, reload and workers comes through this table of functions, so that ctl depends
- * on none of them. Answers that take time come by a callback, exactly once, possibly before the call returns.
+ * on none of them. Answers that take time come by a callback, exactly once, possibly before the
+ * call returns.
  */
 #ifndef SLUICE_CTL_HOST_H
 #define SLUICE_CTL_HOST_H
@@ -52,8 +53,8 @@ struct ctl_host_ops {
     const struct model *(*model)(void *host); /* running; valid until control returns to the loop */
     const struct overrides *(*overrides)(void *host);
     /*
-     * The asynchronous ones: what their pointers refer to stays until done is called. The host records
-     * the events of what it changed; what was refused is recorded by ctl (kind "refused").
+     * The asynchronous ones: what their pointers refer to stays until done is called. The host
+     * records the events of what it changed; what was refused is recorded by ctl (kind "refused").
      *
      * Changes a backend's settings, all or none. force: also what takes away the last eligible one.
      */

@@ -7,8 +7,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Proportional set size from /proc/PID/smaps_rollup: shared pages count by their share. UINT64_MAX
- * when it cannot be read. Walks the process's page tables: not for frequent use. */
+/*
+ * Bytes: the proportional set size of /proc/PID/smaps_rollup (shared pages count by their share);
+ * for a process that may not be looked into, its resident pages without the shared ones, of
+ * /proc/PID/statm. UINT64_MAX when neither can be read. Walks the process's page tables: not for
+ * frequent use.
+ */
 uint64_t memory_of_process(pid_t pid);
 
 #endif

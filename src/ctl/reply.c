@@ -11,7 +11,8 @@
 #include "ctl/codec.h"
 #include "ctl/format.h"
 
-#define COLUMN_GAP 2
+#define COLUMN_GAP         2
+#define RECORD_TITLE_WIDTH 22 /* at least, so that records that follow each other line up */
 
 _Static_assert(FORMAT_TEXT_MAX <= 64 && CLOCK_TEXT_MAX <= 64, "number_text's buffer");
 
@@ -327,7 +328,7 @@ void reply_members(struct reply *reply, const struct column *columns, const void
 
 void reply_record(struct reply *reply, const struct column *columns, const void *record)
 {
-    size_t width = 0;
+    size_t width = RECORD_TITLE_WIDTH;
 
     if (reply->as_json) {
         reply_members(reply, columns, record);

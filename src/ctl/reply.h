@@ -1,7 +1,7 @@
 /*
  * How commands build their replies: one description of columns gives a table for people or an array
- * of objects for programs, from the same rows; likewise records of single values. Commands never ask
- * which form is wanted. In master.
+ * of objects for programs, from the same rows; likewise records of single values. Commands never
+ * ask which form is wanted. In master.
  *
  * Rows are plain structs; a column says where in the struct its value is and what kind it is:
  *

@@ -103,8 +103,8 @@ static bool is_allowed(struct request *request, enum ctl_level level)
         return true;
     auth_options_text(request->command->level, &options);
     reply_error(&request->reply,
-                "not allowed: \"%s\" needs level %s, and uid %u has %s; add the user or an @group of "
-                "it to %s in the section global",
+                "not allowed: \"%s\" needs level %s, and uid %u has %s; add the user or an "
+                "@group of it to %s in the section global",
                 request->command->words, ctl_level_names[request->command->level],
                 (unsigned)request->who.uid, ctl_level_names[level], str_text(&options));
     request->denied = true;

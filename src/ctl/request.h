@@ -50,7 +50,7 @@ struct request {
     LIST_ENTRY(request) link;
 };
 
-/* Takes the words over and copies who. NULL without memory; the words are the caller's still then. */
+/* Takes the words over, copies who. NULL without memory: the words are still the caller's then. */
 struct request *request_create(const struct ctl_host *host, struct codec_words *words,
                                const struct ctl_who *who, size_t reply_limit, uint64_t now_ms,
                                uint64_t wall_ms);

@@ -1,9 +1,9 @@
 /*
  * The control socket: accepts clients, reads request lines, checks each command's level against the
  * peer's credentials in one place, runs the command and sends its reply. In master, on its event
- * loop. No client can block or grow it: lines, output, time and number of clients are bounded. While
- * every place is taken, newcomers wait in the listen queue, and the client that has kept its place
- * longest without use gives it up for them.
+ * loop. No client can block or grow it: lines, output, time and number of clients are bounded.
+ * While every place is taken, newcomers wait in the listen queue, and the client that has kept its
+ * place longest without use gives it up for them.
  */
 #ifndef SLUICE_CTL_SERVER_H
 #define SLUICE_CTL_SERVER_H
@@ -18,7 +18,7 @@
 #define CTL_LINE_MAX    (64 * 1024)
 #define CTL_CLIENTS_MAX 64
 #define CTL_OUTPUT_MAX  (64 * 1024 * 1024) /* one reply */
-#define CTL_PENDING_MAX (96 * 1024 * 1024) /* all replies not yet taken: then the most stalled goes */
+#define CTL_PENDING_MAX (96 * 1024 * 1024) /* replies not yet taken; the longest there goes */
 #define CTL_IDLE_MS     300000 /* a client that says nothing for so long is closed */
 #define CTL_SPARE_MS    1000   /* after so long without use its place is taken when none is left */
 #define CTL_PARTIAL_MS  10000  /* a request line, once begun, must be complete by then */
@@ -27,9 +27,9 @@
 struct ctl_server;
 
 /*
- * Opens (and binds) the control socket at path with mode: a stale socket file is replaced, a live one
- * is refused (-EADDRINUSE), and so is a file that is no socket (-ENOTSOCK). The folder must exist. The
- * file belongs to the caller's user and group. Returns a listening descriptor or -errno.
+ * Opens (and binds) the control socket at path with mode: a stale socket file is replaced, a live
+ * one is refused (-EADDRINUSE), and so is a file that is no socket (-ENOTSOCK). The folder must
+ * exist. The file belongs to the caller's user and group. Returns a listening descriptor or -errno.
  */
 int ctl_listen(const char *path, uint32_t mode);
 

@@ -5,6 +5,7 @@
 #include "ctl/view.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
@@ -69,15 +70,40 @@ void view_worker(const struct view *view, uint32_t id, struct view_worker *out)
 
 /* --- services --- */
 
+/* The addresses as bound (port 0 has become the kernel's choice), in one block. NULL without
+ * memory. */
+static const char **bound_addresses(const struct model_service *service)
+{
+    size_t n = service->n_listeners;
+    const char **list = malloc((n + 1) * sizeof(*list) + n * ADDR_TEXT_MAX);
+
+    if (list == NULL)
+        return NULL;
+    char *text = (char *)(list + n + 1);
+    for (size_t i = 0; i < n; i++) {
+        list[i] = addr_format(&service->listeners[i].address, text + i * ADDR_TEXT_MAX);
+    }
+    list[n] = NULL;
+    return list;
+}
+
+void view_service_release(struct view_service *service)
+{
+    free(service->bound);
+    service->bound = NULL;
+}
+
 void view_service(const struct view *view, const struct model_service *service,
                   struct view_service *out)
 {
     const struct sb_service *live = &view->sb->services[service->row];
+    const char **bound = bound_addresses(service);
 
     *out = (struct view_service){
         .name = service->name,
         .pool = service->pool,
-        .listen = (const char *const *)service->listen,
+        .listen = bound != NULL ? bound : (const char *const *)service->listen,
+        .bound = bound,
         .connections_active = LOAD(live->active),
         .connections_peak = LOAD(live->peak),
     };

@@ -50,10 +50,12 @@ struct view_service {
     uint64_t bytes_in, bytes_out;
     const uint64_t *refused_by, *ended_by; /* point into sum */
     struct sb_service_sum sum;
+    const char **bound; /* behind listen; view_service_release() */
 };
-/* out must not be moved afterwards. */
+/* out must not be moved afterwards, and is to be released. */
 void view_service(const struct view *view, const struct model_service *service,
                   struct view_service *out);
+void view_service_release(struct view_service *service);
 extern const struct column view_service_columns[];
 
 struct view_backend {
@@ -85,7 +87,8 @@ extern const struct column view_pool_columns[];
 
 struct view_check {
     const char *pool, *backend, *checks, *health, *reason;
-    uint64_t last_age_ms, latency_us, streak, passed, failed, next_in_ms; /* REPLY_NONE: never yet */
+    uint64_t last_age_ms, latency_us, next_in_ms; /* REPLY_NONE: never yet */
+    uint64_t streak, passed, failed;
     char checks_text[256];
     char reason_text[SB_REASON_MAX];
 };

@@ -1,6 +1,6 @@
 /*
- * sluicectl: the operator's command. Sends its words as one request to the running daemon and prints
- * the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help").
+ * sluicectl: the operator's command. Sends its words as one request to the running daemon and
+ * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help").
  */
 #include <errno.h>
 #include <getopt.h>
@@ -137,7 +137,8 @@ static const char *advice_for(int error)
     switch (error) {
     case ENOENT:
     case ECONNREFUSED:
-        return "sluiced is not running there; start it, or name its socket with -s or SLUICE_SOCKET";
+        return "sluiced is not running there; start it, or name its socket with -s or "
+               "SLUICE_SOCKET";
     case EACCES:
         return "your user may not open it; use sudo, or join the group that the socket belongs to";
     case ETIMEDOUT:

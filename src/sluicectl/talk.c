@@ -1,5 +1,6 @@
 /*
- * One request and its reply over the control socket. In sluicectl; blocking, with a limit on silence.
+ * One request and its reply over the control socket. In sluicectl; blocking, with a limit on
+ * silence.
  */
 #include "sluicectl/talk.h"
 

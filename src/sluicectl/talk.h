@@ -13,9 +13,9 @@ int talk_connect(const char *path);
 /* Sends line (without its newline). Returns 0 or -errno. */
 int talk_send(int fd, const char *line, size_t len);
 /*
- * Receives the whole reply before any of it is printed: the daemon does not wait for a pager. Returns 0
- * and appends its text to *out; -ECONNRESET when the connection ended within it, -ETIMEDOUT after
- * TALK_SILENCE_S of silence, or another -errno.
+ * Receives the whole reply before any of it is printed: the daemon does not wait for a pager.
+ * Returns 0 and appends its text to *out; -ECONNRESET when the connection ended within it,
+ * -ETIMEDOUT after TALK_SILENCE_S of silence, or another -errno.
  */
 int talk_receive(int fd, struct str *out);
 

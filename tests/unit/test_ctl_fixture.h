@@ -1,6 +1,6 @@
 /*
- * What the control tests share: a host made by hand (model, overrides, scoreboard, events) that notes
- * what it is asked, answers at once or when told to, and refuses when told to. Included by
+ * What the control tests share: a host made by hand (model, overrides, scoreboard, events) that
+ * notes what it is asked, answers at once or when told to, and refuses when told to. Included by
  * test_ctl_*.c, each of which forks per test.
  */
 #ifndef TEST_CTL_FIXTURE_H
@@ -66,10 +66,18 @@ static struct model_pool fake_pools[] = {
      .n_backends = COUNT(fake_db)},
 };
 
-static char *fake_listen[] = {(char *)"0.0.0.0:80", (char *)"[::]:80", NULL};
+static char *fake_listen[] = {(char *)"0.0.0.0:80", (char *)"[::]:0", NULL};
+
+static struct model_listener fake_listeners[] = {
+    {.address = {.ip = {.family = ADDR_IPV4, .port = 80}}},
+    {.address = {.ip = {.family = ADDR_IPV6, .port = 4711}}}, /* the kernel's choice */
+};
+
+static char *fake_nobody[] = {NULL};
 
 static struct model_service fake_services[] = {
-    {.name = (char *)"web", .listen = fake_listen, .pool = (char *)"web", .row = 6},
+    {.name = (char *)"web", .listen = fake_listen, .listeners = fake_listeners,
+     .n_listeners = COUNT(fake_listeners), .pool = (char *)"web", .row = 6},
 };
 
 static struct override fake_override = {
@@ -241,6 +249,9 @@ static void fake_start(void)
     fake.model.services = fake_services;
     fake.model.n_services = COUNT(fake_services);
     fake.model.global.drain_timeout_ms = 30000;
+    fake.model.global.control_read = fake_nobody;
+    fake.model.global.control_operate = fake_nobody;
+    fake.model.global.control_administer = fake_nobody;
     fake.overrides.items = &fake_override;
     fake.overrides.count = 1;
     ck_assert_int_eq(scoreboard_create(&fake.sb, FAKE_WORKERS, now_ms - 12000, clock_wall_ms()),

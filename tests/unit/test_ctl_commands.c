@@ -1,0 +1,774 @@
+/*
+ * Every command of the control socket without the socket: levels, arguments, what the host is
+ * asked, replies in both forms, and the pinned shape of show stats.
+ */
+#include "test_ctl_fixture.h"
+
+#include "test_ctl_json.h"
+
+static struct {
+    struct str text;
+    bool is_error, denied;
+    unsigned n_done;
+} result;
+
+static struct request *pending; /* started, not done */
+
+static void on_done(struct request *request)
+{
+    STR_AUTO frame = {0};
+
+    str_reset(&result.text);
+    str_append_n(&result.text, str_text(&request->reply.body), request->reply.body.len);
+    result.is_error = request->reply.is_error;
+    result.denied = request->denied;
+    result.n_done++;
+    codec_frame(&frame, str_text(&result.text), result.text.len);
+    /* No empty line but the closing one, in whatever a command says. */
+    if (frame.len > 1)
+        ck_assert_ptr_eq(strstr(str_text(&frame), "\n\n"), frame.data + frame.len - 2);
+    if (request->afterwards)
+        request->afterwards(request);
+    if (pending == request)
+        pending = NULL;
+    request_free(request);
+}
+
+static void start(const char *line, enum ctl_level level)
+{
+    static const struct ctl_who who = {.uid = 1001, .gid = 1001, .pid = 42,
+                                       .login_uid = UINT32_MAX, .text = "uid 1001 pid 42"};
+    struct codec_words words = {0};
+    const char *problem = NULL;
+
+    ck_assert_int_eq(codec_split(line, strlen(line), &words, &problem), 0);
+    pending = request_create(&fake.host, &words, &who, 64 * 1024 * 1024, clock_now_ms(),
+                             clock_wall_ms());
+    ck_assert_ptr_nonnull(pending);
+    result.n_done = 0;
+    request_start(pending, level, on_done, &fake);
+}
+
+static const char *run(const char *line)
+{
+    start(line, CTL_LEVEL_ADMINISTER);
+    ck_assert_uint_eq(result.n_done, 1);
+    return str_text(&result.text);
+}
+
+static json_t *run_json(const char *line)
+{
+    json_error_t error;
+    json_t *json = json_loads(run(line), 0, &error);
+
+    ck_assert_msg(json != NULL, "%s: %s: %s", line, error.text, str_text(&result.text));
+    ck_assert(json_is_object(json));
+    return json;
+}
+
+#define says(text, part)                                                                           \
+    ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in: %s", part, text)
+
+/* --- levels --- */
+
+static const struct {
+    const char *words;
+    enum ctl_level level;
+    const char *sample; /* a good request */
+} pinned[] = {
+    {"show info", CTL_LEVEL_READ, "show info"},
+    {"show services", CTL_LEVEL_READ, "show services"},
+    {"show pools", CTL_LEVEL_READ, "show pools"},
+    {"show backends", CTL_LEVEL_READ, "show backends web"},
+    {"show workers", CTL_LEVEL_READ, "show workers"},
+    {"show sessions", CTL_LEVEL_READ, "show sessions limit=5"},
+    {"show events", CTL_LEVEL_READ, "show events since=1h"},
+    {"show errors", CTL_LEVEL_READ, "show errors"},
+    {"show checks", CTL_LEVEL_READ, "show checks web"},
+    {"show stats", CTL_LEVEL_READ, "show stats"},
+    {"show config", CTL_LEVEL_READ, "show config"},
+    {"help", CTL_LEVEL_READ, "help show"},
+    {"set backend", CTL_LEVEL_OPERATE, "set backend web a weight=4"},
+    {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
+    {"ready backend", CTL_LEVEL_OPERATE, "ready backend web a"},
+    {"maintain backend", CTL_LEVEL_OPERATE, "maintain backend web a"},
+    {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
+    {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
+    {"stop", CTL_LEVEL_ADMINISTER, "stop within=5s"},
+};
+
+START_TEST(the_table_is_the_pinned_one)
+{
+    size_t n = 0;
+
+    while (command_table[n])
+        n++;
+    ck_assert_uint_eq(n, (size_t)COUNT(pinned));
+    for (int i = 0; i < COUNT(pinned); i++) {
+        size_t k = 0;
+
+        while (command_table[k] && strcmp(command_table[k]->words, pinned[i].words) != 0)
+            k++;
+        ck_assert_msg(command_table[k] != NULL, "%s", pinned[i].words);
+        ck_assert_int_eq(command_table[k]->level, pinned[i].level);
+        ck_assert_uint_gt(strlen(command_table[k]->help), 0);
+    }
+}
+END_TEST
+
+START_TEST(every_command_at_every_level)
+{
+    const char *sample = pinned[_i].sample;
+
+    for (enum ctl_level level = CTL_LEVEL_NONE; level < CTL_LEVEL_COUNT; level++) {
+        unsigned asked = fake.n_asked;
+
+        fake.n_stopped = 0;
+        start(sample, level);
+        ck_assert_uint_eq(result.n_done, 1);
+        ck_assert_int_eq(result.denied, level < pinned[_i].level);
+        ck_assert_int_eq(result.is_error, level < pinned[_i].level);
+        if (level >= pinned[_i].level)
+            continue;
+        ck_assert_uint_eq(fake.n_asked, asked);
+        ck_assert_uint_eq(fake.n_stopped, 0);
+        says(str_text(&result.text), "error: not allowed");
+        says(str_text(&result.text), ctl_level_names[pinned[_i].level]);
+        says(str_text(&result.text), "control_administer");
+        says(str_text(&result.text), "uid 1001");
+    }
+}
+END_TEST
+
+START_TEST(denied_before_arguments_are_looked_at)
+{
+    start("drain backend nonsense for=ever x y z json", CTL_LEVEL_READ);
+    ck_assert(result.denied);
+    says(str_text(&result.text), "{\"error\":\"not allowed");
+}
+END_TEST
+
+START_TEST(every_command_in_json)
+{
+    char line[256];
+    json_t *json;
+
+    snprintf(line, sizeof(line), "%s json", pinned[_i].sample);
+    json = run_json(line);
+    ck_assert(!result.is_error);
+    ck_assert_ptr_null(json_object_get(json, "error"));
+    ck_assert_ptr_null(strchr(str_text(&result.text), '\n'));
+    json_decref(json);
+    start(line, CTL_LEVEL_NONE);
+    ck_assert_int_eq(strncmp(str_text(&result.text), CODEC_ERROR_JSON,
+                             strlen(CODEC_ERROR_JSON)), 0);
+}
+END_TEST
+
+/* --- words and arguments --- */
+
+static const struct {
+    const char *line;
+    const char *says[3];
+} refused[] = {
+    {"shwo pools", {"unknown command: shwo pools", "did you mean \"show pools\""}},
+    {"show poolz", {"did you mean \"show pools\""}},
+    {"hlep", {"did you mean \"help\""}},
+    {"show", {"unknown command: show"}},
+    {"xyzzy \"a b\"", {"unknown command: xyzzy \"a b\"", "help"}},
+    {"show upstreams", {"unknown command"}},
+    {"upgrade /bin/false", {"unknown command"}},
+    {"explain web 10.0.0.1", {"unknown command"}},
+    {"rollback", {"unknown command"}},
+    {"show pools x", {"too many words", "usage: show pools"}},
+    {"show pools x=y", {"unknown option x="}},
+    {"show backends wev", {"no pool wev", "did you mean web"}},
+    {"show backends web/a", {"no pool web/a"}},
+    {"show checks nosuchpool", {"no pool nosuchpool"}},
+    {"drain backend web", {"something is missing", "drain backend POOL NAME"}},
+    {"drain backend web a b", {"too many words"}},
+    {"drain backend web q", {"no backend in pool web called q"}},
+    {"drain backend * a", {"no pool *"}},
+    {"drain backend web a within=5s", {"unknown option within="}},
+    {"maintain backend web a close=true", {"unknown option close="}},
+    {"ready backend web a for=5s", {"unknown option for="}},
+    {"drain backend web a why=x why=y", {"why= is given twice"}},
+    {"drain backend web a force force", {"too many words"}},
+    {"set backend web a", {"no option=value"}},
+    {"set backend web a why=x", {"no option=value"}},
+    {"set backend web a wieght=3", {"unknown option wieght=", "did you mean weight="}},
+    {"set backend web a health=up", {"unknown option health="}},
+    {"set backend web a weight=1 weight=2", {"weight= is given twice"}},
+    {"reload force", {"too many words"}},
+    {"reload confirm=5m", {"unknown option confirm="}},
+    {"stop within=5", {"within=5:"}},
+    {"stop now", {"too many words"}},
+    {"show pools force", {"too many words"}},
+    {"show pools why=x", {"unknown option why="}},
+    {"check config some.conf", {"absolute"}},
+    {"show sessions limit=0", {"limit=0:"}},
+    {"show sessions limit=100001", {"limit=100001:"}},
+    {"show sessions idle=x", {"idle=x:"}},
+    {"show sessions client=10.0.0.0/99", {"client=10.0.0.0/99:"}},
+    {"show sessions service=wb", {"no service wb", "did you mean web"}},
+    {"show sessions backend=web", {"POOL/NAME"}},
+    {"show sessions backend=web/zzzz", {"no backend in pool web called zzzz"}},
+    {"show sessions backend=/a", {"no pool \"\""}},
+    {"show sessions sort=age", {"unknown option sort="}},
+    {"show events backend=a", {"POOL/NAME"}},
+    {"show events limit=x", {"limit=x:"}},
+    {"show events since=yesterday", {"since=yesterday:"}},
+    {"help shw", {"no such command"}},
+};
+
+START_TEST(json_alone_is_no_command)
+{
+    says(run("json"), "{\"error\":\"no command");
+}
+END_TEST
+
+START_TEST(bad_requests_are_refused)
+{
+    const char *text = run(refused[_i].line);
+    char line[256];
+
+    ck_assert(result.is_error);
+    ck_assert(!result.denied);
+    ck_assert_int_eq(strncmp(text, "error: ", 7), 0);
+    for (int i = 0; i < 3 && refused[_i].says[i]; i++)
+        says(text, refused[_i].says[i]);
+    ck_assert_uint_eq(fake.n_asked + fake.n_stopped, 0);
+    snprintf(line, sizeof(line), "%s json", refused[_i].line);
+    json_decref(run_json(line));
+    ck_assert_int_eq(strncmp(str_text(&result.text), "{\"error\":", 9), 0);
+}
+END_TEST
+
+static const struct {
+    const char *line, *asked;
+} asks[] = {
+    {"set backend web a weight=4", "set web/a weight=4 why=-"},
+    {"set backend web a weight=4 max_connections=9 why=\"more room\"",
+     "set web/a weight=4 max_connections=9 why=more room"},
+    {"set backend why=x web admin=drain b force", "set web/b admin=drain force why=x"},
+    {"drain backend web a", "set web/a admin=drain why=-"},
+    {"drain backend web a why=\"x=y z\" force json", "set web/a admin=drain force why=x=y z"},
+    {"ready backend db main", "set db/main admin=ready why=-"},
+    {"maintain backend db main force", "set db/main admin=maintenance force why=-"},
+    {"check config", "check - as 1001"},
+    {"check config /tmp/a=b.conf", "check /tmp/a=b.conf as 1001"},
+    {"reload why=x", "reload by uid 1001 pid 42"},
+    {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
+    {"show sessions service=web backend=web/b client=10.0.0.0/8 idle=2m limit=7",
+     "sessions service=6 row=4 client=10.0.0.0/8 idle=120000 limit=7"},
+};
+
+START_TEST(the_host_is_asked)
+{
+    run(asks[_i].line);
+    ck_assert(!result.is_error);
+    ck_assert_str_eq(fake.asked, asks[_i].asked);
+    ck_assert_uint_eq(fake.n_asked, 1);
+}
+END_TEST
+
+/* --- changes --- */
+
+START_TEST(a_change_is_told_with_standing_overrides)
+{
+    const char *text = run("set backend web a weight=4");
+    json_t *json;
+
+    says(text, "pool web: backend a weight 3 -> 4\n");
+    says(text, "generation 4\n");
+    says(text, "override: pool web, backend c: admin = maintenance; the file says ready "
+               "(by uid 0 pid 42, 2023-11-14T22:13:20.000Z: new disks)\n");
+    json = run_json("set backend web a weight=4 json");
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "generation")), 4);
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(json, "changes"), 0)),
+                     "pool web: backend a weight 3 -> 4");
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "overrides")), 1);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(a_change_refused_by_the_host)
+{
+    fake.refuses = "this would take away the last eligible backend of pool web; say force";
+    ck_assert_str_eq(run("drain backend web a"),
+                     "error: this would take away the last eligible backend of pool web; say "
+                     "force\n");
+    says(run("reload json"), "{\"error\":\"this would take");
+    ck_assert(result.is_error);
+}
+END_TEST
+
+START_TEST(an_answer_that_comes_later)
+{
+    fake.holds = true;
+    start("reload", CTL_LEVEL_ADMINISTER);
+    ck_assert_uint_eq(result.n_done, 0);
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert(!result.is_error);
+}
+END_TEST
+
+/* The server is gone: the request ends without touching the host. */
+START_TEST(an_answer_to_nobody)
+{
+    static const char *const lines[] = {"reload", "drain backend web a", "show sessions",
+                                        "check config json"};
+
+    fake.holds = true;
+    fake.n_sessions = 3;
+    start(lines[_i], CTL_LEVEL_ADMINISTER);
+    pending->owner = NULL;
+    pending->host.ops = NULL;
+    pending->host.sb = NULL;
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+}
+END_TEST
+
+START_TEST(stop_comes_after_its_reply)
+{
+    run("stop");
+    ck_assert_uint_eq(fake.n_stopped, 1);
+    ck_assert_uint_eq(fake.stop_within_ms, UINT64_MAX);
+    says(str_text(&result.text), "30s");
+    run("stop within=5s json");
+    ck_assert_uint_eq(fake.n_stopped, 2);
+    ck_assert_uint_eq(fake.stop_within_ms, 5000);
+}
+END_TEST
+
+/* --- figures --- */
+
+static json_t *named(json_t *json, const char *list, const char *name)
+{
+    json_t *array = json_object_get(json, list), *item;
+    size_t i;
+
+    json_array_foreach(array, i, item)
+        if (strcmp(json_string_value(json_object_get(item, "name")), name) == 0)
+            return item;
+    ck_abort_msg("no %s in %s", name, list);
+    return NULL;
+}
+
+#define is_text(object, key, value)                                                                \
+    ck_assert_str_eq(json_string_value(json_object_get(object, key)), value)
+#define is_number(object, key, value)                                                              \
+    ck_assert_int_eq(json_integer_value(json_object_get(object, key)), value)
+
+/* On a slow machine time goes on. */
+#define is_about(object, key, value)                                                               \
+    do {                                                                                           \
+        is_at_least(object, key, value);                                                           \
+        ck_assert_int_le(json_integer_value(json_object_get(object, key)), (value) + 60);          \
+    } while (0)
+#define is_at_least(object, key, value)                                                            \
+    ck_assert_int_ge(json_integer_value(json_object_get(object, key)), value)
+
+START_TEST(backends_tell_state_and_why)
+{
+    json_t *json = run_json("show backends json"), *backend;
+
+    backend = named(json, "backends", "a");
+    is_text(backend, "state", "up");
+    is_text(backend, "reason", "connected");
+    is_about(backend, "since_seconds", 4);
+    is_number(backend, "effective_weight_permille", 3000);
+    backend = named(json, "backends", "b");
+    is_text(backend, "state", "starting");
+    is_text(backend, "health", "unknown");
+    is_number(backend, "effective_weight_permille", 0);
+    backend = named(json, "backends", "c");
+    is_text(backend, "state", "maintenance");
+    is_text(backend, "admin", "maintenance");
+    is_text(backend, "reason", "admin=maintenance by uid 0 pid 42: new disks");
+    /* since the operator said so */
+    is_at_least(backend, "since_seconds", 90 * 86400);
+    is_text(named(json, "backends", "main"), "state", "up"); /* it has no checks */
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(a_full_and_a_down_backend)
+{
+    json_t *json, *backend;
+
+    scoreboard_set_health(&fake.sb, 9, SB_HEALTH_UP, "connected", clock_now_ms());
+    atomic_store(&fake.sb.slot_active[9], 2);
+    scoreboard_set_health(&fake.sb, FAKE_SLOT, SB_HEALTH_DOWN, "connect: refused",
+                          clock_now_ms());
+    json = run_json("show backends web json");
+    backend = named(json, "backends", "b");
+    is_text(backend, "state", "full");
+    is_text(backend, "reason", "2 of 2 connections");
+    is_number(backend, "effective_weight_permille", 1000);
+    is_number(backend, "connections_active", 2);
+    backend = named(json, "backends", "a");
+    is_text(backend, "state", "down");
+    is_text(backend, "reason", "connect: refused");
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "backends")), 3);
+    json_decref(json);
+}
+END_TEST
+
+static void fill_counters(void)
+{
+    struct scoreboard *sb = &fake.sb;
+
+    for (uint32_t w = 0; w < FAKE_WORKERS; w++) {
+        struct sb_service_cell *cell = scoreboard_service_cell(sb, w, 6);
+
+        atomic_store(&scoreboard_row_cell(sb, w, FAKE_ROW)->bytes_in, 100 + w);
+        atomic_store(&scoreboard_row_cell(sb, w, FAKE_ROW)->bytes_out, 1000);
+        atomic_store(&cell->connections_total, 50);
+        atomic_store(&cell->refused_by[REFUSAL_FULL], 2);
+        atomic_store(&cell->ended_by[ENDING_CLIENT_FIN], 30);
+        atomic_store(&cell->ended_by[ENDING_IDLE_TIMEOUT], 1);
+        atomic_store(&sb->workers[w].connections_total, 60);
+        atomic_store(&sb->workers[w].accept_errors, w);
+    }
+    atomic_store(&sb->rows[FAKE_ROW].connections_total, 90);
+    atomic_store(&sb->rows[FAKE_ROW].connect_failures, 7);
+    atomic_store(&sb->rows[FAKE_ROW].retries, 5);
+    atomic_store(&sb->header->active, 4);
+    atomic_store(&sb->header->peak, 40);
+    sb_hist_add(&sb->rows[FAKE_ROW].connect_time_us, 1000, clock_now_ms());
+}
+
+START_TEST(figures_are_summed)
+{
+    json_t *json, *service, *backend;
+
+    fill_counters();
+    json = run_json("show stats json");
+    is_number(json, "connections_active", 4);
+    is_number(json, "connections_peak", 40);
+    is_number(json, "connections_total", 120);
+    is_number(json, "connections_limit", 500);
+    is_about(json, "uptime_seconds", 12);
+    service = named(json, "services", "web");
+    is_number(service, "connections_total", 100);
+    is_number(service, "connections_refused", 4);
+    is_number(json_object_get(service, "refused_by"), "full", 4);
+    is_number(json_object_get(service, "ended_by"), "client_fin", 60);
+    is_number(named(json, "pools", "web"), "overrides", 1);
+    is_number(named(json, "pools", "db"), "overrides", 0);
+    backend = named(named(json, "pools", "web"), "backends", "a");
+    is_number(backend, "bytes_in", 201);
+    is_number(backend, "bytes_out", 2000);
+    is_number(backend, "connections_total", 90);
+    is_number(backend, "upstreams_opened", 90);
+    is_number(backend, "connect_failures", 7);
+    is_number(backend, "retries", 5);
+    is_at_least(json_object_get(backend, "connect_time_us"), "p50", 1000);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(services_listen_where_they_are_bound)
+{
+    says(run("show services json"), "\"listen\":[\"0.0.0.0:80\",\"[::]:4711\"]");
+    says(run("show services"), "0.0.0.0:80, [::]:4711\n");
+}
+END_TEST
+
+START_TEST(errors_list_what_failed)
+{
+    const char *text;
+
+    fill_counters();
+    text = run("show errors");
+    says(text, "refused  web");
+    says(text, "idle_timeout");
+    says(text, "web/a");
+    says(text, "worker 1");
+    ck_assert_ptr_null(strstr(text, "worker 0"));
+    ck_assert_ptr_null(strstr(text, "client_fin"));
+}
+END_TEST
+
+START_TEST(checks_of_those_that_have_some)
+{
+    const char *text = run("show checks");
+
+    says(text, "tcp");
+    ck_assert_ptr_null(strstr(text, "main"));
+    says(run("show checks json"), "\"last_age_ms\":null");
+}
+END_TEST
+
+START_TEST(config_with_overrides_as_comments)
+{
+    const char *text = run("show config");
+
+    says(text, "# override: pool web, backend c: admin = maintenance");
+    says(text, "pool \"web\"");
+    says(run("show config json"), "\"config\":\"# override");
+}
+END_TEST
+
+START_TEST(sessions_are_named)
+{
+    json_t *json, *session;
+
+    fake.n_sessions = 8;
+    fake.silent_workers = 1;
+    json = run_json("show sessions json");
+    is_number(json, "silent_workers", 1);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "sessions")), 8);
+    session = json_array_get(json_object_get(json, "sessions"), 0);
+    is_text(session, "id", "281474976710656");
+    is_text(session, "service", "web");
+    is_text(session, "client", "10.1.2.3:40000");
+    is_text(session, "pool", "web");
+    is_text(session, "backend", "a");
+    session = json_array_get(json_object_get(json, "sessions"), 5);
+    ck_assert(json_is_null(json_object_get(session, "service")));
+    ck_assert(json_is_null(json_object_get(session, "backend")));
+    json_decref(json);
+    says(run("show sessions"), "1 worker did not answer");
+    says(str_text(&result.text), "1h2m");
+}
+END_TEST
+
+START_TEST(events_are_filtered)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    events_add(fake.host.events, &(struct event_record){.kind = "old", .mono_ms = now_ms - 60000,
+                                                        .pool = "web", .backend = "a"});
+    events_add(fake.host.events, &(struct event_record){.kind = "one", .pool = "web",
+                                                        .backend = "a"});
+    events_add(fake.host.events, &(struct event_record){.kind = "two", .pool = "web",
+                                                        .backend = "ab"});
+    events_add(fake.host.events, &(struct event_record){.kind = "three"});
+    says(run("show events"), "old");
+    ck_assert(strstr(str_text(&result.text), "one") < strstr(str_text(&result.text), "three"));
+    run("show events since=30s");
+    ck_assert_ptr_null(strstr(str_text(&result.text), "old"));
+    says(str_text(&result.text), "three");
+    run("show events backend=web/a limit=1");
+    says(str_text(&result.text), "one");
+    ck_assert_ptr_null(strstr(str_text(&result.text), "old"));
+    ck_assert_ptr_null(strstr(str_text(&result.text), "two"));
+    ck_assert_ptr_null(strstr(str_text(&result.text), "three"));
+}
+END_TEST
+
+START_TEST(help_knows_every_command)
+{
+    const char *text = run("help");
+
+    for (const struct command *const *c = command_table; *c; c++) {
+        says(text, (*c)->words);
+        says(text, (*c)->help);
+    }
+    text = run("help show sessions");
+    says(text, "client=CIDR");
+    ck_assert_ptr_null(strstr(text, "show pools"));
+    says(run("help drain"), "drain backend POOL NAME [why=\"TEXT\"] [force]");
+}
+END_TEST
+
+/* --- the pinned shape of show stats json --- */
+
+enum shape_kind { TEXT, NUMBER, TEXTS, COUNTS_REFUSED, COUNTS_ENDED, OBJECT, OBJECTS };
+
+struct shape {
+    const char *name;
+    enum shape_kind kind;
+    const struct shape *inner;
+    bool added; /* beside the pinned ones */
+};
+
+static const struct shape percentiles[] = {{"p50", NUMBER}, {"p90", NUMBER}, {"p99", NUMBER}, {0}};
+
+static const struct shape backend_shape[] = {
+    {"name", TEXT},
+    {"address", TEXT},
+    {"weight", NUMBER},
+    {"effective_weight_permille", NUMBER},
+    {"state", TEXT},
+    {"admin", TEXT},
+    {"health", TEXT},
+    {"reason", TEXT},
+    {"since_seconds", NUMBER},
+    {"connections_active", NUMBER},
+    {"connections_peak", NUMBER},
+    {"connections_total", NUMBER},
+    {"requests_total", NUMBER},
+    {"connect_failures", NUMBER},
+    {"retries", NUMBER},
+    {"bytes_in", NUMBER},
+    {"bytes_out", NUMBER},
+    {"upstreams_opened", NUMBER},
+    {"upstreams_reused", NUMBER},
+    {"upstreams_idle", NUMBER},
+    {"upstreams_pinned", NUMBER},
+    {"checks_passed", NUMBER},
+    {"checks_failed", NUMBER},
+    {"connect_time_us", OBJECT, percentiles},
+    {0},
+};
+
+static const struct shape pool_shape[] = {
+    {"name", TEXT},          {"scheduler", TEXT},   {"queued", NUMBER},
+    {"queued_peak", NUMBER}, {"overrides", NUMBER}, {"backends", OBJECTS, backend_shape},
+    {0},
+};
+
+static const struct shape service_shape[] = {
+    {"name", TEXT},
+    {"listen", TEXTS},
+    {"pool", TEXT},
+    {"connections_active", NUMBER},
+    {"connections_peak", NUMBER},
+    {"connections_total", NUMBER},
+    {"connections_refused", NUMBER},
+    {"refused_by", COUNTS_REFUSED},
+    {"ended_by", COUNTS_ENDED},
+    {"bytes_in", NUMBER},
+    {"bytes_out", NUMBER},
+    {0},
+};
+
+static const struct shape worker_shape[] = {
+    {"id", NUMBER},
+    {"pid", NUMBER},
+    {"state", TEXT},
+    {"connections_active", NUMBER},
+    {"connections_total", NUMBER},
+    {"restarts", NUMBER},
+    {"busy_permille", NUMBER},
+    {"loop_lag_us", NUMBER},
+    {"generation", NUMBER, NULL, true},
+    {"waiting", NUMBER, NULL, true},
+    {"heartbeat_age_ms", NUMBER, NULL, true},
+    {"accept_errors", NUMBER, NULL, true},
+    {"buffered_bytes", NUMBER, NULL, true},
+    {"log_dropped", NUMBER, NULL, true},
+    {0},
+};
+
+static const struct shape stats_shape[] = {
+    {"version", TEXT},
+    {"generation", NUMBER},
+    {"uptime_seconds", NUMBER},
+    {"connections_active", NUMBER},
+    {"connections_peak", NUMBER},
+    {"connections_total", NUMBER},
+    {"connections_limit", NUMBER},
+    {"workers", OBJECTS, worker_shape},
+    {"services", OBJECTS, service_shape},
+    {"pools", OBJECTS, pool_shape},
+    {0},
+};
+
+static void check_object(json_t *json, const struct shape *shape);
+
+static void check_counts(json_t *json, const char *const *names, size_t count)
+{
+    ck_assert_uint_eq(json_object_size(json), count);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_msg(json_is_integer(json_object_get(json, names[i])), "%s", names[i]);
+}
+
+static void check_value(json_t *json, const struct shape *shape)
+{
+    json_t *item;
+    size_t i;
+
+    ck_assert_msg(json != NULL, "%s is missing", shape->name);
+    switch (shape->kind) {
+    case TEXT:
+        ck_assert_msg(json_is_string(json), "%s", shape->name);
+        break;
+    case NUMBER:
+        ck_assert_msg(json_is_integer(json), "%s", shape->name);
+        break;
+    case TEXTS:
+        ck_assert_uint_gt(json_array_size(json), 0);
+        json_array_foreach(json, i, item)
+            ck_assert(json_is_string(item));
+        break;
+    case COUNTS_REFUSED:
+        check_counts(json, refusal_names, REFUSAL_COUNT);
+        break;
+    case COUNTS_ENDED:
+        check_counts(json, ending_names, ENDING_COUNT);
+        break;
+    case OBJECT:
+        check_object(json, shape->inner);
+        break;
+    case OBJECTS:
+        ck_assert_uint_gt(json_array_size(json), 0);
+        json_array_foreach(json, i, item)
+            check_object(item, shape->inner);
+        break;
+    }
+}
+
+static void check_object(json_t *json, const struct shape *shape)
+{
+    size_t n = 0;
+
+    ck_assert(json_is_object(json));
+    for (; shape[n].name; n++)
+        check_value(json_object_get(json, shape[n].name), &shape[n]);
+    ck_assert_uint_eq(json_object_size(json), n);
+}
+
+START_TEST(stats_have_the_pinned_shape)
+{
+    json_t *json = run_json("show stats json");
+
+    check_object(json, stats_shape);
+    json_decref(json);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("ctl/commands");
+    TCase *tc = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tc, fake_start, fake_end);
+    tcase_add_test(tc, the_table_is_the_pinned_one);
+    tcase_add_loop_test(tc, every_command_at_every_level, 0, COUNT(pinned));
+    tcase_add_test(tc, denied_before_arguments_are_looked_at);
+    tcase_add_loop_test(tc, every_command_in_json, 0, COUNT(pinned));
+    tcase_add_loop_test(tc, bad_requests_are_refused, 0, COUNT(refused));
+    tcase_add_test(tc, json_alone_is_no_command);
+    tcase_add_loop_test(tc, the_host_is_asked, 0, COUNT(asks));
+    tcase_add_test(tc, a_change_is_told_with_standing_overrides);
+    tcase_add_test(tc, a_change_refused_by_the_host);
+    tcase_add_test(tc, an_answer_that_comes_later);
+    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 4);
+    tcase_add_test(tc, stop_comes_after_its_reply);
+    tcase_add_test(tc, backends_tell_state_and_why);
+    tcase_add_test(tc, a_full_and_a_down_backend);
+    tcase_add_test(tc, figures_are_summed);
+    tcase_add_test(tc, services_listen_where_they_are_bound);
+    tcase_add_test(tc, errors_list_what_failed);
+    tcase_add_test(tc, checks_of_those_that_have_some);
+    tcase_add_test(tc, config_with_overrides_as_comments);
+    tcase_add_test(tc, sessions_are_named);
+    tcase_add_test(tc, events_are_filtered);
+    tcase_add_test(tc, help_knows_every_command);
+    tcase_add_test(tc, stats_have_the_pinned_shape);
+    tcase_set_timeout(tc, 60);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
