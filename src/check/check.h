@@ -27,7 +27,7 @@ struct check_probe {
     const struct addr *address; /* the check's own port is in it already */
     const struct snapshot_check *params;
     uint64_t started_us; /* of the run under way, monotonic */
-    void *state; /* the kind's own: state_bytes, zeroed before the first run, aligned for anything */
+    void *state; /* the kind's own: state_bytes, zeroed before the first run, well aligned */
 };
 
 struct check_kind {

@@ -37,11 +37,11 @@ int check_engine_apply(struct check_engine *engine, const struct snapshot_header
 void check_engine_destroy(struct check_engine *engine); /* NULL is allowed */
 
 struct check_engine_stats {
-    uint32_t probes;    /* different ones */
-    uint32_t running;   /* checks under way */
-    uint32_t peak;      /* most that ever ran at once */
-    uint32_t limit;     /* most that may */
-    uint32_t queued;    /* due, waiting for a place */
+    uint32_t probes;         /* different ones */
+    uint32_t running;        /* checks under way */
+    uint32_t peak;           /* most that ever ran at once */
+    uint32_t limit;          /* most that may */
+    uint32_t queued;         /* due, waiting for a place */
     uint64_t passed, failed; /* results, each counted once however many slots share it */
     uint64_t postponed; /* checks that could not start for lack of descriptors, memory or ports */
 };

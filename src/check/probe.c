@@ -92,7 +92,8 @@ static void pump_arm(struct check_engine *engine, uint64_t delay_us)
 {
     const struct check_engine_stats *stats = &engine->stats;
 
-    if (stats->queued > 0 && stats->running < stats->limit && !evtimer_pending(&engine->pump, NULL)) {
+    if (stats->queued > 0 && stats->running < stats->limit &&
+        !evtimer_pending(&engine->pump, NULL)) {
         (void)timer_set(&engine->pump, delay_us);
     }
 }
@@ -166,8 +167,7 @@ static void probe_postpone(struct probe *probe, int error, uint64_t now_us)
     char address[ADDR_TEXT_MAX];
 
     probe_set_state(probe, PROBE_WAITING);
-    probe_set_timer(probe, now_us,
-                    now_us + RETRY_US + pace_random(&engine->random) % RETRY_US);
+    probe_set_timer(probe, now_us, now_us + RETRY_US + pace_random(&engine->random) % RETRY_US);
     engine->stats.postponed++;
     if (now_us >= engine->log_after_us) {
         log_warning("health checks cannot start and are postponed",

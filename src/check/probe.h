@@ -22,7 +22,7 @@
 
 /* What makes two checks one probe. Compared by memcmp: zeroed before it is filled. */
 struct probe_key {
-    struct addr address; /* with the check's port, if it has one */
+    struct addr address;         /* with the check's port, if it has one */
     struct snapshot_check check; /* port 0 */
 };
 
@@ -51,9 +51,9 @@ struct probe {
     SLIST_ENTRY(probe) of_fresh; /* made for a roster under construction */
     LIST_HEAD(, link) links;
     enum probe_state state;
-    bool settled;      /* has had a whole interval: its place in time is its own */
-    struct event timer; /* waiting: the next run; running: the time-out */
-    uint64_t due_us;    /* of timer */
+    bool settled;                    /* has had a whole interval: its place in time is its own */
+    struct event timer;              /* waiting: the next run; running: the time-out */
+    uint64_t due_us;                 /* of timer */
     char reason[SB_REASON_MAX];      /* of the last result */
     char fail_reason[SB_REASON_MAX]; /* of the last failure */
     _Alignas(max_align_t) unsigned char kind_state[];
@@ -89,7 +89,7 @@ struct check_engine {
     struct roster *roster; /* NULL before the first snapshot */
     struct probe_tree probes;
     struct probe_queue queue;
-    struct event pump;       /* starts what is queued */
+    struct event pump;        /* starts what is queued */
     uint64_t paused_until_us; /* no starts before: something of our own ran out */
     uint64_t log_after_us;
     uint64_t postponed_logged;

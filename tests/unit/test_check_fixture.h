@@ -39,7 +39,7 @@ static struct event *tick; /* so that no turn lasts for ever */
 static struct scoreboard sb;
 static struct check_engine *engine;
 static struct change changes[CHANGES_MAX];
-static int n_changes; /* all; the first CHANGES_MAX are kept */
+static int n_changes;                                  /* all; the first CHANGES_MAX are kept */
 static void (*on_change)(const struct change *change); /* NULL: nothing more */
 
 static void note_change(void *arg, const char *pool, const char *backend, enum sb_health from,
@@ -177,9 +177,12 @@ UNUSED static int draft_apply(void)
     size_t backends_bytes = draft.n_backends * sizeof(draft.backends[0]);
     size_t checks_bytes = draft.n_checks * sizeof(draft.checks[0]);
     size_t at = sizeof(struct snapshot_header);
-    struct snapshot_header header = {.magic = SNAPSHOT_MAGIC, .layout = SNAPSHOT_LAYOUT,
-                                     .generation = ++draft.generation, .n_pools = draft.n_pools,
-                                     .n_backends = draft.n_backends, .n_checks = draft.n_checks};
+    struct snapshot_header header = {.magic = SNAPSHOT_MAGIC,
+                                     .layout = SNAPSHOT_LAYOUT,
+                                     .generation = ++draft.generation,
+                                     .n_pools = draft.n_pools,
+                                     .n_backends = draft.n_backends,
+                                     .n_checks = draft.n_checks};
     unsigned char *bytes;
     int error;
 

@@ -49,8 +49,7 @@ START_TEST(every_sequence_is_as_the_rules_say)
 
             ck_assert_int_eq(health.state, model_state(start, results, n, rise, fall));
             ck_assert_int_eq(changed, health.state != before);
-            ck_assert_int_eq(health_is_changing(&health),
-                             passed != (health.state == SB_HEALTH_UP));
+            ck_assert_int_eq(health_is_changing(&health), passed != (health.state == SB_HEALTH_UP));
         }
     }
 }
@@ -139,7 +138,8 @@ START_TEST(odd_intervals_do_no_harm)
     const struct snapshot_check longest = {.interval_ms = UINT32_MAX};
 
     ck_assert_uint_gt(pace_delay_us(&none, PACE_STEADY, 0), 0);
-    ck_assert_uint_gt(pace_delay_us(&longest, PACE_STEADY, UINT64_MAX), UINT32_MAX * UINT64_C(1000));
+    ck_assert_uint_gt(pace_delay_us(&longest, PACE_STEADY, UINT64_MAX),
+                      UINT32_MAX * UINT64_C(1000));
     ck_assert_uint_gt(pace_first_delay_us(&longest, PACE_STEADY, UINT64_MAX),
                       UINT32_MAX * UINT64_C(999));
 }
