@@ -25,7 +25,7 @@
 #include "sluice/scoreboard.h"
 
 #define SETTLE_TRIES    1000
-#define TRIES_PER_YIELD 50 /* one that was interrupted halfway needs the processor to go on */
+#define TRIES_PER_YIELD 250 /* one that was interrupted halfway needs the processor to go on */
 
 #define INTENT_PLACE_SHIFT 32 /* place above, index + 1 below */
 
@@ -164,12 +164,17 @@ static bool has_intent(const struct scoreboard *sb, uint64_t intent)
     return false;
 }
 
+static uint32_t load_acquire(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
 /* The sum only grows, so that it is the same only when every worker's is. */
 static uint64_t sum_turns(const struct scoreboard *sb, enum sb_place place, uint32_t index)
 {
     uint64_t sum = 0;
     for (uint32_t w = 0; w < sb->header->n_workers; w++)
-        sum += atomic_load_explicit(place_of(sb, w, place, index).turns, memory_order_acquire);
+        sum += load_acquire(place_of(sb, w, place, index).turns);
     return sum;
 }
 
@@ -177,33 +182,27 @@ static uint64_t sum_shares(const struct scoreboard *sb, enum sb_place place, uin
 {
     uint64_t sum = 0;
     for (uint32_t w = 0; w < sb->header->n_workers; w++)
-        sum += atomic_load_explicit(place_of(sb, w, place, index).share, memory_order_acquire);
+        sum += load_acquire(place_of(sb, w, place, index).share);
     return sum;
 }
 
 /*
  * By how much a place's count is above all shares, if no worker touched it meanwhile: then true.
- * The order is turns, shares, intents, count, intents, turns, all acquire. Take a worker of whose
- * reservation or release one half was seen and the other not:
- *   - count changed, share not yet seen so: who saw the count sees the intent or what followed it
- * at the second look; if that is already cleared, turns were raised, and were not at first.
- *   - share changed, count not yet seen so (a release): the intent was set before the share, and is
- *     not yet cleared at the first look, or else the count would have been seen changed.
- * Either way it is noticed. The count alone, the same before and after, would not do: one worker
- * may have reserved and another released in between.
+ * The order is turns, shares, count, intents, turns, all acquire. Take a worker of whose
+ * reservation or release one half was seen and the other not. Its intent was set before the half
+ * that was seen, so the look at intents finds it, or finds it cleared already: then its turns,
+ * raised before that, are found raised by the second look at them. At the first they were not, or
+ * else both halves would have been seen. So it is noticed. The count alone, the same before and
+ * after, would not do: one worker may have reserved and another released in between.
  */
 static bool read_excess(const struct scoreboard *sb, enum sb_place place, uint32_t index,
                         uint32_t *out_excess)
 {
-    uint64_t intent = intent_of(place, index);
     uint64_t turns = sum_turns(sb, place, index);
     uint64_t shares = sum_shares(sb, place, index);
+    uint32_t count = load_acquire(place_of(sb, 0, place, index).count);
 
-    if (has_intent(sb, intent))
-        return false;
-    uint32_t count =
-        atomic_load_explicit(place_of(sb, 0, place, index).count, memory_order_acquire);
-    if (has_intent(sb, intent) || sum_turns(sb, place, index) != turns)
+    if (has_intent(sb, intent_of(place, index)) || sum_turns(sb, place, index) != turns)
         return false;
     *out_excess = count > shares ? (uint32_t)(count - shares) : 0;
     return true;

@@ -14,10 +14,9 @@
 
 #include "sluice/scoreboard.h"
 
-#define ARRAY_ALIGN 8
-#define CHECKS_ALL  ((POOLS_MAX + BACKENDS_MAX) * CHECKS_MAX) /* of pools, of backends */
-#define WEIGHT_MAX  65535
-#define PORT_MAX    65535
+#define CHECKS_ALL ((POOLS_MAX + BACKENDS_MAX) * CHECKS_MAX) /* of pools, of backends */
+#define WEIGHT_MAX 65535
+#define PORT_MAX   65535
 
 static const void *array_at(const struct snapshot_header *snapshot, uint32_t offset)
 {
@@ -52,35 +51,35 @@ const struct snapshot_check *snapshot_checks(const struct snapshot_header *snaps
 /* An array of the snapshot as its header describes it. */
 struct array {
     uint64_t start, end; /* bytes */
+    size_t align;
     uint32_t n, n_max;
 };
 
-static struct array array_of(uint32_t offset, uint32_t n, size_t item_bytes, uint32_t n_max)
-{
-    return (struct array){
-        .start = offset, .end = offset + (uint64_t)n * item_bytes, .n = n, .n_max = n_max};
-}
+#define ARRAY_OF(offset, count, type, max)                                                         \
+    {                                                                                              \
+        .start = (offset), .end = (offset) + (uint64_t)(count) * sizeof(type),                     \
+        .align = _Alignof(type), .n = (count), .n_max = (max)                                      \
+    }
 
 static bool array_fits(const struct array *array, uint64_t size_bytes)
 {
-    return array->n <= array->n_max && array->start % ARRAY_ALIGN == 0 &&
+    return array->n <= array->n_max && array->start % array->align == 0 &&
            array->start >= sizeof(struct snapshot_header) && array->end <= size_bytes;
 }
 
 static bool arrays_overlap(const struct array *a, const struct array *b)
 {
-    return a->n != 0 && b->n != 0 && a->start < b->end && b->start < a->end;
+    return a->start < b->end && b->start < a->end;
 }
 
 static bool arrays_are_good(const struct snapshot_header *s)
 {
     const struct array arrays[] = {
-        array_of(s->services_offset, s->n_services, sizeof(struct snapshot_service), SERVICES_MAX),
-        array_of(s->listeners_offset, s->n_listeners, sizeof(struct snapshot_listener),
-                 LISTENERS_MAX),
-        array_of(s->pools_offset, s->n_pools, sizeof(struct snapshot_pool), POOLS_MAX),
-        array_of(s->backends_offset, s->n_backends, sizeof(struct snapshot_backend), BACKENDS_MAX),
-        array_of(s->checks_offset, s->n_checks, sizeof(struct snapshot_check), CHECKS_ALL),
+        ARRAY_OF(s->services_offset, s->n_services, struct snapshot_service, SERVICES_MAX),
+        ARRAY_OF(s->listeners_offset, s->n_listeners, struct snapshot_listener, LISTENERS_MAX),
+        ARRAY_OF(s->pools_offset, s->n_pools, struct snapshot_pool, POOLS_MAX),
+        ARRAY_OF(s->backends_offset, s->n_backends, struct snapshot_backend, BACKENDS_MAX),
+        ARRAY_OF(s->checks_offset, s->n_checks, struct snapshot_check, CHECKS_ALL),
     };
     const size_t n = sizeof(arrays) / sizeof(arrays[0]);
 
@@ -136,7 +135,7 @@ static bool listener_is_good(const struct snapshot_header *s, uint32_t i)
         listener->address.ip.family == ADDR_NONE)
         return false;
     const struct snapshot_service *service = &snapshot_services(s)[listener->service];
-    return i >= service->first_listener && i - service->first_listener < service->n_listeners;
+    return i - service->first_listener < service->n_listeners; /* wraps when before the first */
 }
 
 static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
@@ -179,7 +178,8 @@ int snapshot_check(const void *map, uint64_t size_bytes)
 {
     const struct snapshot_header *s = map;
 
-    if (map == NULL || (uintptr_t)map % ARRAY_ALIGN != 0 || size_bytes < sizeof(*s))
+    if (map == NULL || (uintptr_t)map % _Alignof(struct snapshot_header) != 0 ||
+        size_bytes < sizeof(*s))
         return -EINVAL;
     if (s->magic != SNAPSHOT_MAGIC || s->layout != SNAPSHOT_LAYOUT || s->generation == 0 ||
         s->size_bytes != size_bytes)
