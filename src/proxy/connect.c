@@ -123,6 +123,9 @@ static void connected(struct session *s)
     s->backend.writable = true;
     session_set_timer(s);
     relay_work(s);
+    if (!s->dead && s->bytes_in == 0) {
+        socket_acknowledge(s->backend.fd);
+    }
 }
 
 /* The backend's place is reserved: opens a connection to it. */

@@ -181,6 +181,9 @@ bool relay_register(struct session *s, struct leg *leg);
 
 /* Opens and prepares a non-blocking socket towards address. Returns it or -errno. */
 int socket_open_backend(const struct addr *address);
+/* Completes the handshake now: without data to ride on, the last step of it would wait for up to
+ * 200 ms, and a server that speaks first with it. */
+void socket_acknowledge(int fd);
 /* keepalive and user time-out of a connected TCP leg (0: leave). Errors are of no consequence. */
 void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms);
 /* Closes so that the peer sees a reset (an orderly close on a Unix socket). */

@@ -18,11 +18,19 @@ int socket_open_backend(const struct addr *address)
     }
     if (address->ip.family != ADDR_UNIX) {
         /* Small messages must not wait for acknowledgements; and acknowledgements of our own can
-         * ride on the answer instead of going out alone. */
+         * ride on data instead of going out alone, that of the handshake on the first request:
+         * socket_acknowledge() when there is none yet. */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
     }
     return fd;
+}
+
+void socket_acknowledge(int fd)
+{
+    /* Even and not zero: acknowledge now, and go on holding back afterwards (tcp_sock_set_quickack
+     * in the kernel's net/ipv4/tcp.c). */
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){2}, sizeof(int));
 }
 
 void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms)
