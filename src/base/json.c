@@ -67,35 +67,35 @@ void json_end_array(struct json *j)
     end_nesting(j, ']');
 }
 
-void json_string(struct json *j, const char *key, const char *value)
+void json_put_string(struct json *j, const char *key, const char *value)
 {
     if (value == NULL) {
-        json_null(j, key);
+        json_put_null(j, key);
         return;
     }
     begin_value(j, key);
     json_escape(j->out, value);
 }
 
-void json_int(struct json *j, const char *key, int64_t value)
+void json_put_int(struct json *j, const char *key, int64_t value)
 {
     begin_value(j, key);
     str_printf(j->out, "%" PRId64, value);
 }
 
-void json_uint(struct json *j, const char *key, uint64_t value)
+void json_put_uint(struct json *j, const char *key, uint64_t value)
 {
     begin_value(j, key);
     str_printf(j->out, "%" PRIu64, value);
 }
 
-void json_bool(struct json *j, const char *key, bool value)
+void json_put_bool(struct json *j, const char *key, bool value)
 {
     begin_value(j, key);
     str_append(j->out, value ? "true" : "false");
 }
 
-void json_null(struct json *j, const char *key)
+void json_put_null(struct json *j, const char *key)
 {
     begin_value(j, key);
     str_append(j->out, "null");

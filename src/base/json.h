@@ -1,5 +1,6 @@
 /*
- * A streaming JSON writer: what is written goes straight into a str. It keeps track of commas and
+ * A streaming JSON writer: what is written goes straight into a str (json_put_…, apart from the names
+ * of the jansson library). It keeps track of commas and
  * nesting only; the caller balances begin and end. Strings are escaped; bytes that are not UTF-8
  * become U+FFFD.
  */
@@ -25,11 +26,11 @@ void json_begin_object(struct json *j, const char *key);
 void json_end_object(struct json *j);
 void json_begin_array(struct json *j, const char *key);
 void json_end_array(struct json *j);
-void json_string(struct json *j, const char *key, const char *value); /* NULL value: null */
-void json_int(struct json *j, const char *key, int64_t value);
-void json_uint(struct json *j, const char *key, uint64_t value);
-void json_bool(struct json *j, const char *key, bool value);
-void json_null(struct json *j, const char *key);
+void json_put_string(struct json *j, const char *key, const char *value); /* NULL value: null */
+void json_put_int(struct json *j, const char *key, int64_t value);
+void json_put_uint(struct json *j, const char *key, uint64_t value);
+void json_put_bool(struct json *j, const char *key, bool value);
+void json_put_null(struct json *j, const char *key);
 /* The escaped form with its quotes, appended to out. */
 void json_escape(struct str *out, const char *text);
 

@@ -70,7 +70,7 @@ static void list_changes(struct request *request, const struct errlist *errors,
 
     reply_lines(reply, "changes", changes ? changes->lines : NULL, changes ? changes->count : 0);
     if (reply->as_json)
-        json_bool(&reply->json, "needs_restart", changes && changes->needs_restart);
+        json_put_bool(&reply->json, "needs_restart", changes && changes->needs_restart);
     reply_warnings(reply, errors ? errors : &no_errors);
 }
 
@@ -85,7 +85,7 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
         return;
     }
     if (reply->as_json)
-        json_uint(&reply->json, "generation", generation);
+        json_put_uint(&reply->json, "generation", generation);
     if (!changes || changes->count == 0)
         reply_line(reply, "nothing changed");
     list_changes(request, errors, changes);
@@ -107,7 +107,7 @@ void change_answer_check(void *arg, const struct errlist *errors,
         return;
     }
     if (reply->as_json)
-        json_bool(&reply->json, "valid", true);
+        json_put_bool(&reply->json, "valid", true);
     reply_line(reply, "the configuration is valid; %s",
                changes && changes->count > 0 ? "a reload would change:"
                                              : "a reload would change nothing");

@@ -24,7 +24,7 @@ static enum command_outcome run_show_config(struct request *request)
         return COMMAND_DONE;
     }
     if (reply->as_json)
-        json_uint(&reply->json, "generation", view.model->generation);
+        json_put_uint(&reply->json, "generation", view.model->generation);
     reply_document(reply, "config", str_text(&text));
     return COMMAND_DONE;
 }
@@ -68,7 +68,7 @@ static enum command_outcome run_stop(struct request *request)
         return COMMAND_DONE;
     request->afterwards = begin_stop;
     if (reply->as_json) {
-        json_uint(&reply->json, "generation", view.model->generation);
+        json_put_uint(&reply->json, "generation", view.model->generation);
         reply_lines(reply, "changes", changes, 1);
         return COMMAND_DONE;
     }

@@ -111,7 +111,7 @@ static void put_sessions(struct request *request, const struct session_info *ses
         reply_line(reply, "%" PRIu32 " %s not answer in time; their sessions are missing here",
                    silent_workers, silent_workers == 1 ? "worker did" : "workers did");
     if (reply->as_json)
-        json_uint(&reply->json, "silent_workers", silent_workers);
+        json_put_uint(&reply->json, "silent_workers", silent_workers);
     free(names);
 }
 

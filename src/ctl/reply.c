@@ -70,7 +70,7 @@ static void json_uints(struct json *json, const char *key, const struct reply_ui
 {
     json_begin_array(json, key);
     for (size_t i = 0; i < list->count; i++)
-        json_uint(json, NULL, list->items[i]);
+        json_put_uint(json, NULL, list->items[i]);
     json_end_array(json);
 }
 
@@ -78,7 +78,7 @@ static void json_list(struct json *json, const char *key, const char *const *lis
 {
     json_begin_array(json, key);
     for (; list && *list; list++)
-        json_string(json, NULL, *list);
+        json_put_string(json, NULL, *list);
     json_end_array(json);
 }
 
@@ -86,25 +86,25 @@ static void json_counters(struct json *json, const struct column *column, const 
 {
     json_begin_object(json, column->key);
     for (size_t i = 0; i < column->n_names; i++)
-        json_uint(json, column->names[i], counters[i]);
+        json_put_uint(json, column->names[i], counters[i]);
     json_end_object(json);
 }
 
 static void json_number(struct json *json, const char *key, enum column_kind kind, uint64_t number)
 {
     if (number == REPLY_NONE)
-        json_null(json, key);
+        json_put_null(json, key);
     else if (kind == COLUMN_BOOL)
-        json_bool(json, key, number != 0);
+        json_put_bool(json, key, number != 0);
     else
-        json_uint(json, key, number);
+        json_put_uint(json, key, number);
 }
 
 static void json_column(struct json *json, const struct column *column, const void *row)
 {
     switch (column->kind) {
     case COLUMN_TEXT:
-        json_string(json, column->key, field_pointer(column, row));
+        json_put_string(json, column->key, field_pointer(column, row));
         break;
     case COLUMN_LIST:
         json_list(json, column->key, field_pointer(column, row));
@@ -362,7 +362,7 @@ void reply_line(struct reply *reply, const char *format, ...)
 void reply_document(struct reply *reply, const char *key, const char *text)
 {
     if (reply->as_json)
-        json_string(&reply->json, key, text);
+        json_put_string(&reply->json, key, text);
     else
         str_append(&reply->body, text);
 }
@@ -373,7 +373,7 @@ void reply_lines(struct reply *reply, const char *key, char *const *lines, size_
         json_begin_array(&reply->json, key);
     for (size_t i = 0; i < count; i++) {
         if (reply->as_json)
-            json_string(&reply->json, NULL, lines[i]);
+            json_put_string(&reply->json, NULL, lines[i]);
         else
             reply_line(reply, "%s", lines[i]);
     }
@@ -401,7 +401,7 @@ static void put_error_text(struct reply *reply, const char *text)
     str_reset(&reply->error);
     str_append(&reply->error, text);
     if (reply->as_json)
-        json_string(&reply->json, "error", text);
+        json_put_string(&reply->json, "error", text);
     else
         reply_line(reply, CODEC_ERROR "%s", text);
 }
@@ -420,11 +420,11 @@ void reply_error(struct reply *reply, const char *format, ...)
 static void json_fault(struct json *json, const struct errlist_item *item)
 {
     json_begin_object(json, NULL);
-    json_string(json, "severity", item->severity == ERRLIST_ERROR ? "error" : "warning");
-    json_string(json, "file", item->file);
-    json_int(json, "line", item->line);
-    json_string(json, "section", item->section);
-    json_string(json, "text", item->text);
+    json_put_string(json, "severity", item->severity == ERRLIST_ERROR ? "error" : "warning");
+    json_put_string(json, "file", item->file);
+    json_put_int(json, "line", item->line);
+    json_put_string(json, "section", item->section);
+    json_put_string(json, "text", item->text);
     json_end_object(json);
 }
 
@@ -441,7 +441,7 @@ void reply_refuse(struct reply *reply, const char *headline, const struct errlis
     put_error_text(reply, headline);
     if (reply->as_json) {
         json_faults(&reply->json, "errors", errors);
-        json_uint(&reply->json, "errors_dropped", errors->dropped);
+        json_put_uint(&reply->json, "errors_dropped", errors->dropped);
     } else {
         errlist_print(errors, &reply->body);
     }

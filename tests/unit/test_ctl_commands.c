@@ -4,7 +4,7 @@
  */
 #include "test_ctl_fixture.h"
 
-#include "test_ctl_json.h"
+#include <jansson.h>
 
 static struct {
     struct str text;

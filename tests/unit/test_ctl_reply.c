@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "ctl/format.h"
-#include "test_ctl_json.h"
+#include <jansson.h>
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define LIMIT        100000
