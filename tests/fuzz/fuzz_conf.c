@@ -147,7 +147,7 @@ static void check_quoting(const struct conf_section *section)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size > 0 ? size : 1); /* of just this size, for an overrun to be seen */
+    char *text = calloc(1, size > 0 ? size : 1); /* of just this size, for an overrun to be seen */
     struct conf_tree *tree;
 
     expect(text != NULL);
