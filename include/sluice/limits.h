@@ -5,12 +5,12 @@
 #ifndef SLUICE_LIMITS_H
 #define SLUICE_LIMITS_H
 
-#define NAME_BYTES_MAX   64    /* a service's, pool's, backend's name, with its NUL */
-#define WORKERS_MAX      256
-#define SERVICES_MAX     512
-#define LISTENERS_MAX    1024  /* addresses of all services together */
-#define POOLS_MAX        1024
-#define BACKENDS_MAX     8192  /* of all pools together, and of one pool */
-#define CHECKS_MAX       8     /* sections in one pool */
+#define NAME_BYTES_MAX 64 /* a service's, pool's, backend's name, with its NUL */
+#define WORKERS_MAX    256
+#define SERVICES_MAX   512
+#define LISTENERS_MAX  1024 /* addresses of all services together */
+#define POOLS_MAX      1024
+#define BACKENDS_MAX   8192 /* of all pools together, and of one pool */
+#define CHECKS_MAX     8    /* sections in one pool */
 
 #endif

@@ -8,31 +8,31 @@
 
 /* Accepted and reset without having been served. */
 #define REFUSAL_LIST(X)                                                                            \
-    X(NO_BACKEND, "no_backend")           /* none is eligible */                                   \
-    X(FULL, "full")                       /* every eligible backend is at its limit */             \
-    X(START_TIMEOUT, "start_timeout")     /* no check result within the waiting time */            \
-    X(CONNECT_FAILED, "connect_failed")   /* every allowed try failed */                           \
-    X(SERVICE_LIMIT, "service_limit")     /* the service's max_connections */                      \
-    X(DAEMON_LIMIT, "daemon_limit")       /* global max_connections */                             \
-    X(DESCRIPTORS, "descriptors")         /* the process has no descriptor left */                 \
+    X(NO_BACKEND, "no_backend")         /* none is eligible */                                     \
+    X(FULL, "full")                     /* every eligible backend is at its limit */               \
+    X(START_TIMEOUT, "start_timeout")   /* no check result within the waiting time */              \
+    X(CONNECT_FAILED, "connect_failed") /* every allowed try failed */                             \
+    X(SERVICE_LIMIT, "service_limit")   /* the service's max_connections */                        \
+    X(DAEMON_LIMIT, "daemon_limit")     /* global max_connections */                               \
+    X(DESCRIPTORS, "descriptors")       /* the process has no descriptor left */                   \
     X(MEMORY, "memory")                                                                            \
-    X(CLIENT_GONE, "client_gone")         /* it went away before a backend was connected */        \
-    X(STOPPING, "stopping")               /* the service or the daemon ended meanwhile */
+    X(CLIENT_GONE, "client_gone") /* it went away before a backend was connected */                \
+    X(STOPPING, "stopping")       /* the service or the daemon ended meanwhile */
 
 /* Ended after having been connected to a backend. */
 #define ENDING_LIST(X)                                                                             \
-    X(CLIENT_FIN, "client_fin")       /* orderly, the client's end came first */                   \
-    X(BACKEND_FIN, "backend_fin")     /* orderly, the backend's end came first */                  \
+    X(CLIENT_FIN, "client_fin")   /* orderly, the client's end came first */                       \
+    X(BACKEND_FIN, "backend_fin") /* orderly, the backend's end came first */                      \
     X(CLIENT_RESET, "client_reset")                                                                \
     X(BACKEND_RESET, "backend_reset")                                                              \
-    X(CLIENT_TIMEOUT, "client_timeout")   /* TCP gave the peer up (user_timeout, keepalive) */     \
+    X(CLIENT_TIMEOUT, "client_timeout") /* TCP gave the peer up (user_timeout, keepalive) */       \
     X(BACKEND_TIMEOUT, "backend_timeout")                                                          \
     X(IDLE_TIMEOUT, "idle_timeout")                                                                \
     X(HALF_CLOSE_TIMEOUT, "half_close_timeout")                                                    \
-    X(DRAIN_DEADLINE, "drain_deadline")   /* still there when a stop's time was over */            \
-    X(OPERATOR, "operator")               /* closed by command */                                  \
-    X(WORKER_DIED, "worker_died")         /* the process that carried it ended */                  \
-    X(ERROR, "error")                     /* memory, or an unexpected error of the system */
+    X(DRAIN_DEADLINE, "drain_deadline") /* still there when a stop's time was over */              \
+    X(OPERATOR, "operator")             /* closed by command */                                    \
+    X(WORKER_DIED, "worker_died")       /* the process that carried it ended */                    \
+    X(ERROR, "error")                   /* memory, or an unexpected error of the system */
 
 #define REASONS_AS_REFUSAL(id, name) REFUSAL_##id,
 #define REASONS_AS_ENDING(id, name)  ENDING_##id,

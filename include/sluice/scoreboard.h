@@ -50,8 +50,8 @@ extern const char *const sb_worker_state_names[SB_WORKER_STATE_COUNT]; /* "start
  * A histogram of microseconds over the last minute: SB_HIST_WINDOWS windows of 10 s, the current
  * one and six complete ones. Log-linear buckets, four per octave: bucket(v) = 4·floor(log2 v) +
  * (the two bits of v after its leading one) from v = 4 up, v itself below; so a percentile is
- * within 25 % of the truth. What is above the last bucket (268 s) counts in it. Relaxed adds by many
- * writers; whoever first writes into a window of an old epoch takes its old content out.
+ * within 25 % of the truth. What is above the last bucket (268 s) counts in it. Relaxed adds by
+ * many writers; whoever first writes into a window of an old epoch takes its old content out.
  */
 #define SB_HIST_BUCKETS   112
 #define SB_HIST_WINDOWS   7
@@ -72,8 +72,8 @@ struct sb_slot_cell {
 
 /* What is known of a health; read and written by scoreboard_get_health() and _set_health() only. */
 struct sb_health_record {
-    _Atomic uint64_t since_ms; /* monotonic; 0: never set */
-    _Atomic uint32_t health;   /* enum sb_health */
+    _Atomic uint64_t since_ms;  /* monotonic; 0: never set */
+    _Atomic uint32_t health;    /* enum sb_health */
     char reason[SB_REASON_MAX]; /* why; NUL-terminated */
 };
 
@@ -117,13 +117,13 @@ struct sb_service_cell {
 
 struct sb_worker {
     _Alignas(128) _Atomic int32_t pid; /* 0: none */
-    _Atomic uint32_t state; /* enum sb_worker_state */
+    _Atomic uint32_t state;            /* enum sb_worker_state */
     _Atomic uint32_t restarts;
-    _Atomic uint32_t generation;   /* of the snapshot it works with */
-    _Atomic uint64_t heartbeat_ms; /* monotonic */
-    _Atomic uint64_t intent; /* what it is reserving or releasing just now; 0: nothing */
-    _Atomic uint32_t active; /* its share of the daemon's active count */
-    _Atomic uint32_t turns;  /* as in sb_slot_cell, for the daemon's count */
+    _Atomic uint32_t generation;    /* of the snapshot it works with */
+    _Atomic uint64_t heartbeat_ms;  /* monotonic */
+    _Atomic uint64_t intent;        /* what it is reserving or releasing just now; 0: nothing */
+    _Atomic uint32_t active;        /* its share of the daemon's active count */
+    _Atomic uint32_t turns;         /* as in sb_slot_cell, for the daemon's count */
     _Atomic uint32_t busy_permille; /* share of the last second not spent waiting */
     _Atomic uint32_t loop_lag_us;   /* longest turn in the last second */
     _Atomic uint32_t waiting;       /* sessions that wait for a backend */
@@ -138,7 +138,7 @@ struct sb_header {
     uint32_t layout;
     uint32_t n_workers;
     uint64_t size_bytes;
-    uint64_t started_ms;      /* monotonic */
+    uint64_t started_ms; /* monotonic */
     uint64_t started_wall_ms;
     _Alignas(128) _Atomic uint32_t health_epoch; /* bumped after every change of any health */
     _Atomic int32_t monitor_pid;
@@ -158,14 +158,14 @@ struct sb_header {
  */
 struct scoreboard {
     struct sb_header *header;
-    struct sb_worker *workers;          /* [n_workers] */
-    _Atomic uint32_t *slot_active;      /* [SB_SLOTS_MAX] sessions, connects under way included */
-    _Atomic uint8_t *slot_health;       /* [SB_SLOTS_MAX] enum sb_health */
-    struct sb_slot *slots;              /* [SB_SLOTS_MAX] */
-    struct sb_row *rows;                /* [BACKENDS_MAX] */
-    struct sb_service *services;        /* [SERVICES_MAX] */
-    struct sb_slot_cell *slot_cells;    /* [n_workers][SB_SLOTS_MAX] */
-    struct sb_row_cell *row_cells;      /* [n_workers][BACKENDS_MAX] */
+    struct sb_worker *workers;       /* [n_workers] */
+    _Atomic uint32_t *slot_active;   /* [SB_SLOTS_MAX] sessions, connects under way included */
+    _Atomic uint8_t *slot_health;    /* [SB_SLOTS_MAX] enum sb_health */
+    struct sb_slot *slots;           /* [SB_SLOTS_MAX] */
+    struct sb_row *rows;             /* [BACKENDS_MAX] */
+    struct sb_service *services;     /* [SERVICES_MAX] */
+    struct sb_slot_cell *slot_cells; /* [n_workers][SB_SLOTS_MAX] */
+    struct sb_row_cell *row_cells;   /* [n_workers][BACKENDS_MAX] */
     struct sb_service_cell *service_cells; /* [n_workers][SERVICES_MAX] */
 };
 
@@ -173,8 +173,7 @@ struct scoreboard {
 
 /* Maps a new zeroed scoreboard, shared with later children, for 1 to WORKERS_MAX workers. Returns 0
  * or -errno (-EINVAL: not that many), *sb untouched. */
-int scoreboard_create(struct scoreboard *sb, uint32_t n_workers, uint64_t now_ms,
-                      uint64_t wall_ms);
+int scoreboard_create(struct scoreboard *sb, uint32_t n_workers, uint64_t now_ms, uint64_t wall_ms);
 void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice is harmless */
 
 /* src/pool/reservation.c, which explains the protocol */
@@ -185,11 +184,11 @@ enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON };
 /*
  * Takes one place for this worker. limit 0: none. True when taken; false when the count is at its
  * limit, with nothing changed. Exact across workers: under a limit the shared count is raised by
- * compare-and-swap, so it is never over the limit (of all callers alike), not even for a moment, and
- * nobody is refused because of somebody else's attempt. Maintains service and daemon peaks.
+ * compare-and-swap, so it is never over the limit (of all callers alike), not even for a moment,
+ * and nobody is refused because of somebody else's attempt. Maintains service and daemon peaks.
  */
-bool scoreboard_reserve(struct scoreboard *sb, uint32_t worker, enum sb_place place,
-                        uint32_t index, uint32_t limit);
+bool scoreboard_reserve(struct scoreboard *sb, uint32_t worker, enum sb_place place, uint32_t index,
+                        uint32_t limit);
 /* Gives it back. Saturates at zero: changes nothing when this worker holds no such place. */
 void scoreboard_release(struct scoreboard *sb, uint32_t worker, enum sb_place place,
                         uint32_t index);
@@ -237,8 +236,8 @@ static inline struct sb_row_cell *scoreboard_row_cell(const struct scoreboard *s
     return &sb->row_cells[(size_t)worker * BACKENDS_MAX + row];
 }
 
-static inline struct sb_service_cell *
-scoreboard_service_cell(const struct scoreboard *sb, uint32_t worker, uint32_t service)
+static inline struct sb_service_cell *scoreboard_service_cell(const struct scoreboard *sb,
+                                                              uint32_t worker, uint32_t service)
 {
     return &sb->service_cells[(size_t)worker * SERVICES_MAX + service];
 }

@@ -12,10 +12,10 @@
 #define SESSION_FILTER_ANY UINT32_MAX
 
 enum session_state {
-    SESSION_WAITING,        /* for a backend to become known or free */
+    SESSION_WAITING, /* for a backend to become known or free */
     SESSION_CONNECTING,
     SESSION_OPEN,
-    SESSION_CLIENT_ENDED,   /* the client's end was passed on, the backend still sends */
+    SESSION_CLIENT_ENDED, /* the client's end was passed on, the backend still sends */
     SESSION_BACKEND_ENDED,
     SESSION_STATE_COUNT
 };
@@ -34,11 +34,11 @@ struct session_info {
 
 /* Which sessions are meant; ANY or zero in a field: all. */
 struct session_filter {
-    uint32_t service_row; /* SESSION_FILTER_ANY: any */
-    uint32_t row;         /* SESSION_FILTER_ANY: any */
+    uint32_t service_row;    /* SESSION_FILTER_ANY: any */
+    uint32_t row;            /* SESSION_FILTER_ANY: any */
     struct addr_cidr client; /* family ADDR_NONE: any */
-    uint64_t idle_ms;     /* at least */
-    uint32_t limit;       /* most records */
+    uint64_t idle_ms;        /* at least */
+    uint32_t limit;          /* most records */
     uint32_t pad;
 };
 

@@ -63,11 +63,11 @@ struct snapshot_pool {
 
 struct snapshot_backend {
     char name[NAME_BYTES_MAX];
-    struct addr address; /* ADDR_NONE: its name does not resolve, so it is down */
-    uint32_t slot;   /* scoreboard slot: follows pool, name and address */
-    uint32_t row;    /* scoreboard row: follows pool and name */
-    uint32_t weight; /* 0 to 65535 */
-    uint32_t max_connections; /* 0: none */
+    struct addr address;            /* ADDR_NONE: its name does not resolve, so it is down */
+    uint32_t slot;                  /* scoreboard slot: follows pool, name and address */
+    uint32_t row;                   /* scoreboard row: follows pool and name */
+    uint32_t weight;                /* 0 to 65535 */
+    uint32_t max_connections;       /* 0: none */
     uint32_t first_check, n_checks; /* its own or its pool's; 0 checks: counts as up */
     uint32_t admin;                 /* enum admin_state */
 };
@@ -83,10 +83,10 @@ struct snapshot_check {
 
 /*
  * Returns 0 when map of size_bytes, neither more nor less, is a whole, consistent snapshot of this
- * layout, else -EINVAL: every count within limits.h, every array aligned for its items and apart from the
- * others, every index, enum and port in range, every name not empty and NUL-terminated, every
- * listener listed by the service it names. Only pool.scheduler is left to the scheduler table's
- * reader (chooser_create). Trusts nothing, reads nothing outside map.
+ * layout, else -EINVAL: every count within limits.h, every array aligned for its items and apart
+ * from the others, every index, enum and port in range, every name not empty and NUL-terminated,
+ * every listener listed by the service it names. Only pool.scheduler is left to the scheduler
+ * table's reader (chooser_create). Trusts nothing, reads nothing outside map.
  */
 int snapshot_check(const void *map, uint64_t size_bytes);
 
@@ -96,8 +96,8 @@ const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapsho
 const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot);
 const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot);
 
-/* Maps a memfd sealed against writing and shrinking read-only and checks it. The descriptor stays the
- * caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot). */
+/* Maps a memfd sealed against writing and shrinking read-only and checks it. The descriptor stays
+ * the caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot). */
 const struct snapshot_header *snapshot_map(int fd);
 void snapshot_unmap(const struct snapshot_header *snapshot); /* NULL is allowed */
 

@@ -35,7 +35,7 @@ struct addr_ip {
 
 /* Any address Sluice listens on or connects to. All-zero is "none". Safe to compare by memcmp. */
 struct addr {
-    struct addr_ip ip; /* ip.family says which; ip.port unused for ADDR_UNIX */
+    struct addr_ip ip;        /* ip.family says which; ip.port unused for ADDR_UNIX */
     char path[ADDR_UNIX_MAX]; /* ADDR_UNIX only, NUL-terminated and zero-filled; "@x" is abstract */
 };
 
@@ -79,7 +79,8 @@ void addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *o
 
 bool addr_equal(const struct addr *a, const struct addr *b);
 
-/* A network in CIDR form; a bare address is its own /32 or /128. Bits beyond the prefix are zero. */
+/* A network in CIDR form; a bare address is its own /32 or /128. Bits beyond the prefix are zero.
+ */
 struct addr_cidr {
     struct addr_ip ip; /* port 0 */
     uint8_t prefix;    /* bits */

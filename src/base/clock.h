@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-uint64_t clock_now_ns(void); /* monotonic */
-uint64_t clock_now_us(void); /* monotonic */
-uint64_t clock_now_ms(void); /* monotonic */
+uint64_t clock_now_ns(void);  /* monotonic */
+uint64_t clock_now_us(void);  /* monotonic */
+uint64_t clock_now_ms(void);  /* monotonic */
 uint64_t clock_wall_ms(void); /* since 1970, UTC */
 
 #define CLOCK_TEXT_MAX 32

@@ -16,8 +16,8 @@ enum errlist_severity { ERRLIST_WARNING, ERRLIST_ERROR, ERRLIST_SEVERITY_COUNT }
 
 struct errlist_item {
     enum errlist_severity severity;
-    char *file; /* never NULL; "" when there is none */
-    int line;   /* from 1; 0: none */
+    char *file;    /* never NULL; "" when there is none */
+    int line;      /* from 1; 0: none */
     char *section; /* "pool \"web\"", "" at the top */
     char *text;
 };

@@ -20,8 +20,9 @@ void fd_close(int *fd);
  * descriptors stay the caller's. */
 int fd_send(int socket, const void *data, size_t len, const int *fds, size_t n_fds);
 /*
- * Receives one message, never blocking. Returns its length (0: peer closed), -EAGAIN, -EMSGSIZE for a
- * truncated one, or -errno. fds must have FD_PASS_MAX places; *out_n_fds of them are the caller's.
+ * Receives one message, never blocking. Returns its length (0: peer closed), -EAGAIN, -EMSGSIZE for
+ * a truncated one, or -errno. fds must have FD_PASS_MAX places; *out_n_fds of them are the
+ * caller's.
  */
 ssize_t fd_receive(int socket, void *data, size_t size, int *fds, size_t *out_n_fds);
 

@@ -1,8 +1,7 @@
 /*
- * A streaming JSON writer: what is written goes straight into a str (json_put_…, apart from the names
- * of the jansson library). It keeps track of commas and
- * nesting only; the caller balances begin and end. Strings are escaped; bytes that are not UTF-8
- * become U+FFFD.
+ * A streaming JSON writer: what is written goes straight into a str (json_put_…, apart from the
+ * names of the jansson library). It keeps track of commas and nesting only; the caller balances
+ * begin and end. Strings are escaped; bytes that are not UTF-8 become U+FFFD.
  */
 #ifndef SLUICE_BASE_JSON_H
 #define SLUICE_BASE_JSON_H

@@ -10,21 +10,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_COUNT };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_COUNT
+};
 enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON, LOG_FORMAT_COUNT };
 
 extern const char *const log_level_names[LOG_LEVEL_COUNT + 1]; /* "error", … NULL at the end */
 extern const char *const log_format_names[LOG_FORMAT_COUNT + 1];
 
 struct log_field {
-    const char *key; /* NULL ends the list */
+    const char *key;  /* NULL ends the list */
     const char *text; /* NULL: number is the value */
     int64_t number;
 };
 
 #define LOG_STR(k, v) ((struct log_field){.key = (k), .text = (v)})
 #define LOG_INT(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
-#define LOG_END ((struct log_field){0})
+#define LOG_END       ((struct log_field){0})
 
 /*
  * Opens the sink: "stderr" or an absolute path (created 0640, appended to). On failure returns
@@ -54,7 +60,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
 #define log_at(level, message, ...)                                                                \
     do {                                                                                           \
         if (log_enabled(level)) {                                                                  \
-            log_write(level, message, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END}); \
+            log_write(level, message,                                                              \
+                      (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END});             \
         }                                                                                          \
     } while (0)
 #define log_error(message, ...)   log_at(LOG_LEVEL_ERROR, message __VA_OPT__(, ) __VA_ARGS__)

@@ -17,8 +17,8 @@ struct slab {
     struct slab_arena *partial; /* arenas with a free item, most recently freed first */
     struct slab_arena *full;    /* arenas without one */
     struct slab_arena *spare;   /* one empty arena kept */
-    size_t used;   /* items handed out */
-    size_t arenas; /* arenas mapped */
+    size_t used;                /* items handed out */
+    size_t arenas;              /* arenas mapped */
 };
 
 /* arena_bytes: power of two, at least 4096 and room for one item. */

@@ -10,8 +10,8 @@
 #include <stddef.h>
 
 struct str {
-    char *data;   /* NUL-terminated once anything was appended, else NULL */
-    size_t len;   /* without the NUL */
+    char *data; /* NUL-terminated once anything was appended, else NULL */
+    size_t len; /* without the NUL */
     size_t cap;
     size_t limit; /* most bytes, 0: none */
     bool failed;

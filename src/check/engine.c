@@ -135,7 +135,7 @@ void engine_fan_out(struct probe *probe, bool passed, uint64_t now_us)
 {
     const struct link *link;
 
-    LIST_FOREACH(link, &probe->links, of_probe) {
+    LIST_FOREACH (link, &probe->links, of_probe) {
         watched_note(probe->engine, link, passed, now_us);
         watched_update(probe->engine, link->watched, now_us);
     }

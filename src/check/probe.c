@@ -105,7 +105,7 @@ static enum pace probe_pace(const struct probe *probe)
     const struct link *link;
     enum pace pace = PACE_STEADY;
 
-    LIST_FOREACH(link, &probe->links, of_probe) {
+    LIST_FOREACH (link, &probe->links, of_probe) {
         if (health_is_changing(&link->health)) {
             return PACE_CHANGING;
         }
@@ -142,7 +142,7 @@ void check_done(struct check_probe *check, bool passed, const char *reason)
     }
     engine->stats.passed += passed;
     engine->stats.failed += !passed;
-    LIST_FOREACH(link, &probe->links, of_probe) {
+    LIST_FOREACH (link, &probe->links, of_probe) {
         (void)health_note(&link->health, passed, probe->key.check.rise, probe->key.check.fall);
         link->has_failed |= !passed;
     }
@@ -269,7 +269,7 @@ void probe_forget_links(struct check_engine *engine)
 {
     struct probe *probe;
 
-    RB_FOREACH(probe, probe_tree, &engine->probes) {
+    RB_FOREACH (probe, probe_tree, &engine->probes) {
         LIST_INIT(&probe->links);
     }
 }
@@ -278,7 +278,8 @@ void probe_destroy_unlinked(struct check_engine *engine)
 {
     struct probe *probe, *next;
 
-    RB_FOREACH_SAFE(probe, probe_tree, &engine->probes, next) {
+    RB_FOREACH_SAFE(probe, probe_tree, &engine->probes, next)
+    {
         if (LIST_EMPTY(&probe->links)) {
             probe_destroy(probe);
         }

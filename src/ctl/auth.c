@@ -235,8 +235,7 @@ enum ctl_level auth_level(struct auth *auth, const struct model *model, uid_t ow
         fill(auth, model, now_ms);
     for (size_t i = 0; i < auth->n_grants; i++) {
         const struct grant *grant = &auth->grants[i];
-        bool matches =
-            grant->is_group ? peer_in_group(peer, grant->id) : peer->uid == grant->id;
+        bool matches = grant->is_group ? peer_in_group(peer, grant->id) : peer->uid == grant->id;
 
         if (matches && grant->level > level)
             level = grant->level;

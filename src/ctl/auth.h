@@ -42,7 +42,7 @@ struct auth;
 
 #define AUTH_CACHE_MS 60000
 
-struct auth *auth_create(void); /* NULL without memory */
+struct auth *auth_create(void);       /* NULL without memory */
 void auth_destroy(struct auth *auth); /* NULL is allowed */
 /* The highest level the peer has. own_uid: the daemon's. Names that the machine does not know match
  * nobody. */

@@ -95,8 +95,8 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
     request_finish(request);
 }
 
-void change_answer_check(void *arg, const struct errlist *errors,
-                         const struct change_list *changes, uint32_t generation)
+void change_answer_check(void *arg, const struct errlist *errors, const struct change_list *changes,
+                         uint32_t generation)
 {
     struct request *request = arg;
     struct reply *reply = &request->reply;

@@ -25,8 +25,7 @@ _Static_assert(CTL_LINE_MAX == CODEC_LINE_MAX, "the same line");
 #define TO(state) (1U << (state))
 
 static const unsigned transitions[CLIENT_STATE_COUNT] = {
-    [CLIENT_IDLE] =
-        TO(CLIENT_PARTIAL) | TO(CLIENT_BUSY) | TO(CLIENT_WRITING) | TO(CLIENT_DEAD),
+    [CLIENT_IDLE] = TO(CLIENT_PARTIAL) | TO(CLIENT_BUSY) | TO(CLIENT_WRITING) | TO(CLIENT_DEAD),
     [CLIENT_PARTIAL] = TO(CLIENT_IDLE) | TO(CLIENT_BUSY) | TO(CLIENT_WRITING) | TO(CLIENT_DEAD),
     [CLIENT_BUSY] = TO(CLIENT_WRITING) | TO(CLIENT_DEAD),
     [CLIENT_WRITING] = TO(CLIENT_IDLE) | TO(CLIENT_DEAD),
@@ -283,8 +282,8 @@ static bool next_line(struct client *client)
     size_t len;
 
     if (unread > 0)
-        newline = memchr(client->in + client->in_scanned, '\n',
-                         client->in_end - client->in_scanned);
+        newline =
+            memchr(client->in + client->in_scanned, '\n', client->in_end - client->in_scanned);
     client->in_scanned = client->in_end;
     if (!newline && !client->ended && unread < IN_MAX)
         return false;

@@ -65,7 +65,8 @@ struct client {
     bool closing; /* once the reply is taken */
     bool pumping;
     bool kicked; /* lines are left for the next turn */
-    /* in[in_start .. in_end) is unread, without a newline before in_scanned. Grows up to one line. */
+    /* in[in_start .. in_end) is unread, without a newline before in_scanned. Grows up to one line.
+     */
     char *in;
     size_t in_cap, in_start, in_scanned, in_end;
     struct str out;

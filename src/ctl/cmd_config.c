@@ -72,8 +72,8 @@ static enum command_outcome run_stop(struct request *request)
         reply_lines(reply, "changes", changes, 1);
         return COMMAND_DONE;
     }
-    uint64_t within_ms = request->within_ms == UINT64_MAX ? view.model->global.drain_timeout_ms
-                                                          : request->within_ms;
+    uint64_t within_ms =
+        request->within_ms == UINT64_MAX ? view.model->global.drain_timeout_ms : request->within_ms;
     reply_line(reply, "stopping: sessions may go on for %s at most",
                format_duration(within_ms, text));
     return COMMAND_DONE;

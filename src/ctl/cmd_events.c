@@ -21,8 +21,8 @@ static const struct column columns[] = {
 };
 
 struct event_filter {
-    uint64_t since_ms;    /* monotonic */
-    const char *pair;     /* "POOL/NAME" or NULL: any. It need not exist any more */
+    uint64_t since_ms; /* monotonic */
+    const char *pair;  /* "POOL/NAME" or NULL: any. It need not exist any more */
 };
 
 static bool is_meant(const struct event_filter *filter, const struct event_record *event)
@@ -31,10 +31,9 @@ static bool is_meant(const struct event_filter *filter, const struct event_recor
 
     if (event->mono_ms < filter->since_ms)
         return false;
-    return !filter->pair ||
-           (strncmp(filter->pair, event->pool, pool_bytes) == 0 &&
-            filter->pair[pool_bytes] == '/' &&
-            strcmp(filter->pair + pool_bytes + 1, event->backend) == 0);
+    return !filter->pair || (strncmp(filter->pair, event->pool, pool_bytes) == 0 &&
+                             filter->pair[pool_bytes] == '/' &&
+                             strcmp(filter->pair + pool_bytes + 1, event->backend) == 0);
 }
 
 /* Index of the first event to show, so that at most limit of those meant follow. */

@@ -40,9 +40,8 @@ static size_t put_rows(struct request *request, const char *const *words, size_t
     reply_table_begin(&request->reply, "commands", columns);
     for (const struct command *const *c = command_table; *c; c++) {
         STR_AUTO usage = {0};
-        struct row row = {.words = (*c)->words,
-                          .level = ctl_level_names[(*c)->level],
-                          .help = (*c)->help};
+        struct row row = {
+            .words = (*c)->words, .level = ctl_level_names[(*c)->level], .help = (*c)->help};
 
         if (!is_asked_for(*c, words, count))
             continue;
@@ -67,8 +66,8 @@ static enum command_outcome run_help(struct request *request)
         return COMMAND_DONE;
     }
     nearest = command_nearest(request->args, request->n_args);
-    reply_error(&request->reply, "there is no such command%s%s%s",
-                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    reply_error(&request->reply, "there is no such command%s%s%s", nearest ? "; did you mean " : "",
+                nearest ? nearest : "", nearest ? "?" : "");
     return COMMAND_DONE;
 }
 

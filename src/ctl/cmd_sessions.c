@@ -17,7 +17,10 @@ struct row {
     uint64_t age_ms, idle_ms, bytes_in, bytes_out;
 };
 
-#define COLUMN(key, title, kind) {#key, title, kind, offsetof(struct row, key), NULL, 0}
+#define COLUMN(key, title, kind)                                                                   \
+    {                                                                                              \
+#key, title, kind, offsetof(struct row, key), NULL, 0                                      \
+    }
 
 static const struct column columns[] = {
     COLUMN(id, "ID", COLUMN_TEXT), /* a text: it can exceed what JSON readers keep exactly */
@@ -73,8 +76,8 @@ static void put_session(struct reply *reply, const struct names *names,
     struct row row = {
         .id = id,
         .client = addr_ip_format(&session->client, true, client),
-        .state = session->state < SESSION_STATE_COUNT ? session_state_names[session->state]
-                                                      : "unknown",
+        .state =
+            session->state < SESSION_STATE_COUNT ? session_state_names[session->state] : "unknown",
         .age_ms = session->age_ms,
         .idle_ms = session->idle_ms,
         .bytes_in = session->bytes_in,
@@ -93,8 +96,8 @@ static void put_session(struct reply *reply, const struct names *names,
     reply_row(reply, &row);
 }
 
-static void put_sessions(struct request *request, const struct session_info *sessions,
-                         size_t count, uint32_t silent_workers)
+static void put_sessions(struct request *request, const struct session_info *sessions, size_t count,
+                         uint32_t silent_workers)
 {
     struct names *names = names_create(request->host.ops->model(request->host.self));
     struct reply *reply = &request->reply;

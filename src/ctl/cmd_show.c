@@ -24,7 +24,10 @@ struct info_row {
     struct reply_uints worker_pids;
 };
 
-#define INFO(key, title, kind) {#key, title, kind, offsetof(struct info_row, key), NULL, 0}
+#define INFO(key, title, kind)                                                                     \
+    {                                                                                              \
+#key, title, kind, offsetof(struct info_row, key), NULL, 0                                 \
+    }
 
 static const struct column info_columns[] = {
     INFO(config_file, "configuration file", COLUMN_TEXT),
@@ -184,8 +187,8 @@ static enum command_outcome put_backends(struct request *request, const char *ke
     return COMMAND_DONE;
 }
 
-static void put_backend(struct reply *reply, const struct view *view,
-                        const struct model_pool *pool, const struct model_backend *backend)
+static void put_backend(struct reply *reply, const struct view *view, const struct model_pool *pool,
+                        const struct model_backend *backend)
 {
     struct view_backend row;
 
@@ -228,8 +231,8 @@ static const struct column failure_columns[] = {
     {0},
 };
 
-static void put_failure(struct reply *reply, const char *kind, const char *name,
-                        const char *reason, uint64_t count)
+static void put_failure(struct reply *reply, const char *kind, const char *name, const char *reason,
+                        uint64_t count)
 {
     struct failure row = {kind, name, reason, count};
 
@@ -284,8 +287,7 @@ static enum command_outcome run_errors(struct request *request)
 
         snprintf(name, sizeof(name), "worker %u", (unsigned)i);
         put_failure(reply, "accept", name, "accept_errors",
-                    atomic_load_explicit(&view.sb->workers[i].accept_errors,
-                                         memory_order_relaxed));
+                    atomic_load_explicit(&view.sb->workers[i].accept_errors, memory_order_relaxed));
     }
     reply_table_end(reply);
     return COMMAND_DONE;

@@ -7,7 +7,7 @@
 
 #include "base/units.h"
 
-#define WORDS_MAX 2 /* most words of one command's name */
+#define WORDS_MAX      2 /* most words of one command's name */
 #define NAME_MAX_BYTES 64
 
 const struct command *const command_table[] = {

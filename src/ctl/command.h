@@ -47,14 +47,14 @@ void command_usage(const struct command *command, struct str *out);
 
 /* The descriptors, by file. */
 extern const struct command cmd_show_info, cmd_show_services, cmd_show_pools, cmd_show_backends,
-    cmd_show_workers, cmd_show_checks, cmd_show_errors;      /* cmd_show.c */
-extern const struct command cmd_show_stats;                  /* cmd_stats.c */
-extern const struct command cmd_show_sessions;               /* cmd_sessions.c */
-extern const struct command cmd_show_events;                 /* cmd_events.c */
+    cmd_show_workers, cmd_show_checks, cmd_show_errors; /* cmd_show.c */
+extern const struct command cmd_show_stats;             /* cmd_stats.c */
+extern const struct command cmd_show_sessions;          /* cmd_sessions.c */
+extern const struct command cmd_show_events;            /* cmd_events.c */
 extern const struct command cmd_set_backend, cmd_drain_backend, cmd_ready_backend,
-    cmd_maintain_backend;                                    /* cmd_change.c */
+    cmd_maintain_backend; /* cmd_change.c */
 extern const struct command cmd_show_config, cmd_check_config, cmd_reload,
-    cmd_stop;                                                /* cmd_config.c */
-extern const struct command cmd_help;                        /* cmd_help.c */
+    cmd_stop;                         /* cmd_config.c */
+extern const struct command cmd_help; /* cmd_help.c */
 
 #endif

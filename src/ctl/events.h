@@ -24,7 +24,7 @@ struct event_record {
     const char *why;     /* "" when not said */
 };
 
-struct events *events_create(void); /* NULL without memory */
+struct events *events_create(void);         /* NULL without memory */
 void events_destroy(struct events *events); /* NULL is allowed */
 /*
  * Copies; NULL texts count as "". Each text is cut at 500 bytes. The record's id is ignored and

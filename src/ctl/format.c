@@ -15,8 +15,7 @@ struct unit {
 
 char *format_duration(uint64_t ms, char buf[static FORMAT_TEXT_MAX])
 {
-    static const struct unit units[] = {
-        {86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}};
+    static const struct unit units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}};
     const size_t n = sizeof(units) / sizeof(*units);
     size_t i = 0;
 

@@ -36,8 +36,9 @@ void reply_free(struct reply *reply)
 void reply_finish(struct reply *reply)
 {
     if (reply->cells.failed || reply->body.failed)
-        reply_error(reply, "the reply would be longer than %zu bytes or there is no memory for it; "
-                           "ask for less of it",
+        reply_error(reply,
+                    "the reply would be longer than %zu bytes or there is no memory for it; "
+                    "ask for less of it",
                     reply->body.limit);
     if (reply->as_json)
         json_end_object(&reply->json);

@@ -266,8 +266,8 @@ static void refuse_name(struct request *request, const char *what, const char *n
 
     codec_quote(&quoted, name);
     if (nearest)
-        reply_error(&request->reply, "there is no %s %s; did you mean %s?", what,
-                    str_text(&quoted), nearest);
+        reply_error(&request->reply, "there is no %s %s; did you mean %s?", what, str_text(&quoted),
+                    nearest);
     else
         reply_error(&request->reply, "there is no %s %s", what, str_text(&quoted));
 }

@@ -22,7 +22,7 @@ struct request;
 typedef void request_done_fn(struct request *request);
 
 struct request {
-    struct ctl_host host; /* a copy: answers may come after the server is gone */
+    struct ctl_host host;          /* a copy: answers may come after the server is gone */
     const struct command *command; /* NULL when the words name none */
     struct codec_words words;
     const char *const *args; /* positional words after the command's own */

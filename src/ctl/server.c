@@ -59,7 +59,7 @@ static struct client *find_spare(const struct ctl_server *server)
     uint64_t now_ms = clock_now_ms(), most_ms = 0;
     struct client *client, *found = NULL;
 
-    TAILQ_FOREACH(client, &server->clients, link) {
+    TAILQ_FOREACH (client, &server->clients, link) {
         uint64_t spare_ms = client_spare_ms(client, now_ms);
 
         if (spare_ms <= most_ms)
@@ -75,7 +75,7 @@ static struct client *find_stalled(const struct ctl_server *server, const struct
 {
     struct client *client, *found = NULL;
 
-    TAILQ_FOREACH(client, &server->clients, link)
+    TAILQ_FOREACH (client, &server->clients, link)
         if (client != except && client->state == CLIENT_WRITING &&
             (!found || client->entered_ms < found->entered_ms))
             found = client;

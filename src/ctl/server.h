@@ -19,10 +19,10 @@
 #define CTL_CLIENTS_MAX 64
 #define CTL_OUTPUT_MAX  (64 * 1024 * 1024) /* one reply */
 #define CTL_PENDING_MAX (96 * 1024 * 1024) /* replies not yet taken; the longest there goes */
-#define CTL_IDLE_MS     300000 /* a client that says nothing for so long is closed */
-#define CTL_SPARE_MS    1000   /* after so long without use its place is taken when none is left */
-#define CTL_PARTIAL_MS  10000  /* a request line, once begun, must be complete by then */
-#define CTL_WRITE_MS    10000  /* a client that takes no byte of its reply for so long is closed */
+#define CTL_IDLE_MS     300000             /* a client that says nothing for so long is closed */
+#define CTL_SPARE_MS    1000  /* after so long without use its place is taken when none is left */
+#define CTL_PARTIAL_MS  10000 /* a request line, once begun, must be complete by then */
+#define CTL_WRITE_MS    10000 /* a client that takes no byte of its reply for so long is closed */
 
 struct ctl_server;
 

@@ -118,8 +118,8 @@ void view_service(const struct view *view, const struct model_service *service,
 
 /* --- backends --- */
 
-const struct override *view_override(const struct view *view, const char *pool,
-                                     const char *backend, const char *option)
+const struct override *view_override(const struct view *view, const char *pool, const char *backend,
+                                     const char *option)
 {
     const struct overrides *list = view->overrides;
 
@@ -159,8 +159,7 @@ static struct backend_facts facts_of(const struct view *view, const struct model
 }
 
 /* Why and since when by what the operator said; false when it stands in the file. */
-static bool explain_override(const struct view *view, const char *option,
-                             struct view_backend *out)
+static bool explain_override(const struct view *view, const char *option, struct view_backend *out)
 {
     const struct override *item = view_override(view, out->pool, out->name, option);
 
@@ -238,8 +237,7 @@ static void fill_counters(const struct view *view, const struct model_backend *b
     out->checks_passed = LOAD(slot->checks_passed);
     out->checks_failed = LOAD(slot->checks_failed);
     for (size_t i = 0; i < VIEW_PERCENTILES; i++)
-        out->percentiles[i] =
-            sb_hist_percentile(&row->connect_time_us, permilles[i], view->now_ms);
+        out->percentiles[i] = sb_hist_percentile(&row->connect_time_us, permilles[i], view->now_ms);
     out->connect_time_us = out->percentiles;
 }
 

@@ -98,8 +98,8 @@ void view_check(const struct view *view, const struct model_pool *pool,
 extern const struct column view_check_columns[];
 
 /* The override of that option, or NULL. */
-const struct override *view_override(const struct view *view, const char *pool,
-                                     const char *backend, const char *option);
+const struct override *view_override(const struct view *view, const char *pool, const char *backend,
+                                     const char *option);
 extern const struct column view_override_columns[]; /* rows are struct view_override_row */
 struct view_override_row {
     const char *pool, *backend, *option, *value, *file_value, *by, *why;

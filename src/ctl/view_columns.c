@@ -4,9 +4,14 @@
  */
 #include "ctl/view.h"
 
-#define COLUMN(of, key, title, kind)            {#key, title, kind, offsetof(struct of, key)}
-#define COUNTERS(of, key, title, names, n)      {#key, title, COLUMN_COUNTERS, \
-                                                 offsetof(struct of, key), names, n}
+#define COLUMN(of, key, title, kind)                                                               \
+    {                                                                                              \
+#key, title, kind, offsetof(struct of, key)                                                \
+    }
+#define COUNTERS(of, key, title, names, n)                                                         \
+    {                                                                                              \
+#key, title, COLUMN_COUNTERS, offsetof(struct of, key), names, n                           \
+    }
 
 static const char *const percentile_names[VIEW_PERCENTILES] = {"p50", "p90", "p99"};
 

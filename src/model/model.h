@@ -40,7 +40,7 @@ struct model_global {
     uint32_t max_connections; /* 0: auto */
     char *user, *group;       /* NULL: not given; sluice if it exists, else nobody */
     char *control_socket;
-    uint32_t control_mode;    /* octal in the file */
+    uint32_t control_mode; /* octal in the file */
     char **control_read, **control_operate, **control_administer;
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
@@ -66,7 +66,7 @@ struct model_backend {
     bool named;          /* address_text holds a host name, to be resolved outside */
     uint32_t weight, max_connections;
     uint32_t admin; /* enum admin_state */
-    char *checks; /* "none" or NULL */
+    char *checks;   /* "none" or NULL */
     struct model_check *own_checks;
     size_t n_own_checks;
     struct model_secrets secrets;
@@ -140,7 +140,7 @@ const struct conf_section_schema *model_schema(void);
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
-void model_free(struct model *model); /* NULL is allowed */
+void model_free(struct model *model);                /* NULL is allowed */
 struct model *model_copy(const struct model *model); /* NULL without memory */
 
 /* By walking the names: for commands, not for loops over all. NULL when there is none. */
@@ -225,12 +225,12 @@ void model_print(const struct model *model, bool all, struct str *out);
 enum option_type {
     OPTION_TEXT,
     OPTION_LIST,
-    OPTION_TIME,  /* uint32_t milliseconds */
-    OPTION_UINT,  /* uint32_t */
-    OPTION_AUTO,  /* uint32_t, "auto" is 0 */
-    OPTION_MODE,  /* uint32_t, octal */
-    OPTION_BOOL,  /* bool */
-    OPTION_WORD,  /* uint32_t index into words */
+    OPTION_TIME, /* uint32_t milliseconds */
+    OPTION_UINT, /* uint32_t */
+    OPTION_AUTO, /* uint32_t, "auto" is 0 */
+    OPTION_MODE, /* uint32_t, octal */
+    OPTION_BOOL, /* bool */
+    OPTION_WORD, /* uint32_t index into words */
     OPTION_TYPE_COUNT
 };
 
@@ -238,10 +238,10 @@ struct option_def {
     const char *section; /* "global", "service", "pool", "backend", "check" */
     const char *name;
     enum option_type type;
-    size_t offset;             /* in the section's struct */
-    const char *default_text;  /* NULL: none. "=interval": that option's value. A list's: "{ }" */
-    uint64_t min, max;         /* 0 without a default counts as not given */
-    const char *const *words;  /* OPTION_WORD: ends with NULL */
+    size_t offset;            /* in the section's struct */
+    const char *default_text; /* NULL: none. "=interval": that option's value. A list's: "{ }" */
+    uint64_t min, max;        /* 0 without a default counts as not given */
+    const char *const *words; /* OPTION_WORD: ends with NULL */
     bool required;
     bool reloadable;
     bool settable;    /* by command on a running daemon, as an override */

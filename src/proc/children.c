@@ -98,7 +98,8 @@ static _Noreturn void child_main(struct child *child, int channel)
 
 /* --- telling --- */
 
-/* 0: told, or nothing to tell; -EAGAIN: later; other: the channel is broken, reaping will follow. */
+/* 0: told, or nothing to tell; -EAGAIN: later; other: the channel is broken, reaping will follow.
+ */
 static int tell(struct child *child, uint32_t type, uint32_t number, int fd)
 {
     struct message *message = &child->master->message;
@@ -351,7 +352,8 @@ static void describe_death(int status, char text[static 64])
     }
 }
 
-/* What the process had of the shared counts is taken out. Returns how many sessions died with it. */
+/* What the process had of the shared counts is taken out. Returns how many sessions died with it.
+ */
 static uint32_t account_for_death(struct child *child)
 {
     struct master *master = child->master;

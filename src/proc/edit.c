@@ -104,8 +104,7 @@ static void file_value(const struct edit *edit, const char *option, struct str *
     model_get_backend(model_find_backend(pool, edit->backend->name), option, out);
 }
 
-static bool set_one(struct edit *edit, const struct ctl_setting *setting,
-                    const struct ctl_who *who)
+static bool set_one(struct edit *edit, const struct ctl_setting *setting, const struct ctl_who *who)
 {
     STR_AUTO problem = {0};
     if (model_set_backend(edit->model, edit->backend, setting->option, setting->value, &problem) !=
@@ -182,8 +181,8 @@ static void put_into_force(struct edit *edit, const struct ctl_who *who, const c
 }
 
 void edit_backend(struct master *master, const char *pool, const char *backend,
-                  const struct ctl_setting *settings, size_t n_settings,
-                  const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg)
+                  const struct ctl_setting *settings, size_t n_settings, const struct ctl_who *who,
+                  bool force, ctl_change_fn *done, void *arg)
 {
     struct edit edit = {.master = master};
     bool fine = prepare(&edit) && find_target(&edit, pool, backend);

@@ -208,7 +208,8 @@ static const char *advice(int error)
         return "this machine does not have that address; set freebind = true to listen anyway";
     case EMFILE:
     case ENFILE:
-        return "too few descriptors for addresses x workers; raise the limit (ulimit -n, LimitNOFILE)";
+        return "too few descriptors for addresses x workers; raise the limit (ulimit -n, "
+               "LimitNOFILE)";
     case EEXIST:
         return "there is a file of that name that is no socket; remove it";
     case ENOENT:

@@ -28,8 +28,8 @@ int listeners_plan(struct listeners *listeners, struct model *model, struct errl
 void listeners_commit(struct listeners *listeners, const struct model *model);
 void listeners_abort(struct listeners *listeners);
 
-/* The groups, for handing out, by rising id: index from 0; false at the end. *out_fd is the worker's
- * socket and stays owned here. */
+/* The groups, for handing out, by rising id: index from 0; false at the end. *out_fd is the
+ * worker's socket and stays owned here. */
 bool listeners_get(const struct listeners *listeners, size_t index, uint32_t worker,
                    uint32_t *out_id, int *out_fd);
 

@@ -189,8 +189,8 @@ static void begin_next(struct master *master)
     }
 }
 
-void load_start(struct master *master, const char *path, uid_t uid, bool check_only,
-                const char *by, const char *why, ctl_change_fn *done, void *arg)
+void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
+                const char *why, ctl_change_fn *done, void *arg)
 {
     struct load_job *job = calloc(1, sizeof(*job));
     char *own_path = strdup(path), *own_by = strdup(by);

@@ -1,6 +1,6 @@
 /*
- * Master: starts everything, hears signals, stops everything. Owns master's record. It never touches
- * a client's bytes.
+ * Master: starts everything, hears signals, stops everything. Owns master's record. It never
+ * touches a client's bytes.
  */
 #include "master.h"
 
@@ -227,8 +227,7 @@ static int make_wakes(struct master *master)
 
 static int make_parts(struct master *master)
 {
-    int error =
-        scoreboard_create(&master->sb, master->n_workers, clock_now_ms(), clock_wall_ms());
+    int error = scoreboard_create(&master->sb, master->n_workers, clock_now_ms(), clock_wall_ms());
     if (error != 0) {
         return error;
     }
@@ -323,8 +322,7 @@ static void announce(const struct master *master)
     }
     log_info("ready", LOG_INT("workers", master->n_workers),
              LOG_INT("connections_limit", master->connections_limit),
-             LOG_STR("control", master->model->global.control_socket),
-             LOG_INT("pid", getpid()));
+             LOG_STR("control", master->model->global.control_socket), LOG_INT("pid", getpid()));
 }
 
 static void free_event(struct event **event)

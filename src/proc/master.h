@@ -24,20 +24,20 @@ struct master;
 /* A worker or the monitor, over all the processes that take its part one after the other. */
 struct child {
     struct master *master;
-    uint32_t id;     /* of the worker; n_workers for the monitor */
-    pid_t pid;       /* 0: none just now */
-    int channel;     /* -1: none */
+    uint32_t id; /* of the worker; n_workers for the monitor */
+    pid_t pid;   /* 0: none just now */
+    int channel; /* -1: none */
     struct event *readable, *writable, *respawn;
-    uint32_t sent_generation;       /* what this process was given so far … */
-    uint32_t next_listener; /* … every listener with a smaller id */
+    uint32_t sent_generation; /* what this process was given so far … */
+    uint32_t next_listener;   /* … every listener with a smaller id */
     bool drain_sent;
     bool log_sent;
     uint64_t started_ms;
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
-struct load_job;   /* load.c: a file being read */
-struct listing;    /* sessions.c: a collection of session lists under way */
+struct load_job; /* load.c: a file being read */
+struct listing;  /* sessions.c: a collection of session lists under way */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
 
@@ -45,15 +45,15 @@ struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
     struct scoreboard sb;
-    struct model *model;       /* running; never NULL once started */
+    struct model *model; /* running; never NULL once started */
     struct overrides overrides;
     struct registry *registry;
     struct listeners *listeners;
     struct privileges privileges;
     uint32_t n_workers;
-    struct child *children; /* n_workers workers, then the monitor */
-    int *wakes;             /* a worker's eventfd each */
-    int snapshot;           /* the running generation's memfd */
+    struct child *children;     /* n_workers workers, then the monitor */
+    int *wakes;                 /* a worker's eventfd each */
+    int snapshot;               /* the running generation's memfd */
     uint32_t connections_limit; /* in force, also where the file says "auto" */
     struct events *events;
     struct ctl_server *control;
@@ -95,17 +95,17 @@ uint32_t publish_auto_limit(uint32_t n_workers);
 
 /* --- load.c --- */
 
-/* Reads path as uid, builds and resolves. check_only: says what would change, else publishes. by and
- * why: for events. done is called once, from the loop or before the return. */
-void load_start(struct master *master, const char *path, uid_t uid, bool check_only,
-                const char *by, const char *why, ctl_change_fn *done, void *arg);
+/* Reads path as uid, builds and resolves. check_only: says what would change, else publishes. by
+ * and why: for events. done is called once, from the loop or before the return. */
+void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
+                const char *why, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
 
 /* --- edit.c --- */
 
 void edit_backend(struct master *master, const char *pool, const char *backend,
-                  const struct ctl_setting *settings, size_t n_settings,
-                  const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg);
+                  const struct ctl_setting *settings, size_t n_settings, const struct ctl_who *who,
+                  bool force, ctl_change_fn *done, void *arg);
 
 /* --- sessions.c --- */
 
@@ -129,7 +129,8 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved (owned from now on). Returns the exit status. */
+/* Runs the daemon with a model that is built and resolved (owned from now on). Returns the exit
+ * status. */
 int master_run(const char *config_file, struct model *model);
 
 #endif

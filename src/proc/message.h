@@ -21,9 +21,9 @@ enum message_type {
     MESSAGE_LIST,         /* list: what to list */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     /* worker, monitor → master */
-    MESSAGE_READY,        /* number: the generation it works with now */
-    MESSAGE_SESSIONS,     /* sessions: one page */
-    MESSAGE_HEALTH,       /* health: one transition */
+    MESSAGE_READY,    /* number: the generation it works with now */
+    MESSAGE_SESSIONS, /* sessions: one page */
+    MESSAGE_HEALTH,   /* health: one transition */
 };
 
 #define MESSAGE_PAGE 500 /* sessions in one message */

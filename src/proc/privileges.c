@@ -50,7 +50,8 @@ int privileges_drop(const struct privileges *privileges)
     if (!privileges->drop) {
         return 0;
     }
-    if (setgroups(0, NULL) != 0 || setresgid(privileges->gid, privileges->gid, privileges->gid) != 0 ||
+    if (setgroups(0, NULL) != 0 ||
+        setresgid(privileges->gid, privileges->gid, privileges->gid) != 0 ||
         setresuid(privileges->uid, privileges->uid, privileges->uid) != 0) {
         return -errno;
     }
@@ -64,10 +65,11 @@ int privileges_trim_master(const struct privileges *privileges)
     }
     capng_clear(CAPNG_SELECT_BOTH);
     capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
-                  CAP_NET_BIND_SERVICE,              /* low ports, also on reload */
-                  CAP_SETUID, CAP_SETGID,            /* new workers become the user */
-                  CAP_KILL,                          /* and are ended as another user */
-                  CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER, /* files, sockets and logs of that user */
+                  CAP_NET_BIND_SERVICE,   /* low ports, also on reload */
+                  CAP_SETUID, CAP_SETGID, /* new workers become the user */
+                  CAP_KILL,               /* and are ended as another user */
+                  CAP_DAC_OVERRIDE, CAP_CHOWN,
+                  CAP_FOWNER, /* files, sockets and logs of that user */
                   -1);
     return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : -EPERM;
 }

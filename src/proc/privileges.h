@@ -1,7 +1,7 @@
 /*
- * Who the processes are. Started as root, workers and monitor become the configured user, and master
- * keeps user id 0 (the members of a listening group must share it) with only the capabilities it
- * needs. Started as anyone else nothing changes.
+ * Who the processes are. Started as root, workers and monitor become the configured user, and
+ * master keeps user id 0 (the members of a listening group must share it) with only the
+ * capabilities it needs. Started as anyone else nothing changes.
  */
 #ifndef SLUICE_PROC_PRIVILEGES_H
 #define SLUICE_PROC_PRIVILEGES_H
@@ -22,7 +22,8 @@ struct privileges {
  */
 int privileges_find(const char *user, const char *group, struct privileges *out,
                     struct str *out_problem);
-/* In a fresh child: becomes that user for good and gains nothing ever after. Returns 0 or -errno. */
+/* In a fresh child: becomes that user for good and gains nothing ever after. Returns 0 or -errno.
+ */
 int privileges_drop(const struct privileges *privileges);
 /* In master: gives up every capability it does not need. Returns 0, or -EPERM (nothing changed). */
 int privileges_trim_master(const struct privileges *privileges);

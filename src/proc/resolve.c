@@ -1,7 +1,7 @@
 /*
  * Host names of backends, looked up in a child process, because getaddrinfo blocks. The child asks
- * for all at once and writes one answer record each; whatever has not come by the deadline counts as
- * unresolved. Owns the child and its pipe. In master (and in sluiced -t).
+ * for all at once and writes one answer record each; whatever has not come by the deadline counts
+ * as unresolved. Owns the child and its pipe. In master (and in sluiced -t).
  */
 #include "resolve.h"
 
@@ -147,8 +147,7 @@ static void finish(struct resolve *resolve)
         struct model_backend *backend = resolve->asked[i];
         if (backend->address.ip.family == ADDR_NONE) {
             /* A name server that is away takes no backend away: the last good address holds. */
-            const struct model_backend *known =
-                same_name(resolve->running, backend->address_text);
+            const struct model_backend *known = same_name(resolve->running, backend->address_text);
             if (known != NULL) {
                 backend->address = known->address;
             }

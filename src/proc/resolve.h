@@ -16,8 +16,8 @@ struct resolve;
 /*
  * Looks up all named backends of model (which outlives it) for at most timeout_ms; what did not
  * resolve keeps the address that the same name has in running (may be NULL), or stays ADDR_NONE.
- * done is called once, from the loop, or before the return when there is nothing to do (then NULL is
- * returned). base NULL: waits instead of using a loop.
+ * done is called once, from the loop, or before the return when there is nothing to do (then NULL
+ * is returned). base NULL: waits instead of using a loop.
  */
 struct resolve *resolve_start(struct event_base *base, struct model *model,
                               const struct model *running, int timeout_ms, resolve_done_fn *done,

@@ -52,8 +52,7 @@ static void finish(struct listing *listing)
     if (listing->count > 0) {
         qsort(listing->items, listing->count, sizeof(*listing->items), by_age);
     }
-    size_t n =
-        listing->count < listing->filter.limit ? listing->count : listing->filter.limit;
+    size_t n = listing->count < listing->filter.limit ? listing->count : listing->filter.limit;
     listing->done(listing->arg, listing->items, n, count_owing(listing));
     listing_free(listing);
 }
@@ -127,8 +126,7 @@ void sessions_start(struct master *master, const struct session_filter *filter,
 static struct listing *find(struct master *master, uint32_t number)
 {
     struct listing *listing;
-    TAILQ_FOREACH(listing, &master->listings, link)
-    {
+    TAILQ_FOREACH (listing, &master->listings, link) {
         if (listing->number == number) {
             return listing;
         }
@@ -157,8 +155,7 @@ void sessions_page(struct master *master, uint32_t worker, uint32_t number,
 void sessions_worker_gone(struct master *master, uint32_t worker)
 {
     struct listing *listing, *next;
-    TAILQ_FOREACH_SAFE(listing, &master->listings, link, next)
-    {
+    TAILQ_FOREACH_SAFE (listing, &master->listings, link, next) {
         listing->asked[worker] = false;
         if (count_owing(listing) == 0) {
             finish(listing);

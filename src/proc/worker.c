@@ -19,8 +19,8 @@
 #include "message.h"
 #include "proxy/proxy.h"
 
-#define HEARTBEAT_MS     500
-#define MESSAGES_A_TURN  64
+#define HEARTBEAT_MS    500
+#define MESSAGES_A_TURN 64
 
 struct worker {
     uint32_t id;

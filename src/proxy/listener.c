@@ -102,8 +102,8 @@ static bool accept_some(struct listener *listener, uint32_t most)
     for (uint32_t i = 0; i < most; i++) {
         struct sockaddr_storage address;
         socklen_t len = sizeof(address);
-        int fd = accept4(listener->fd, (struct sockaddr *)&address, &len,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(listener->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             struct addr_ip peer;
             if (len < sizeof(sa_family_t)) {
@@ -139,8 +139,7 @@ static void empty_and_close(struct listener *listener)
 int listener_add(struct proxy *proxy, uint32_t id, int fd)
 {
     struct listener *other;
-    LIST_FOREACH(other, &proxy->listeners, link)
-    {
+    LIST_FOREACH (other, &proxy->listeners, link) {
         if (other->id == id) {
             close(fd);
             return -EEXIST;
@@ -169,8 +168,7 @@ int listener_add(struct proxy *proxy, uint32_t id, int fd)
 void listener_close_dropped(struct proxy *proxy, const struct snapshot_header *next)
 {
     struct listener *listener, *following;
-    LIST_FOREACH_SAFE(listener, &proxy->listeners, link, following)
-    {
+    LIST_FOREACH_SAFE (listener, &proxy->listeners, link, following) {
         if (service_of(next, listener->id) == SNAPSHOT_NONE) {
             empty_and_close(listener);
         }
@@ -180,8 +178,7 @@ void listener_close_dropped(struct proxy *proxy, const struct snapshot_header *n
 void listener_rebind(struct proxy *proxy)
 {
     struct listener *listener;
-    LIST_FOREACH(listener, &proxy->listeners, link)
-    {
+    LIST_FOREACH (listener, &proxy->listeners, link) {
         listener->service = service_of(proxy->snapshot, listener->id);
     }
 }
@@ -197,8 +194,7 @@ void listener_close_all(struct proxy *proxy)
 void listener_resume(struct proxy *proxy)
 {
     struct listener *listener;
-    LIST_FOREACH(listener, &proxy->listeners, link)
-    {
+    LIST_FOREACH (listener, &proxy->listeners, link) {
         if (listener->paused_ms != 0 && proxy->now_ms >= listener->paused_ms) {
             listener->paused_ms = 0;
             if (event_add(&listener->event, NULL) != 0) {
@@ -212,8 +208,7 @@ uint64_t listener_resume_ms(const struct proxy *proxy)
 {
     uint64_t soonest = UINT64_MAX;
     const struct listener *listener;
-    LIST_FOREACH(listener, &proxy->listeners, link)
-    {
+    LIST_FOREACH (listener, &proxy->listeners, link) {
         if (listener->paused_ms != 0 && listener->paused_ms < soonest) {
             soonest = listener->paused_ms;
         }

@@ -53,8 +53,7 @@ static void free_dead(struct proxy *proxy)
 static void end_all(struct proxy *proxy)
 {
     struct session *s, *next;
-    TAILQ_FOREACH_SAFE(s, &proxy->sessions, all_link, next)
-    {
+    TAILQ_FOREACH_SAFE (s, &proxy->sessions, all_link, next) {
         if (s->attempt != NULL) {
             session_refuse(s, REFUSAL_STOPPING);
         } else {
@@ -83,8 +82,7 @@ void proxy_destroy(struct proxy *proxy)
 int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
 {
     proxy_touch(proxy);
-    struct chooser *chooser =
-        chooser_create(snapshot, proxy->sb, proxy->worker, proxy->chooser);
+    struct chooser *chooser = chooser_create(snapshot, proxy->sb, proxy->worker, proxy->chooser);
     if (chooser == NULL) {
         snapshot_unmap(snapshot);
         return -ENOMEM;
@@ -151,8 +149,7 @@ static void work_ready(struct proxy *proxy)
 
 static void retry_waiting(struct proxy *proxy)
 {
-    uint32_t epoch =
-        atomic_load_explicit(&proxy->sb->header->health_epoch, memory_order_acquire);
+    uint32_t epoch = atomic_load_explicit(&proxy->sb->header->health_epoch, memory_order_acquire);
     if (epoch != proxy->health_epoch) {
         proxy->health_epoch = epoch;
         connect_retry_waiting(proxy);
@@ -214,14 +211,13 @@ static bool matches(const struct session *s, const struct session_filter *filter
            s->proxy->now_ms - s->active_ms >= filter->idle_ms;
 }
 
-size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter,
-                  uint64_t after_id, struct session_info *out, size_t max)
+size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter, uint64_t after_id,
+                  struct session_info *out, size_t max)
 {
     size_t n = 0;
     size_t limit = filter->limit < max ? filter->limit : max;
     const struct session *s;
-    TAILQ_FOREACH(s, &proxy->sessions, all_link)
-    {
+    TAILQ_FOREACH (s, &proxy->sessions, all_link) {
         if (n == limit) {
             break;
         }

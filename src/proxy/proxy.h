@@ -1,6 +1,6 @@
 /*
- * The user-space data path of one worker: accepts clients, chooses backends, relays bytes, accounts.
- * In a worker, on its event base; one owner, no threads. The worker's turn is
+ * The user-space data path of one worker: accepts clients, chooses backends, relays bytes,
+ * accounts. In a worker, on its event base; one owner, no threads. The worker's turn is
  *
  *     event_base_loop(one round; without waiting while proxy_busy())
  *     messages from master (proxy_apply, proxy_add_listener, …)
@@ -54,7 +54,7 @@ void proxy_renew_lag(struct proxy *proxy);
 
 /* Fills out with sessions younger than after_id (0: all), oldest first: at most filter->limit and
  * at most max. Returns how many. */
-size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter,
-                  uint64_t after_id, struct session_info *out, size_t max);
+size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter, uint64_t after_id,
+                  struct session_info *out, size_t max);
 
 #endif

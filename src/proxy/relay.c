@@ -220,8 +220,8 @@ void relay_work(struct session *s)
     pass_end(s, &s->client, &s->backend);
     pass_end(s, &s->backend, &s->client);
     if (s->client.shut && s->backend.shut) {
-        session_finish(s, s->state == SESSION_BACKEND_ENDED ? ENDING_BACKEND_FIN
-                                                            : ENDING_CLIENT_FIN);
+        session_finish(s,
+                       s->state == SESSION_BACKEND_ENDED ? ENDING_BACKEND_FIN : ENDING_CLIENT_FIN);
         return;
     }
     /* From here on it has to wait. Short sessions may be over before. */

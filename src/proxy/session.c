@@ -197,8 +197,8 @@ static void fire_open(struct session *s)
         socket_settle(s->backend.fd, s->backend_keepalive_ms, s->backend_user_timeout_ms);
     }
     if (quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s)) {
-        session_finish(s, s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT
-                                                   : ENDING_HALF_CLOSE_TIMEOUT);
+        session_finish(s,
+                       s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT : ENDING_HALF_CLOSE_TIMEOUT);
         return;
     }
     session_set_timer(s);

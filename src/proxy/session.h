@@ -8,7 +8,8 @@
  *      │                 │   no backend known      │   connected     │   both ends seen and
  *      └─────────────────┴── refused ──────────────┘                 │   drained, reset, time-out
  *                                                                    ▼
- *                                           each direction by itself: open → end seen → drained → shut
+ *                                           each direction by itself: open → end seen → drained →
+ * shut
  *
  * session_finish() is the only way to the end; the record is freed at the end of the loop's turn.
  */
@@ -57,13 +58,13 @@ struct leg {
 struct attempt {
     struct session *session;
     TAILQ_ENTRY(attempt) waiting_link;
-    uint64_t started_us; /* of this try */
+    uint64_t started_us;       /* of this try */
     uint32_t tried[TRIED_MAX]; /* indices in the pool, valid for generation */
     uint32_t n_tried;
     uint32_t generation;
     uint32_t tries;
-    bool again;   /* a Unix socket's backlog was full: worth another try a little later */
-    bool waiting; /* linked into proxy->waiting */
+    bool again;             /* a Unix socket's backlog was full: worth another try a little later */
+    bool waiting;           /* linked into proxy->waiting */
     uint32_t backend_index; /* in the pool, of the try under way */
 };
 
@@ -102,7 +103,7 @@ struct proxy {
     struct scoreboard *sb;
     struct sb_worker *row;
     uint32_t worker;
-    uint64_t now_ms; /* of this turn: proxy_touch() */
+    uint64_t now_ms;   /* of this turn: proxy_touch() */
     uint64_t woken_us; /* when this turn's first event came; 0: none yet */
     uint32_t longest_turn_us;
     const struct snapshot_header *snapshot; /* NULL before the first */

@@ -40,8 +40,10 @@ enum parsed { PARSED_GO, PARSED_EXIT_DONE, PARSED_EXIT_USAGE };
 static enum parsed parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {
-        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
+        {"socket", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -152,8 +154,8 @@ static const char *advice_for(int error)
 
 static int report_no_daemon(const char *socket, int error)
 {
-    fprintf(stderr, "sluicectl: no answer from the daemon at %s: %s; %s\n", socket,
-            strerror(error), advice_for(error));
+    fprintf(stderr, "sluicectl: no answer from the daemon at %s: %s; %s\n", socket, strerror(error),
+            advice_for(error));
     return EXIT_NO_DAEMON;
 }
 

@@ -27,21 +27,20 @@ struct options {
 
 static void print_usage(FILE *out)
 {
-    fprintf(out,
-            "usage: sluiced [-c FILE] [-t [--strict]] [-T] [-V] [-h]\n"
-            "\n"
-            "Runs the load balancer in the foreground.\n"
-            "\n"
-            "  -c FILE     configuration (default " DEFAULT_FILE ")\n"
-            "  -t          check the configuration and exit: 0 good, 1 bad\n"
-            "  --strict    with -t: what only the target machine can know (names that do not\n"
-            "              resolve, users, addresses) is an error, not a warning\n"
-            "  -T          like -t, and print the effective configuration\n"
-            "  -V          print the version\n"
-            "  -h          print this\n"
-            "\n"
-            "Signals: HUP reloads, TERM drains and ends, a second TERM or INT ends at once,\n"
-            "USR1 reopens the log. See sluicectl for everything else.\n");
+    fprintf(out, "usage: sluiced [-c FILE] [-t [--strict]] [-T] [-V] [-h]\n"
+                 "\n"
+                 "Runs the load balancer in the foreground.\n"
+                 "\n"
+                 "  -c FILE     configuration (default " DEFAULT_FILE ")\n"
+                 "  -t          check the configuration and exit: 0 good, 1 bad\n"
+                 "  --strict    with -t: what only the target machine can know (names that do not\n"
+                 "              resolve, users, addresses) is an error, not a warning\n"
+                 "  -T          like -t, and print the effective configuration\n"
+                 "  -V          print the version\n"
+                 "  -h          print this\n"
+                 "\n"
+                 "Signals: HUP reloads, TERM drains and ends, a second TERM or INT ends at once,\n"
+                 "USR1 reopens the log. See sluicectl for everything else.\n");
 }
 
 /* Returns -1 to go on, else the exit status. */
@@ -163,7 +162,8 @@ int main(int argc, char **argv, char **envp)
     log_set_level((enum log_level)model->global.log_level);
     int error = log_open(model->global.log);
     if (error != 0) {
-        fprintf(stderr, "sluiced: cannot open log \"%s\": %s; choose a writable path or \"stderr\"\n",
+        fprintf(stderr,
+                "sluiced: cannot open log \"%s\": %s; choose a writable path or \"stderr\"\n",
                 model->global.log, strerror(-error));
         model_free(model);
         return EXIT_FAILURE;

@@ -14,8 +14,8 @@ static struct message sent, got;
 
 static void setup(void)
 {
-    ck_assert_int_eq(
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+                     0);
     memset(&sent, 0, sizeof(sent));
     memset(&got, 0xee, sizeof(got));
 }

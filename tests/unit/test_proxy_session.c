@@ -33,8 +33,8 @@ static int listen_on_loopback(struct sockaddr_in *out_at)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     socklen_t len = sizeof(*out_at);
-    *out_at = (struct sockaddr_in){.sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    *out_at =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     ck_assert_int_eq(bind(fd, (struct sockaddr *)out_at, len), 0);
     ck_assert_int_eq(listen(fd, 64), 0);
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)out_at, &len), 0);
@@ -51,8 +51,8 @@ struct image {
 
 static struct image *new_image(uint32_t generation)
 {
-    struct image *image = mmap(NULL, sizeof(*image), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct image *image =
+        mmap(NULL, sizeof(*image), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(image, MAP_FAILED);
     image->header = (struct snapshot_header){
         .magic = SNAPSHOT_MAGIC,
@@ -76,8 +76,7 @@ static struct image *new_image(uint32_t generation)
     image->pool = (struct snapshot_pool){
         .name = "web", .n_backends = 1, .connect_timeout_ms = 3000, .retries = 3};
     image->backend = (struct snapshot_backend){.name = "a", .slot = 5, .row = 6, .weight = 1};
-    addr_from_sockaddr((struct sockaddr *)&backend_at, sizeof(backend_at),
-                       &image->backend.address);
+    addr_from_sockaddr((struct sockaddr *)&backend_at, sizeof(backend_at), &image->backend.address);
     return image;
 }
 
