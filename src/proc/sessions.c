@@ -90,8 +90,9 @@ static bool append(struct listing *listing, const struct message_sessions *page)
         listing->items = items;
         listing->cap = cap;
     }
-    memcpy(listing->items + listing->count, page->items, page->count * sizeof(*page->items));
-    listing->count += page->count;
+    for (uint32_t i = 0; i < page->count; i++) {
+        listing->items[listing->count++] = page->items[i];
+    }
     return true;
 }
 
