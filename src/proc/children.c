@@ -226,6 +226,10 @@ static void heard(struct child *child, int fd)
     case MESSAGE_HEALTH:
         heard_health(master);
         break;
+    case MESSAGE_READY:
+        child->ready_generation = master->message.number;
+        acks_check(master);
+        break;
     case MESSAGE_SESSIONS:
         sessions_page(master, child->id, master->message.number, &master->message.sessions);
         break;
@@ -316,6 +320,7 @@ static int spawn(struct child *child)
     child->drain_sent = false;
     child->log_sent = false;
     child->next_listener = 0;
+    child->ready_generation = 0;
     note_spawned(child);
     child_sync(child);
     return 0;
@@ -381,6 +386,7 @@ static void died(struct child *child, int status)
     describe_death(status, how);
     forget(child);
     uint32_t lost = account_for_death(child);
+    acks_check(master);
     if (!expected || status != 0) {
         snprintf(text, sizeof(text), "%s (pid %d) %s; %u sessions were lost", name, (int)pid, how,
                  lost);

@@ -17,6 +17,8 @@ struct edit {
     struct overrides overrides; /* the new ones */
     struct errlist errors;
     struct change_list changes;
+    ctl_change_fn *done;
+    void *arg;
 };
 
 static void fault(struct edit *edit, const char *text)
@@ -180,21 +182,39 @@ static void put_into_force(struct edit *edit, const struct ctl_who *who, const c
     }
 }
 
+static void edit_end(void *arg)
+{
+    struct edit *edit = arg;
+    edit->done(edit->arg, &edit->errors, &edit->changes, edit->master->model->generation);
+    model_free(edit->model);
+    overrides_free(&edit->overrides);
+    errlist_free(&edit->errors);
+    change_list_free(&edit->changes);
+    free(edit);
+}
+
 void edit_backend(struct master *master, const char *pool, const char *backend,
                   const struct ctl_setting *settings, size_t n_settings, const struct ctl_who *who,
                   bool force, ctl_change_fn *done, void *arg)
 {
-    struct edit edit = {.master = master};
-    bool fine = prepare(&edit) && find_target(&edit, pool, backend);
+    struct edit *edit = calloc(1, sizeof(*edit));
+    if (edit == NULL) {
+        struct errlist errors = {.errors = 1};
+        static const struct change_list none;
+        done(arg, &errors, &none, master->model->generation);
+        return;
+    }
+    *edit = (struct edit){.master = master, .done = done, .arg = arg};
+    bool fine = prepare(edit) && find_target(edit, pool, backend);
     for (size_t i = 0; fine && i < n_settings; i++) {
-        fine = set_one(&edit, &settings[i], who);
+        fine = set_one(edit, &settings[i], who);
     }
-    if (fine && (force || leaves_one(&edit))) {
-        put_into_force(&edit, who, pool, backend);
+    if (fine && (force || leaves_one(edit))) {
+        put_into_force(edit, who, pool, backend);
     }
-    done(arg, &edit.errors, &edit.changes, master->model->generation);
-    model_free(edit.model);
-    overrides_free(&edit.overrides);
-    errlist_free(&edit.errors);
-    change_list_free(&edit.changes);
+    if (edit->errors.errors == 0) {
+        acks_await(master, master->model->generation, edit_end, edit);
+    } else {
+        edit_end(edit);
+    }
 }

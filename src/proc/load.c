@@ -20,6 +20,7 @@ struct load_job {
     struct resolve *resolving;
     struct model *model;
     struct errlist errors;
+    struct change_list changes;
     char *path;
     uid_t uid;
     bool check_only;
@@ -43,6 +44,7 @@ static void job_free(struct load_job *job)
     resolve_cancel(job->resolving);
     model_free(job->model);
     errlist_free(&job->errors);
+    change_list_free(&job->changes);
     free(job->path);
     free(job->by);
     free(job->why);
@@ -50,7 +52,7 @@ static void job_free(struct load_job *job)
 }
 
 /* One event for the whole, with its outcome. */
-static void record(const struct load_job *job, const struct change_list *changes)
+static void record(const struct load_job *job)
 {
     if (job->check_only) {
         return;
@@ -62,7 +64,7 @@ static void record(const struct load_job *job, const struct change_list *changes
         log_error(text, LOG_STR("by", job->by));
     } else {
         snprintf(text, sizeof(text), "reload: generation %u, %zu changes",
-                 job->master->model->generation, changes->count);
+                 job->master->model->generation, job->changes.count);
         log_info(text, LOG_STR("by", job->by));
     }
     master_event(job->master, job->errors.errors > 0 ? "refused" : "reload", NULL, NULL, job->by,
@@ -71,14 +73,16 @@ static void record(const struct load_job *job, const struct change_list *changes
 
 static void begin_next(struct master *master);
 
-static void job_end(struct load_job *job, const struct change_list *changes)
+static void job_end(void *arg)
 {
+    struct load_job *job = arg;
     struct master *master = job->master;
-    static const struct change_list none;
-    changes = changes != NULL ? changes : &none;
     errlist_sort(&job->errors);
-    record(job, changes);
-    job->done(job->arg, &job->errors, changes, master->model->generation);
+    record(job);
+    if (job->errors.errors > 0) {
+        change_list_free(&job->changes);
+    }
+    job->done(job->arg, &job->errors, &job->changes, master->model->generation);
     job_free(job);
     begin_next(master);
 }
@@ -94,31 +98,46 @@ static bool reapply_overrides(struct load_job *job, struct overrides *kept)
     return true;
 }
 
+/* The job's model becomes the running one. */
+static bool put_into_force(struct load_job *job, struct overrides *kept)
+{
+    struct master *master = job->master;
+    struct model *model = job->model;
+    if (model_keep_fixed(master->model, model) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory; nothing was changed");
+        return false;
+    }
+    job->model = NULL;
+    if (!publish(master, model, &job->errors)) {
+        return false;
+    }
+    overrides_free(&master->overrides);
+    master->overrides = *kept;
+    *kept = (struct overrides){0};
+    master_settings_changed(master);
+    return true;
+}
+
 static void apply(struct load_job *job)
 {
     struct master *master = job->master;
     struct overrides kept = {0};
-    struct change_list changes = {0};
+    bool published = false;
     if (master->stopping && !job->check_only) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "the daemon is stopping; nothing is changed any more");
     }
     if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
-        model_diff(master->model, job->model, &changes);
-        if (!job->check_only && model_keep_fixed(master->model, job->model) == 0) {
-            struct model *model = job->model;
-            job->model = NULL;
-            if (publish(master, model, &job->errors)) {
-                overrides_free(&master->overrides);
-                master->overrides = kept;
-                memset(&kept, 0, sizeof(kept));
-                master_settings_changed(master);
-            }
-        }
+        model_diff(master->model, job->model, &job->changes);
+        published = !job->check_only && put_into_force(job, &kept);
     }
     overrides_free(&kept);
-    job_end(job, job->errors.errors == 0 ? &changes : NULL);
-    change_list_free(&changes);
+    if (published) {
+        acks_await(master, master->model->generation, job_end, job);
+    } else {
+        job_end(job);
+    }
 }
 
 static void on_resolved(void *arg)
@@ -140,7 +159,7 @@ static void build(struct load_job *job, bool timed_out)
         conf_tree_free(tree);
     }
     if (job->model == NULL) {
-        job_end(job, NULL);
+        job_end(job);
         return;
     }
     /* Calls on_resolved, which frees the job, perhaps before it returns: then it returns NULL. */
@@ -174,7 +193,7 @@ static void begin(struct load_job *job)
     if (job->readable == NULL || event_add(job->readable, &most) != 0) {
         errlist_add(&job->errors, ERRLIST_ERROR, job->path, 0, NULL,
                     "cannot start reading the configuration; memory or processes have run out");
-        job_end(job, NULL);
+        job_end(job);
     }
 }
 

@@ -338,6 +338,7 @@ static void teardown(struct master *master)
     if (master->children != NULL) {
         children_kill(master);
     }
+    acks_end_all(master);
     load_cancel_all(master);
     sessions_cancel_all(master);
     if (master->control != NULL) {
@@ -377,6 +378,7 @@ int master_run(const char *config_file, struct model *model)
     master->snapshot = -1;
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->listings);
+    TAILQ_INIT(&master->acks);
     setproctitle("master");
     int status = EXIT_FAILURE;
     if (start(master, model) == 0) {

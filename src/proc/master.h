@@ -28,8 +28,9 @@ struct child {
     pid_t pid;   /* 0: none just now */
     int channel; /* -1: none */
     struct event *readable, *writable, *respawn;
-    uint32_t sent_generation; /* what this process was given so far … */
-    uint32_t next_listener;   /* … every listener with a smaller id */
+    uint32_t sent_generation;  /* what this process was given so far … */
+    uint32_t next_listener;    /* … every listener with a smaller id */
+    uint32_t ready_generation; /* what this process said it works with; 0: nothing yet */
     bool drain_sent;
     bool log_sent;
     uint64_t started_ms;
@@ -37,9 +38,11 @@ struct child {
 };
 
 struct load_job; /* load.c: a file being read */
+struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct listing;  /* sessions.c: a collection of session lists under way */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
+TAILQ_HEAD(acks, ack);
 
 struct master {
     const char *config_file; /* absolute */
@@ -63,6 +66,7 @@ struct master {
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
     struct listings listings;
+    struct acks acks;
     uint32_t next_listing;
     struct message message; /* scratch */
 };
@@ -92,6 +96,16 @@ void children_renew_log(struct master *master);
 bool publish(struct master *master, struct model *model, struct errlist *errors);
 /* The limit in force where the file says "auto": what descriptors allow. */
 uint32_t publish_auto_limit(uint32_t n_workers);
+
+/* --- acks.c --- */
+
+typedef void ack_fn(void *arg);
+/* Calls done once, when every process works with generation or has had its time to; perhaps before
+ * the return. */
+void acks_await(struct master *master, uint32_t generation, ack_fn *done, void *arg);
+/* A process has caught up, or has ended. */
+void acks_check(struct master *master);
+void acks_end_all(struct master *master);
 
 /* --- load.c --- */
 
