@@ -133,10 +133,26 @@ static int write_all(const char *bytes, size_t len)
     return 0;
 }
 
-static int answer(const char *path, const struct errlist *errors, const struct conf_tree *tree)
+/* A tree with faults may hold what the parent would not believe: then only the faults are told. */
+static bool believable(const struct str *out, const struct conf_section_schema *schema)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = NULL;
+    int result = conf_wire_decode(str_text(out), out->len, schema, &errors, &tree);
+    conf_tree_free(tree);
+    errlist_free(&errors);
+    return result == 0;
+}
+
+static int answer(const char *path, const struct errlist *errors, const struct conf_tree *tree,
+                  const struct conf_section_schema *schema)
 {
     struct str out = {.limit = CONF_WIRE_BYTES_MAX};
     conf_wire_encode(errors, tree, &out);
+    if (errors->errors > 0 && !out.failed && !believable(&out, schema)) {
+        str_reset(&out);
+        conf_wire_encode(errors, NULL, &out);
+    }
     if (out.failed) {
         struct errlist too_large = {0};
         errlist_add(&too_large, ERRLIST_ERROR, path, 0, NULL,
@@ -162,5 +178,5 @@ void conf_child_run(int answer_fd, const char *path, const struct conf_section_s
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         tree = conf_read_file(path, schema, &errors);
     }
-    _exit(answer(path, &errors, tree) == 0 ? 0 : 1);
+    _exit(answer(path, &errors, tree, schema) == 0 ? 0 : 1);
 }

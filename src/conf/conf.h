@@ -94,6 +94,7 @@ struct conf_tree {
     struct conf_section root;
     char **files; /* every file read, the main one first */
     size_t n_files;
+    size_t name_faults; /* errors that the reader found and that are only about names */
 };
 
 /* The option of that name in a section, or NULL. An option that is there has at least one value,
@@ -121,9 +122,10 @@ int conf_load_fd(const struct conf_load *load);
  * more to come. */
 int conf_load_continue(struct conf_load *load);
 /*
- * Ends the load (kills a child that is still busy, reaps it, waiting for that a moment at most; one
- * that hangs in the kernel is reaped by a later load) and frees it. Fills errors (appended)
- * and, only when none of them is an error, *out_tree (to be freed by conf_tree_free), else NULL.
+ * Ends the load (kills a child that is still busy, reaps it) and frees it. Fills errors (appended)
+ * and *out_tree (to be freed by conf_tree_free). With errors it is NULL, or, when they are only about
+ * names (unknown, given twice), the tree without those: good for finding what else is wrong, never
+ * for use.
  * timed_out: the caller gave up waiting; becomes an error that says so.
  */
 void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *errors,

@@ -200,7 +200,6 @@ void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *er
         left_behind.pids[left_behind.n++] = load->pid;
 
     *out_tree = NULL;
-    size_t before = errors->errors;
     if (load->complete)
         decode_answer(load, status, errors, out_tree);
     else if (timed_out)
@@ -209,10 +208,6 @@ void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *er
                     "on a file system that does not answer?");
     else
         errlist_add(errors, ERRLIST_ERROR, load->path, 0, NULL, "reading it was given up");
-    if (errors->errors > before) {
-        conf_tree_free(*out_tree);
-        *out_tree = NULL;
-    }
     free_load(load);
 }
 

@@ -18,7 +18,7 @@ static struct conf_tree *finish(struct conf_tree *tree, struct scan_merged *merg
         conf_confuse_check(tree, merged, errors);
     errlist_sort(errors);
     scan_merged_free(merged);
-    if (errors->errors == 0)
+    if (tree && errors->errors == tree->name_faults)
         return tree;
     conf_tree_free(tree);
     return NULL;

@@ -7,8 +7,8 @@
 
 #include "conf.h"
 
-/* Appends what is wrong to errors, in file order. Returns the tree (conf_tree_free), or NULL when
- * one of them is an error. May wait, and libconfuse may end the process. */
+/* Adds what is wrong to errors, empty before, in file order. Returns the tree (conf_tree_free), also
+ * when the errors are only about names, else NULL. May wait, and libconfuse may end the process. */
 struct conf_tree *conf_read_file(const char *path, const struct conf_section_schema *schema,
                                  struct errlist *errors);
 /* The same for a text in memory called name, in which include() is refused. */

@@ -32,6 +32,11 @@ void scan_error(struct scan *s, int line, const char *format, ...)
     add_error(s, ERRLIST_ERROR, line, str_text(&text));
 }
 
+void scan_note_name_fault(struct scan *s)
+{
+    s->tree->name_faults++;
+}
+
 void scan_warn(struct scan *s, int line, const char *text)
 {
     add_error(s, ERRLIST_WARNING, line, text);
@@ -222,6 +227,7 @@ static void check_first(struct scan *s, struct conf_section *section, int line)
     str_append(&name, section->schema->name);
     if (section->title)
         str_printf(&name, " \"%s\"", section->title);
+    scan_note_name_fault(s);
     scan_error(s, line, "%s is given twice; first at %s:%d", str_text(&name), first->file,
                first->line);
 }
@@ -310,6 +316,7 @@ static void scan_option(struct scan *s, const char *name, int line)
         scan_report_name(s, line, name, false);
     const struct conf_option *first = conf_find(s->section, name);
     if (schema && first) {
+        scan_note_name_fault(s);
         scan_error(s, line, "\"%s\" is given twice; first at %s:%d%s", name, first->file,
                    first->line, schema->list ? ". Write one list: { …, … }" : "");
         schema = NULL;

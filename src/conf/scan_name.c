@@ -160,6 +160,7 @@ void scan_report_name(struct scan *s, int line, const char *name, bool as_sectio
     } else {
         STR_AUTO advice = {0};
         append_advice(&advice, s, name, as_section);
+        scan_note_name_fault(s);
         scan_error(s, line, "unknown %s \"%s\"; %s", as_section ? "section" : "option", shown,
                    str_text(&advice));
     }

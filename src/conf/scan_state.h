@@ -46,6 +46,8 @@ __attribute__((format(printf, 3, 4))) void scan_fault(struct scan *s, int line, 
                                                       ...);
 __attribute__((format(printf, 3, 4))) void scan_error(struct scan *s, int line, const char *format,
                                                       ...);
+/* For a name that is unknown here or given twice: the rest can still be judged. */
+void scan_note_name_fault(struct scan *s);
 void scan_warn(struct scan *s, int line, const char *text);
 void scan_stop_memory(struct scan *s);
 /* Takes the next token, reporting what is wrong with it as such. */

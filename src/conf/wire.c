@@ -110,9 +110,8 @@ void conf_wire_encode(const struct errlist *errors, const struct conf_tree *tree
         put_text(out, item->section);
         put_text(out, item->text);
     }
-    bool has_tree = tree && errors->errors == 0;
-    put_u8(out, has_tree);
-    if (!has_tree)
+    put_u8(out, tree != NULL);
+    if (!tree)
         return;
     put_u32(out, tree->n_files);
     for (size_t i = 0; i < tree->n_files; i++)
@@ -362,7 +361,7 @@ int conf_wire_decode(const char *bytes, size_t len, const struct conf_section_sc
     bool has_tree = get_u8(&d, 1) != 0;
     if (has_tree)
         get_tree(&d, schema);
-    if (d.pos != d.end || has_tree != (items.errors == 0))
+    if (d.pos != d.end || (!has_tree && items.errors == 0))
         set_fault(&d, -EBADMSG);
 
     if (d.fault != 0) {

@@ -9,8 +9,8 @@
 
 #define CONF_WIRE_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
-/* Appends the answer to out, whose limit decides; out->failed tells that it did not fit. tree NULL,
- * or errors with an error: no tree. */
+/* Appends the answer to out, whose limit decides; out->failed tells that it did not fit. tree NULL:
+ * no tree. */
 void conf_wire_encode(const struct errlist *errors, const struct conf_tree *tree, struct str *out);
 
 /*

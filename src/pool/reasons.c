@@ -11,7 +11,9 @@ const char *const refusal_names[REFUSAL_COUNT] = {REFUSAL_LIST(AS_NAME)};
 const char *const ending_names[ENDING_COUNT] = {ENDING_LIST(AS_NAME)};
 
 const char *const session_state_names[SESSION_STATE_COUNT] = {
-    [SESSION_WAITING] = "waiting",           [SESSION_CONNECTING] = "connecting",
-    [SESSION_OPEN] = "open",                 [SESSION_CLIENT_ENDED] = "client_ended",
+    [SESSION_WAITING] = "waiting",
+    [SESSION_CONNECTING] = "connecting",
+    [SESSION_OPEN] = "open",
+    [SESSION_CLIENT_ENDED] = "client_ended",
     [SESSION_BACKEND_ENDED] = "backend_ended",
 };

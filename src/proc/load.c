@@ -51,24 +51,14 @@ static void job_free(struct load_job *job)
     free(job);
 }
 
-/* One event for the whole, with its outcome. */
+/* What was changed is an event here; what was refused is one of whoever asked. */
 static void record(const struct load_job *job)
 {
-    if (job->check_only) {
-        return;
-    }
-    char text[200];
-    if (job->errors.errors > 0) {
-        snprintf(text, sizeof(text), "reload refused: %zu errors, first: %s", job->errors.errors,
-                 job->errors.count > 0 ? job->errors.items[0].text : "?");
-        log_error(text, LOG_STR("by", job->by));
-    } else {
-        snprintf(text, sizeof(text), "reload: generation %u, %zu changes",
-                 job->master->model->generation, job->changes.count);
-        log_info(text, LOG_STR("by", job->by));
-    }
-    master_event(job->master, job->errors.errors > 0 ? "refused" : "reload", NULL, NULL, job->by,
-                 job->why, text);
+    char text[64];
+    snprintf(text, sizeof(text), "reload: generation %u, %zu changes",
+             job->master->model->generation, job->changes.count);
+    log_info(text, LOG_STR("by", job->by));
+    master_event(job->master, "reload", NULL, NULL, job->by, job->why, text);
 }
 
 static void begin_next(struct master *master);
@@ -78,9 +68,10 @@ static void job_end(void *arg)
     struct load_job *job = arg;
     struct master *master = job->master;
     errlist_sort(&job->errors);
-    record(job);
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
+    } else if (!job->check_only) {
+        record(job);
     }
     job->done(job->arg, &job->errors, &job->changes, master->model->generation);
     job_free(job);
@@ -98,6 +89,21 @@ static bool reapply_overrides(struct load_job *job, struct overrides *kept)
     return true;
 }
 
+/* A new sink is opened before anything changes, so that it can still be refused. */
+static bool switch_log(struct load_job *job, const char *log)
+{
+    if (strcmp(job->master->model->global.log, log) == 0) {
+        return true;
+    }
+    int error = log_open(log);
+    if (error != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, "global",
+                    "cannot open log \"%s\": %s; choose a writable path or \"stderr\"", log,
+                    strerror(-error));
+    }
+    return error == 0;
+}
+
 /* The job's model becomes the running one. */
 static bool put_into_force(struct load_job *job, struct overrides *kept)
 {
@@ -108,8 +114,12 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
                     "out of memory; nothing was changed");
         return false;
     }
+    if (!switch_log(job, model->global.log)) {
+        return false;
+    }
     job->model = NULL;
     if (!publish(master, model, &job->errors)) {
+        (void)!log_open(master->model->global.log);
         return false;
     }
     overrides_free(&master->overrides);
@@ -145,6 +155,7 @@ static void on_resolved(void *arg)
     struct load_job *job = arg;
     job->resolving = NULL;
     preflight_names(job->model, false, &job->errors);
+    preflight_machine(job->model, false, &job->errors);
     apply(job);
 }
 

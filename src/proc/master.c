@@ -75,18 +75,28 @@ void master_stop(struct master *master, uint64_t drain_ms, const char *by, const
 
 /* --- signals --- */
 
+static void log_errors(const struct errlist *errors)
+{
+    for (size_t i = 0; i < errors->count; i++) {
+        const struct errlist_item *item = &errors->items[i];
+        log_at(item->severity == ERRLIST_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, item->text,
+               LOG_STR("file", item->file), LOG_INT("line", item->line),
+               LOG_STR("section", item->section));
+    }
+}
+
+/* The end of a reload by SIGHUP: nobody waits for an answer, so the log and the events get it. */
 static void reload_done(void *arg, const struct errlist *errors, const struct change_list *changes,
                         uint32_t generation)
 {
-    (void)arg;
-    STR_AUTO text = {0};
+    struct master *master = arg;
+    log_errors(errors);
     if (errors->errors > 0) {
-        errlist_print(errors, &text);
-        for (char *line = text.data, *end; line != NULL && *line != '\0'; line = end) {
-            end = line + strcspn(line, "\n");
-            end += *end != '\0' ? (*end = '\0', 1) : 0;
-            log_error("configuration", LOG_STR("error", line));
-        }
+        char text[200];
+        snprintf(text, sizeof(text), "reload: %zu errors, nothing was changed; first: %s",
+                 errors->errors, errors->count > 0 ? errors->items[0].text : "out of memory");
+        log_error(text);
+        master_event(master, "refused", NULL, NULL, "SIGHUP", NULL, text);
         return;
     }
     for (size_t i = 0; i < changes->count; i++) {
@@ -107,7 +117,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         break;
     case SIGHUP:
         load_start(master, master->config_file, CONF_UID_SELF, false, "SIGHUP", NULL, reload_done,
-                   NULL);
+                   master);
         break;
     case SIGUSR1:
         if (log_open(master->model->global.log) == 0) {
@@ -153,11 +163,6 @@ void master_settings_changed(struct master *master)
     const struct model_global *global = &master->model->global;
     log_set_format((enum log_format)global->log_format);
     log_set_level((enum log_level)global->log_level);
-    int error = log_open(global->log);
-    if (error != 0) {
-        log_error("cannot open the log; the old one goes on", LOG_STR("log", global->log),
-                  LOG_STR("error", strerror(-error)));
-    }
     chmod(global->control_socket, global->control_mode);
     children_renew_log(master);
 }
@@ -245,15 +250,6 @@ static int make_parts(struct master *master)
         return -ENOMEM;
     }
     return catch_signals(master);
-}
-
-static void log_errors(const struct errlist *errors)
-{
-    for (size_t i = 0; i < errors->count; i++) {
-        const struct errlist_item *item = &errors->items[i];
-        log_error(item->text, LOG_STR("file", item->file), LOG_INT("line", item->line),
-                  LOG_STR("section", item->section));
-    }
 }
 
 static bool publish_first(struct master *master, struct model *model)

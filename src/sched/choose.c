@@ -12,6 +12,7 @@
 #include "pool/eligibility.h"
 
 #define WEIGHT_UNIT 1000 /* sched_view.weight of one configured unit */
+#define LOOKS_MAX   32   /* at a pool whose places are taken faster than they are found */
 
 struct chooser_pool {
     const struct sched_ops *ops;
@@ -30,7 +31,6 @@ struct chooser {
     uint32_t worker;
     struct chooser_pool *pools;         /* as in the snapshot */
     uint32_t *weights, *slots, *limits; /* of all backends, as in the snapshot */
-    uint32_t *passed; /* of one pick: what was tried, then what others filled; 2 * largest pool */
 };
 
 /* Construction */
@@ -49,17 +49,6 @@ static uint32_t table_len(void)
     return n;
 }
 
-static uint32_t largest_pool(const struct snapshot_header *snapshot)
-{
-    uint32_t largest = 0;
-    for (uint32_t p = 0; p < snapshot->n_pools; p++) {
-        uint32_t n = snapshot_pools(snapshot)[p].n_backends;
-        if (n > largest)
-            largest = n;
-    }
-    return largest;
-}
-
 static int alloc_arrays(struct chooser *chooser)
 {
     const struct snapshot_header *snapshot = chooser->snapshot;
@@ -68,9 +57,8 @@ static int alloc_arrays(struct chooser *chooser)
     chooser->weights = alloc_array(snapshot->n_backends, sizeof(*chooser->weights));
     chooser->slots = alloc_array(snapshot->n_backends, sizeof(*chooser->slots));
     chooser->limits = alloc_array(snapshot->n_backends, sizeof(*chooser->limits));
-    chooser->passed = alloc_array(2 * (size_t)largest_pool(snapshot), sizeof(*chooser->passed));
     if (chooser->pools == NULL || chooser->weights == NULL || chooser->slots == NULL ||
-        chooser->limits == NULL || chooser->passed == NULL)
+        chooser->limits == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < snapshot->n_backends; i++) {
         chooser->slots[i] = snapshot_backends(snapshot)[i].slot;
@@ -194,14 +182,23 @@ static uint32_t match_pool(const struct chooser *chooser, const struct chooser *
     return found;
 }
 
+static uint32_t largest_pool(const struct snapshot_header *snapshot)
+{
+    uint32_t largest = 0;
+    for (uint32_t p = 0; p < snapshot->n_pools; p++) {
+        uint32_t n = snapshot_pools(snapshot)[p].n_backends;
+        if (n > largest)
+            largest = n;
+    }
+    return largest;
+}
+
 static int carry_states(struct chooser *chooser, const struct chooser *previous)
 {
     struct was *map = map_rows(previous);
-    uint32_t *old_index = chooser->passed; /* free as long as nobody picks */
+    uint32_t *old_index = alloc_array(largest_pool(chooser->snapshot), sizeof(*old_index));
 
-    if (map == NULL)
-        return -ENOMEM;
-    for (uint32_t p = 0; p < chooser->snapshot->n_pools; p++) {
+    for (uint32_t p = 0; map != NULL && old_index != NULL && p < chooser->snapshot->n_pools; p++) {
         struct chooser_pool *pool = &chooser->pools[p];
         uint32_t old_p = match_pool(chooser, previous, map, p, old_index);
         if (old_p == SNAPSHOT_NONE)
@@ -210,8 +207,10 @@ static int carry_states(struct chooser *chooser, const struct chooser *previous)
         if (pool->ops->carry != NULL && pool->ops == old->ops)
             pool->ops->carry(pool->state, &pool->view, old->state, old->view.n, old_index);
     }
+    int err = map == NULL || old_index == NULL ? -ENOMEM : 0;
     free(map);
-    return 0;
+    free(old_index);
+    return err;
 }
 
 struct chooser *chooser_create(const struct snapshot_header *snapshot, struct scoreboard *sb,
@@ -247,7 +246,6 @@ void chooser_destroy(struct chooser *chooser)
     free(chooser->weights);
     free(chooser->slots);
     free(chooser->limits);
-    free(chooser->passed);
     free(chooser);
 }
 
@@ -262,9 +260,9 @@ static bool is_listed(const uint32_t *list, uint32_t n, uint32_t index)
     return false;
 }
 
-/* Why nothing could be chosen. Since the last look a place may have come free: full it is still. */
-static enum choice explain_none(const struct chooser_pool *pool, const uint32_t *tried,
-                                uint32_t n_tried)
+/* Why nothing could be chosen. */
+static enum choice explain_none(const struct chooser_pool *pool,
+                                const struct sched_request *request)
 {
     bool any_eligible = false;
 
@@ -272,12 +270,21 @@ static enum choice explain_none(const struct chooser_pool *pool, const uint32_t 
         if (pool->view.weight[i] == 0)
             continue;
         any_eligible = true;
-        if (!is_listed(tried, n_tried, i))
+        if (!is_listed(request->tried, request->n_tried, i))
             return CHOICE_FULL;
     }
     if (any_eligible)
         return CHOICE_TRIED;
     return pool->n_starting != 0 ? CHOICE_STARTING : CHOICE_NONE;
+}
+
+static bool any_usable(const struct chooser_pool *pool, const struct sched_request *request)
+{
+    for (uint32_t i = 0; i < pool->view.n; i++) {
+        if (sched_usable(&pool->view, request, i))
+            return true;
+    }
+    return false;
 }
 
 static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, uint32_t i)
@@ -292,36 +299,26 @@ static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, ui
     return true;
 }
 
-/* Adds to the request's list what another worker has just filled. */
-static void pass_over(struct chooser *chooser, const struct chooser_pool *pool,
-                      struct sched_request *request, uint32_t i)
-{
-    if (request->tried != chooser->passed) {
-        if (request->n_tried > pool->view.n)
-            request->n_tried = pool->view.n; /* each once, so there are no more */
-        if (request->n_tried != 0)
-            memcpy(chooser->passed, request->tried, request->n_tried * sizeof(*request->tried));
-        request->tried = chooser->passed;
-    }
-    chooser->passed[request->n_tried++] = i;
-}
-
 enum choice chooser_pick(struct chooser *chooser, uint32_t p, uint64_t key, const uint32_t *tried,
                          uint32_t n_tried, uint32_t *out_index)
 {
     struct chooser_pool *pool = &chooser->pools[p];
-    struct sched_request request = {.tried = tried, .n_tried = n_tried, .key = key};
+    const struct sched_request request = {.tried = tried, .n_tried = n_tried, .key = key};
 
     refresh(pool, chooser->sb);
-    /* Ends: every turn without success puts one more usable backend on the list. */
-    for (;;) {
+    /* One whose last place somebody else took first is seen to be full at the next look. And places
+     * may have moved while backends were looked at one after the other: a pool is full only when it
+     * is so at a second look. */
+    for (int look = 0; look < LOOKS_MAX; look++) {
         uint32_t i = pool->ops->pick(pool->state, &pool->view, &request);
-        if (i == SCHED_NONE)
-            return explain_none(pool, tried, n_tried);
-        if (reserve(chooser, pool, i)) {
+        if (i == SCHED_NONE) {
+            enum choice choice = explain_none(pool, &request);
+            if (choice != CHOICE_FULL || !any_usable(pool, &request))
+                return choice;
+        } else if (reserve(chooser, pool, i)) {
             *out_index = i;
             return CHOICE_MADE;
         }
-        pass_over(chooser, pool, &request, i);
     }
+    return CHOICE_FULL;
 }

@@ -23,10 +23,10 @@ enum choice {
 };
 
 /*
- * Builds the runtime form. snapshot (checked) and sb stay the caller's and must outlive it. previous
- * (may be NULL; its snapshot still mapped) lends the schedulers' states of the last generation, by
- * scoreboard row, and is untouched. NULL with errno: ENOMEM, or EINVAL when a pool's scheduler is
- * not in the table.
+ * Builds the runtime form. snapshot (checked) and sb stay the caller's and must outlive it.
+ * previous (may be NULL; its snapshot still mapped) lends the schedulers' states of the last
+ * generation, by scoreboard row, and is untouched. NULL with errno: ENOMEM, or EINVAL when a pool's
+ * scheduler is not in the table.
  */
 struct chooser *chooser_create(const struct snapshot_header *snapshot, struct scoreboard *sb,
                                uint32_t worker, const struct chooser *previous);
@@ -35,8 +35,9 @@ void chooser_destroy(struct chooser *chooser); /* NULL is allowed */
 /*
  * Chooses a backend of pool (index into the snapshot's pools) and reserves its place for this
  * worker; the caller gives it back with scoreboard_release(SB_SLOT, slot). tried are indices within
- * the pool to pass over, each once. Linear in the pool's size, never allocates. On CHOICE_MADE *out_index is the backend's index within the pool;
- * snapshot_backends()[first_backend + index] is its record. Keeps connections_peak of its row.
+ * the pool to pass over, each once. Linear in the pool's size, never allocates. On CHOICE_MADE
+ * *out_index is the backend's index within the pool; snapshot_backends()[first_backend + index] is
+ * its record. Keeps connections_peak of its row.
  */
 enum choice chooser_pick(struct chooser *chooser, uint32_t pool, uint64_t key,
                          const uint32_t *tried, uint32_t n_tried, uint32_t *out_index);

@@ -79,15 +79,15 @@ const struct sched_ops sched_rr = {
  * that it adds up to WRR_TURN whatever the sum. With constant weights that is the same order to the
  * bit.
  *
- * When the set of usable backends changes, their lags are shifted to average zero, and cut to one
- * turn either way: so who comes back neither catches up on what it missed nor waits for what it had
- * too much, and what the leaving ones had drawn in advance is not put on those that stay.
+ * When the set of usable backends changes, their lags are cut to one turn either way. Else what the
+ * others had drawn in advance, or not yet got, could gather on a few while sets change again and
+ * again, and one day give them a burst or a famine of many turns. That far apart lags come only so:
+ * in ordinary coming and going nothing is cut, and every backend gets the sum of its shares.
  */
 
-/* 8192 backends' lags of under eleven turns each (the n-th harmonic number, and one) add up without
- * overflow, and of the largest sum of weights (2^39) each thousandth still adds more than a
- * hundred. */
-#define WRR_TURN (INT64_C(1) << 46)
+/* Lags stay under eleven turns (one, and the n-th harmonic number of 8192), so they fit; and of the
+ * largest sum of weights (2^39) each thousandth is still worth 2^17. */
+#define WRR_TURN (INT64_C(1) << 56)
 
 struct wrr_backend {
     int64_t lag; /* what it is behind its due; WRR_TURN is one turn */
@@ -119,44 +119,33 @@ static void wrr_init(void *state, const struct sched_view *view, uint32_t seed)
     }
 }
 
-struct wrr_sums {
-    uint32_t n;
-    uint64_t weight;
-    int64_t lag;
-    bool changed;
-};
-
-/* Notes who is usable at this turn. */
-static struct wrr_sums wrr_look(struct wrr_backend *backends, const struct sched_view *view,
-                                const struct sched_request *request)
+/* Notes who is usable at this turn. Returns the sum of their weights. */
+static uint64_t wrr_look(struct wrr_backend *backends, const struct sched_view *view,
+                         const struct sched_request *request, bool *out_changed)
 {
-    struct wrr_sums sums = {0};
+    uint64_t weight_sum = 0;
+    bool changed = false;
+
     for (uint32_t i = 0; i < view->n; i++) {
         bool usable = sched_usable(view, request, i);
-        sums.changed |= usable != backends[i].usable;
+        changed |= usable != backends[i].usable;
         backends[i].usable = usable;
-        if (usable) {
-            sums.n++;
-            sums.weight += view->weight[i];
-            sums.lag += backends[i].lag;
-        }
+        if (usable)
+            weight_sum += view->weight[i];
     }
-    return sums;
+    *out_changed = changed;
+    return weight_sum;
 }
 
-static void wrr_level(struct wrr_backend *backends, const struct sched_view *view,
-                      const struct wrr_sums *sums)
+static void wrr_cut(struct wrr_backend *backends, const struct sched_view *view)
 {
-    int64_t mean = sums->lag / (int64_t)sums->n;
     for (uint32_t i = 0; i < view->n; i++) {
         if (!backends[i].usable)
             continue;
-        int64_t lag = backends[i].lag - mean;
-        if (lag > WRR_TURN)
-            lag = WRR_TURN;
-        if (lag < -WRR_TURN)
-            lag = -WRR_TURN;
-        backends[i].lag = lag;
+        if (backends[i].lag > WRR_TURN)
+            backends[i].lag = WRR_TURN;
+        if (backends[i].lag < -WRR_TURN)
+            backends[i].lag = -WRR_TURN;
     }
 }
 
@@ -181,13 +170,14 @@ static uint32_t wrr_pick(void *state, const struct sched_view *view,
                          const struct sched_request *request)
 {
     struct wrr_backend *backends = state;
-    struct wrr_sums sums = wrr_look(backends, view, request);
+    bool changed;
+    uint64_t weight_sum = wrr_look(backends, view, request, &changed);
 
-    if (sums.n == 0)
+    if (weight_sum == 0)
         return SCHED_NONE;
-    if (sums.changed)
-        wrr_level(backends, view, &sums);
-    return wrr_turn(backends, view, sums.weight);
+    if (changed)
+        wrr_cut(backends, view);
+    return wrr_turn(backends, view, weight_sum);
 }
 
 static void wrr_carry(void *state, const struct sched_view *view, const void *old_state,

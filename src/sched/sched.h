@@ -18,7 +18,7 @@ struct sched_view {
     uint32_t n;
     const uint32_t *weight; /* effective, in 1/1000; 0: not eligible by health and admin state */
     const uint32_t *slot;
-    const uint32_t *limit; /* max_connections, 0: none */
+    const uint32_t *limit;               /* max_connections, 0: none */
     const _Atomic uint32_t *slot_active; /* by slot */
 };
 
@@ -44,16 +44,16 @@ struct sched_ops {
     bool weighted; /* promises that while sessions last, backends' shares of them follow weights */
     /* Bytes of per-worker state for n backends; NULL: none is needed. */
     size_t (*state_bytes)(uint32_t n);
-    /* state is zeroed and aligned for any type. seed differs per worker, so that workers do not walk
-     * in step; 0 gives the plain order. NULL: nothing to do. */
+    /* state is zeroed and aligned for any type. seed differs per worker, so that workers do not
+     * walk in step; 0 gives the plain order. NULL: nothing to do. */
     void (*init)(void *state, const struct sched_view *view, uint32_t seed);
     /* Index of the chosen backend, or SCHED_NONE. */
     uint32_t (*pick)(void *state, const struct sched_view *view,
                      const struct sched_request *request);
     /* Takes over what is worth keeping from the state of the previous generation: old_index[i] is
      * where backend i was, or SCHED_NONE for a new one. Called after init. NULL: start anew. */
-    void (*carry)(void *state, const struct sched_view *view, const void *old_state,
-                  uint32_t old_n, const uint32_t *old_index);
+    void (*carry)(void *state, const struct sched_view *view, const void *old_state, uint32_t old_n,
+                  const uint32_t *old_index);
 };
 
 /* One line per scheduler: X(NAME) stands for the object sched_NAME in its family's file. */

@@ -41,7 +41,7 @@ static const struct {
     uint32_t active, max_connections;
     int full;
 } loads[] = {
-    {0, 0, 0},  {1, 0, 0},  {UINT32_MAX, 0, 0}, {0, 1, 0},          {1, 1, 1},
+    {0, 0, 0},  {1, 0, 0},   {UINT32_MAX, 0, 0}, {0, 1, 0},          {1, 1, 1},
     {9, 10, 0}, {10, 10, 1}, {11, 10, 1},        {UINT32_MAX, 1, 1}, {0, UINT32_MAX, 0},
 };
 

@@ -136,7 +136,8 @@ START_TEST(a_clock_far_behind_changes_nothing)
 }
 END_TEST
 
-/* Each child goes through the windows; whoever comes first renews one that is full of old values. */
+/* Each child goes through the windows; whoever comes first renews one that is full of old values.
+ */
 START_TEST(writers_lose_nothing)
 {
     enum { CHILDREN = 3, ADDS = 500, FIRST = 70, LAST = 76 };

@@ -32,7 +32,7 @@ static const struct {
     enum sb_place place;
     uint32_t index;
 } places[] = {
-    {SB_SLOT, 0}, {SB_SLOT, SB_SLOTS_MAX - 1}, {SB_SERVICE, 0}, {SB_SERVICE, SERVICES_MAX - 1},
+    {SB_SLOT, 0},   {SB_SLOT, SB_SLOTS_MAX - 1}, {SB_SERVICE, 0}, {SB_SERVICE, SERVICES_MAX - 1},
     {SB_DAEMON, 0},
 };
 
@@ -376,9 +376,14 @@ END_TEST
 START_TEST(garbage_is_survived)
 {
     static const uint64_t intents[] = {
-        1, UINT64_C(1) << 32, UINT64_MAX, (uint64_t)SB_SLOT << 32 | (SB_SLOTS_MAX + 1),
-        (uint64_t)SB_SERVICE << 32 | (SERVICES_MAX + 1), (uint64_t)SB_DAEMON << 32 | 2,
-        UINT64_C(4) << 32 | 1, UINT64_C(0x100000001) << 32 | 1,
+        1,
+        UINT64_C(1) << 32,
+        UINT64_MAX,
+        (uint64_t)SB_SLOT << 32 | (SB_SLOTS_MAX + 1),
+        (uint64_t)SB_SERVICE << 32 | (SERVICES_MAX + 1),
+        (uint64_t)SB_DAEMON << 32 | 2,
+        UINT64_C(4) << 32 | 1,
+        UINT64_C(0x100000001) << 32 | 1,
     };
 
     for (size_t i = 0; i < sizeof(intents) / sizeof(intents[0]); i++) {
@@ -417,13 +422,24 @@ static bool exited_well(pid_t pid)
     return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
+/* Returns when all workers are there. */
+static void line_up(uint32_t worker)
+{
+    atomic_store(&sb.workers[worker].heartbeat_ms, 1);
+    for (uint32_t w = 0; w < WORKERS; w++) {
+        while (atomic_load(&sb.workers[w].heartbeat_ms) == 0)
+            sched_yield();
+    }
+}
+
 /*
  * Every worker holds at most one place, so with as many places as workers nobody may ever be
  * refused; and nobody, looking at any time, may see more than there are.
  */
 static void hammer_and_never_be_refused(uint32_t worker)
 {
-    for (int i = 0; i < 50000; i++) {
+    line_up(worker);
+    for (int i = 0; i < 300000; i++) {
         if (!scoreboard_reserve(&sb, worker, SB_SLOT, 0, WORKERS))
             _exit(1);
         scoreboard_release(&sb, worker, SB_SLOT, 0);
@@ -450,7 +466,8 @@ END_TEST
 
 static void hammer_at_the_limit(uint32_t worker, uint32_t limit)
 {
-    for (int i = 0; i < 50000; i++) {
+    line_up(worker);
+    for (int i = 0; i < 300000; i++) {
         bool got = scoreboard_reserve(&sb, worker, SB_SLOT, 0, limit);
         if (atomic_load(&sb.slot_active[0]) > limit)
             _exit(1);
@@ -521,8 +538,8 @@ static void check_counts(void)
 }
 
 /*
- * Two are killed in turn while a third goes on, which is then stopped and keeps its places: the counts must
- * be its shares. Finally it is repaired too: all counts must be zero.
+ * Two are killed in turn while a third goes on, which is then stopped and keeps its places: the
+ * counts must be its shares. Finally it is repaired too: all counts must be zero.
  */
 START_TEST(killed_at_random)
 {

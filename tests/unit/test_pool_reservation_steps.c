@@ -176,8 +176,8 @@ static bool image_changed(struct image *image)
     image->count = atomic_load(words.count);
     image->share = atomic_load(words.share);
     image->turns = atomic_load(words.turns);
-    return image->intent != old.intent || image->count != old.count ||
-           image->share != old.share || image->turns != old.turns;
+    return image->intent != old.intent || image->count != old.count || image->share != old.share ||
+           image->turns != old.turns;
 }
 
 static uint32_t repaired_count(struct scoreboard *copy)
@@ -229,7 +229,7 @@ END_TEST
 #define INSTRUCTIONS 100000 /* to step in all */
 
 struct script {
-    bool releasing[2]; /* what worker 0, what worker 1 does */
+    bool releasing[2];           /* what worker 0, what worker 1 does */
     int at[2][SCRIPT_STEPS / 2]; /* after which instruction of the child; rising */
     int done[2];
 };
@@ -329,8 +329,7 @@ static bool settles_right(struct script *script, int steps, bool excess)
         finish(pid);
     do_steps_until(script, STEPS_MAX);
     scoreboard_settle(&sb);
-    uint32_t shares =
-        atomic_load(words_of(&sb, 0).share) + atomic_load(words_of(&sb, 1).share);
+    uint32_t shares = atomic_load(words_of(&sb, 0).share) + atomic_load(words_of(&sb, 1).share);
     return sb.header->n_unsettled == 0 && atomic_load(words_of(&sb, 0).count) == shares;
 }
 

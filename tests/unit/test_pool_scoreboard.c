@@ -49,7 +49,8 @@ START_TEST(create_refuses_odd_sizes)
 }
 END_TEST
 
-/* Writes into the last item of every part: each stays within the mapping and apart from the rest. */
+/* Writes into the last item of every part: each stays within the mapping and apart from the rest.
+ */
 START_TEST(parts_do_not_overlap)
 {
     uint32_t last = sb.header->n_workers - 1;
@@ -225,8 +226,8 @@ END_TEST
 static const char letters[SB_HEALTH_COUNT + 1] = "nud";
 
 /*
- * What must fit together: health h, since 1000 + h, and a long text of one letter. Three in turn, so
- * that neither of the two records always gets the same.
+ * What must fit together: health h, since 1000 + h, and a long text of one letter. Three in turn,
+ * so that neither of the two records always gets the same.
  */
 static void write_records(void)
 {

@@ -16,7 +16,8 @@
 
 #include "sluice/scoreboard.h"
 
-/* Two services, three listeners, two pools, four backends, two checks; nothing between the arrays. */
+/* Two services, three listeners, two pools, four backends, two checks; nothing between the arrays.
+ */
 struct sample {
     struct snapshot_header header;
     struct snapshot_service services[2];
@@ -289,8 +290,8 @@ START_TEST(more_checks_than_a_pool_may_have)
     struct sample *large = calloc(1, size);
 
     memcpy(large, &sample, sizeof(sample));
-    struct snapshot_check *checks = (struct snapshot_check *)((char *)large +
-                                                              offsetof(struct sample, checks));
+    struct snapshot_check *checks =
+        (struct snapshot_check *)((char *)large + offsetof(struct sample, checks));
     for (int i = 0; i < N; i++)
         strcpy(checks[i].kind, "tcp");
     large->header.size_bytes = size;
@@ -367,7 +368,8 @@ START_TEST(listeners_are_bounded)
 }
 END_TEST
 
-/* Reads as a reader would, on every path that the check has promised. Returns something to be used. */
+/* Reads as a reader would, on every path that the check has promised. Returns something to be used.
+ */
 static uint64_t walk(const struct snapshot_header *s)
 {
     uint64_t sum = 0;
@@ -382,8 +384,7 @@ static uint64_t walk(const struct snapshot_header *s)
     for (uint32_t p = 0; p < s->n_pools; p++) {
         const struct snapshot_pool *pool = &snapshot_pools(s)[p];
         for (uint32_t b = 0; b < pool->n_backends; b++) {
-            const struct snapshot_backend *backend =
-                &snapshot_backends(s)[pool->first_backend + b];
+            const struct snapshot_backend *backend = &snapshot_backends(s)[pool->first_backend + b];
             sum += strlen(backend->name) + strlen(backend->address.path);
             for (uint32_t c = 0; c < backend->n_checks; c++)
                 sum += strlen(snapshot_checks(s)[backend->first_check + c].kind);

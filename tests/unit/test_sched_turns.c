@@ -70,9 +70,9 @@ static const struct {
 } rr_carries[] = {
     {4, {0, 1, 2, 3}, "cdabc"},
     {4, {3, 2, 1, 0}, "bcdab"},
-    {3, {0, 1, 3}, "cabc"},                   /* c is gone, d is next */
-    {2, {0, 1}, "abab"},                      /* c and d are gone */
-    {5, {SCHED_NONE, 0, 1, 2, 3}, "deabcd"},  /* a new one in front */
+    {3, {0, 1, 3}, "cabc"},                  /* c is gone, d is next */
+    {2, {0, 1}, "abab"},                     /* c and d are gone */
+    {5, {SCHED_NONE, 0, 1, 2, 3}, "deabcd"}, /* a new one in front */
     {2, {SCHED_NONE, SCHED_NONE}, "abab"},
 };
 
@@ -223,12 +223,10 @@ START_TEST(no_burst_when_the_large_one_goes)
         struct bench *bench = start(&sched_wrr, 3, one_large, 0);
         for (int p = 0; p < picks; p++)
             bench_pick(bench, NULL, 0);
-        if (_i == 0)
-            bench->weight[0] = 0;
-        else if (_i == 1)
-            bench->weight[0] = 1000;
-        else
-            bench->limit[0] = *bench_active(bench, 0) = 1; /* full */
+        if (_i != 2)
+            bench->weight[0] = _i == 0 ? 0 : 1000;
+        bench->limit[0] = 1;
+        atomic_store(bench_active(bench, 0), _i == 2); /* full */
         ck_assert_uint_le(longest_run(bench, 1000), 3);
         bench_destroy(bench);
     }
@@ -301,9 +299,9 @@ static void serve_some(struct bench *bench, uint32_t first, uint32_t turns, bool
 }
 
 /*
- * Of each group alone a part gets a turn; then, group by group, either that part or the rest is made
- * usable for one turn beside the first n_first. Were lags shifted without bounds, the first would
- * drift away from all others.
+ * Of each group alone a part gets a turn; then, group by group, either that part or the rest is
+ * made usable for one turn beside the first n_first. An algorithm that levels what it finds side by
+ * side would let the first drift away from all others.
  */
 static struct bench *drift(uint32_t n_first, uint32_t turns, bool beside_served)
 {
@@ -354,8 +352,8 @@ START_TEST(no_burst_after_a_drift)
 END_TEST
 
 /*
- * Nearly saturated: of 100 backends with room for one session each only some are free at a time, and
- * at each turn one becomes full and another free; all must get alike.
+ * Nearly saturated: of 100 backends with room for one session each only some are free at a time,
+ * and at each turn one becomes full and another free; all must get alike.
  */
 START_TEST(fair_at_the_limits)
 {
@@ -383,6 +381,35 @@ START_TEST(fair_at_the_limits)
     }
     for (uint32_t i = 0; i < N; i++)
         ck_assert(counts[i] > PICKS / N * 7 / 10 && counts[i] < PICKS / N * 13 / 10);
+    bench_destroy(bench);
+}
+END_TEST
+
+/* A different part is usable at each turn: everyone gets the sum of the shares it was due. */
+START_TEST(shares_add_up_while_sets_change)
+{
+    enum { N = 10 };
+    static const uint32_t weights[N] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    struct bench *bench = start(&sched_wrr, N, weights, 0);
+    double due[N] = {0}, got[N] = {0};
+
+    srandom(2);
+    for (int p = 0; p < 20000; p++) {
+        uint32_t tried[3];
+        bool out[N] = {false};
+        double sum = 0;
+        for (uint32_t t = 0; t < 3; t++) {
+            tried[t] = (uint32_t)random() % N;
+            out[tried[t]] = true;
+        }
+        for (uint32_t i = 0; i < N; i++)
+            sum += out[i] ? 0 : weights[i];
+        for (uint32_t i = 0; i < N; i++)
+            due[i] += out[i] ? 0 : weights[i] / sum;
+        got[bench_pick(bench, tried, 3)]++;
+    }
+    for (uint32_t i = 0; i < N; i++)
+        ck_assert(got[i] > due[i] - 4 && got[i] < due[i] + 4);
     bench_destroy(bench);
 }
 END_TEST
@@ -448,6 +475,7 @@ int main(void)
     tcase_add_test(wrr, no_famine_after_a_drift);
     tcase_add_test(wrr, no_burst_after_a_drift);
     tcase_add_loop_test(wrr, fair_at_the_limits, 0, 2);
+    tcase_add_test(wrr, shares_add_up_while_sets_change);
     tcase_add_test(wrr, a_failing_one_gets_its_turns_only);
     tcase_add_test(wrr, wrr_carries_lags);
     suite_add_tcase(suite, wrr);
