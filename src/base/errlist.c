@@ -125,7 +125,7 @@ static void append_printable(struct str *out, const char *text)
     }
 }
 
-static void print_item(const struct errlist_item *item, struct str *out)
+void errlist_print_item(const struct errlist_item *item, struct str *out)
 {
     if (item->file[0] != '\0') {
         append_printable(out, item->file);
@@ -144,13 +144,13 @@ static void print_item(const struct errlist_item *item, struct str *out)
         str_append(out, "warning: ");
     }
     append_printable(out, item->text);
-    str_append_char(out, '\n');
 }
 
 void errlist_print(const struct errlist *list, struct str *out)
 {
     for (size_t i = 0; i < list->count; i++) {
-        print_item(&list->items[i], out);
+        errlist_print_item(&list->items[i], out);
+        str_append_char(out, '\n');
     }
     if (list->dropped > 0) {
         str_printf(out, "… and %zu more\n", list->dropped);

@@ -378,7 +378,7 @@ static uint32_t account_for_death(struct child *child)
 static void died(struct child *child, int status)
 {
     struct master *master = child->master;
-    bool expected = master->stopping && child->drain_sent;
+    bool expected = master->stopping && status == 0;
     uint64_t lived_ms = clock_now_ms() - child->started_ms;
     pid_t pid = child->pid;
     char name[16], how[64], text[128];
@@ -387,7 +387,7 @@ static void died(struct child *child, int status)
     forget(child);
     uint32_t lost = account_for_death(child);
     acks_check(master);
-    if (!expected || status != 0) {
+    if (!expected) {
         snprintf(text, sizeof(text), "%s (pid %d) %s; %u sessions were lost", name, (int)pid, how,
                  lost);
         log_error(text);
@@ -460,6 +460,14 @@ void children_kill(struct master *master)
             child->respawn = NULL;
         }
     }
+}
+
+void children_drain_anew(struct master *master)
+{
+    for (uint32_t i = 0; i <= master->n_workers; i++) {
+        master->children[i].drain_sent = false;
+    }
+    children_sync(master);
 }
 
 bool children_any_worker(const struct master *master)

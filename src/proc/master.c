@@ -21,6 +21,7 @@
 #include "base/log.h"
 
 #define SWEEP_SECONDS 1
+#define HURRY_MS      500
 
 void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
                   const char *by, const char *why, const char *text)
@@ -37,10 +38,27 @@ void master_event(struct master *master, const char *kind, const char *pool, con
 
 /* --- stopping --- */
 
-static void end_now(struct master *master)
+static void on_hurry(evutil_socket_t fd, short what, void *arg)
 {
+    (void)fd;
+    (void)what;
+    struct master *master = arg;
     children_kill(master);
     event_base_loopbreak(master->base);
+}
+
+/* Sessions are reset by their workers: the kernel, closing for a process that was killed, would
+ * make it look like an orderly end. Who does not manage that at once is killed. */
+static void end_now(struct master *master)
+{
+    master->drain_deadline_ms = clock_now_ms();
+    children_drain_anew(master);
+    struct timeval in = {.tv_usec = HURRY_MS * 1000};
+    if (master->hurry != NULL ||
+        (master->hurry = evtimer_new(master->base, on_hurry, master)) == NULL ||
+        evtimer_add(master->hurry, &in) != 0) {
+        on_hurry(-1, 0, master);
+    }
 }
 
 static void leave_when_empty(struct master *master)
@@ -79,9 +97,10 @@ static void log_errors(const struct errlist *errors)
 {
     for (size_t i = 0; i < errors->count; i++) {
         const struct errlist_item *item = &errors->items[i];
-        log_at(item->severity == ERRLIST_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, item->text,
-               LOG_STR("file", item->file), LOG_INT("line", item->line),
-               LOG_STR("section", item->section));
+        STR_AUTO text = {0};
+        errlist_print_item(item, &text);
+        log_at(item->severity == ERRLIST_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+               str_text(&text));
     }
 }
 
@@ -92,11 +111,13 @@ static void reload_done(void *arg, const struct errlist *errors, const struct ch
     struct master *master = arg;
     log_errors(errors);
     if (errors->errors > 0) {
-        char text[200];
-        snprintf(text, sizeof(text), "reload: %zu errors, nothing was changed; first: %s",
-                 errors->errors, errors->count > 0 ? errors->items[0].text : "out of memory");
-        log_error(text);
-        master_event(master, "refused", NULL, NULL, "SIGHUP", NULL, text);
+        STR_AUTO text = {0};
+        str_printf(&text, "reload: %zu errors, nothing was changed; first: ", errors->errors);
+        if (errors->count > 0) {
+            errlist_print_item(&errors->items[0], &text);
+        }
+        log_error(str_text(&text));
+        master_event(master, "refused", NULL, NULL, "SIGHUP", NULL, str_text(&text));
         return;
     }
     for (size_t i = 0; i < changes->count; i++) {
@@ -125,7 +146,9 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         }
         break;
     case SIGINT:
-        log_info("ending at once", LOG_STR("by", "SIGINT"));
+        if (!master->stopping) {
+            master_stop(master, 0, "SIGINT", NULL);
+        }
         end_now(master);
         break;
     default:
@@ -154,6 +177,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct master *master = arg;
     registry_sweep(master->registry, children_oldest_generation(master));
+    (void)scoreboard_settle(&master->sb); /* what a repair had to leave for later */
 }
 
 /* --- starting --- */
@@ -343,6 +367,7 @@ static void teardown(struct master *master)
     }
     listeners_destroy(master->listeners);
     free_event(&master->sweep);
+    free_event(&master->hurry);
     for (size_t i = 0; i < sizeof(master->signals) / sizeof(master->signals[0]); i++) {
         free_event(&master->signals[i]);
     }

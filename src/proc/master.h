@@ -62,6 +62,7 @@ struct master {
     struct ctl_server *control;
     struct event *signals[6];
     struct event *sweep; /* of retired places */
+    struct event *hurry; /* the end of waiting for an end at once */
     bool stopping;
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
@@ -80,6 +81,8 @@ void children_sync(struct master *master);
 /* Reaps and replaces. */
 void children_reap(struct master *master);
 void children_kill(struct master *master);
+/* Tells everyone the present drain deadline, also who was told another before. */
+void children_drain_anew(struct master *master);
 bool children_any_worker(const struct master *master);
 /* The oldest generation that a living child still works with. */
 uint32_t children_oldest_generation(const struct master *master);

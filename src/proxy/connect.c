@@ -200,6 +200,12 @@ void connect_begin(struct session *s)
     struct proxy *proxy = s->proxy;
     struct attempt *attempt = s->attempt;
     for (;;) {
+        /* Nobody watches the client until there is a backend; nothing is tried twice for one who is
+         * gone. */
+        if (attempt->tries > 0 && socket_error(s->client.fd) != 0) {
+            session_refuse(s, REFUSAL_CLIENT_GONE);
+            return;
+        }
         uint32_t pool_index;
         const struct snapshot_pool *pool = current_pool(s, &pool_index);
         if (pool == NULL) {

@@ -60,10 +60,7 @@ static void shed_one(struct listener *listener)
     int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
         uint32_t row = snapshot_services(proxy->snapshot)[listener->service].row;
-        scoreboard_bump(&scoreboard_service_cell(proxy->sb, proxy->worker, row)->connections_total,
-                        1);
-        scoreboard_bump(&proxy->row->connections_total, 1);
-        session_refuse_fd(proxy, row, fd, REFUSAL_DESCRIPTORS);
+        session_turn_away(proxy, row, fd, REFUSAL_DESCRIPTORS);
     }
     proxy->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }

@@ -14,10 +14,22 @@ static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t 
     return scoreboard_service_cell(proxy->sb, proxy->worker, service_row);
 }
 
-void session_refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
+static void refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
 {
     scoreboard_bump(&service_cell(proxy, service_row)->refused_by[reason], 1);
     socket_reset(fd);
+}
+
+static void count_client(struct proxy *proxy, uint32_t service_row)
+{
+    scoreboard_bump(&service_cell(proxy, service_row)->connections_total, 1);
+    scoreboard_bump(&proxy->row->connections_total, 1);
+}
+
+void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
+{
+    count_client(proxy, service_row);
+    refuse_fd(proxy, service_row, fd, reason);
 }
 
 /* Takes the daemon's and the service's place, or refuses. */
@@ -25,13 +37,13 @@ static bool admit(struct proxy *proxy, const struct snapshot_service *service, i
 {
     if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_DAEMON, 0,
                             proxy->snapshot->max_connections)) {
-        session_refuse_fd(proxy, service->row, fd, REFUSAL_DAEMON_LIMIT);
+        session_turn_away(proxy, service->row, fd, REFUSAL_DAEMON_LIMIT);
         return false;
     }
     if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_SERVICE, service->row,
                             service->max_connections)) {
         scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
-        session_refuse_fd(proxy, service->row, fd, REFUSAL_SERVICE_LIMIT);
+        session_turn_away(proxy, service->row, fd, REFUSAL_SERVICE_LIMIT);
         return false;
     }
     return true;
@@ -57,16 +69,15 @@ static struct session *session_alloc(struct proxy *proxy)
 void session_start(struct proxy *proxy, uint32_t service_index, int fd, const struct addr_ip *peer)
 {
     const struct snapshot_service *service = &snapshot_services(proxy->snapshot)[service_index];
-    scoreboard_bump(&service_cell(proxy, service->row)->connections_total, 1);
-    scoreboard_bump(&proxy->row->connections_total, 1);
     if (!admit(proxy, service, fd)) {
         return;
     }
+    count_client(proxy, service->row);
     struct session *s = session_alloc(proxy);
     if (s == NULL) {
         scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, service->row);
         scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
-        session_refuse_fd(proxy, service->row, fd, REFUSAL_MEMORY);
+        refuse_fd(proxy, service->row, fd, REFUSAL_MEMORY);
         return;
     }
     s->client.fd = fd;
@@ -107,8 +118,9 @@ static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
     leg->fd = -1;
 }
 
-/* Everything that both ends have in common: nothing of the session is left but its record. */
-static void release(struct session *s, bool orderly)
+/* Everything that both ends have in common: nothing of the session is left but its record. It is
+ * counted, in counter, where its place is given back: whoever dies in between is counted once. */
+static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
     connect_abandon(s);
@@ -117,6 +129,7 @@ static void release(struct session *s, bool orderly)
     if (s->slot != SNAPSHOT_NONE) {
         scoreboard_release(proxy->sb, proxy->worker, SB_SLOT, s->slot);
     }
+    scoreboard_bump(counter, 1);
     scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, s->service_row);
     scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
     wheel_clear(&proxy->wheel, &s->timer);
@@ -146,9 +159,8 @@ void session_refuse(struct session *s, enum refusal reason)
     if (s->dead) {
         return;
     }
-    scoreboard_bump(&service_cell(s->proxy, s->service_row)->refused_by[reason], 1);
     log_end(s, "client refused", refusal_names[reason]);
-    release(s, false);
+    release(s, false, &service_cell(s->proxy, s->service_row)->refused_by[reason]);
 }
 
 void session_finish(struct session *s, enum ending reason)
@@ -156,9 +168,9 @@ void session_finish(struct session *s, enum ending reason)
     if (s->dead) {
         return;
     }
-    scoreboard_bump(&service_cell(s->proxy, s->service_row)->ended_by[reason], 1);
     log_end(s, "session ended", ending_names[reason]);
-    release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN);
+    release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN,
+            &service_cell(s->proxy, s->service_row)->ended_by[reason]);
 }
 
 void session_make_ready(struct session *s)

@@ -143,8 +143,8 @@ static inline void proxy_touch(struct proxy *proxy)
 
 /* A new client of service (index in the snapshot); fd is owned from now on. */
 void session_start(struct proxy *proxy, uint32_t service, int fd, const struct addr_ip *peer);
-/* Refuses a client that is not yet a session: counted, reset. */
-void session_refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason);
+/* Counts and resets a client that cannot become a session. */
+void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason);
 /* The two ways to the end. Not to be touched by the caller afterwards, but still there until the
  * turn's end. Harmless on a dead one. */
 void session_refuse(struct session *s, enum refusal reason);

@@ -251,15 +251,6 @@ void chooser_destroy(struct chooser *chooser)
 
 /* Picking */
 
-static bool is_listed(const uint32_t *list, uint32_t n, uint32_t index)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (list[i] == index)
-            return true;
-    }
-    return false;
-}
-
 /* Why nothing could be chosen. */
 static enum choice explain_none(const struct chooser_pool *pool,
                                 const struct sched_request *request)
@@ -270,7 +261,7 @@ static enum choice explain_none(const struct chooser_pool *pool,
         if (pool->view.weight[i] == 0)
             continue;
         any_eligible = true;
-        if (!is_listed(request->tried, request->n_tried, i))
+        if (!sched_was_tried(request, i))
             return CHOICE_FULL;
     }
     if (any_eligible)

@@ -12,22 +12,13 @@
 
 const struct sched_ops *const sched_table[] = {SCHED_LIST(AS_POINTER) NULL};
 
-static bool was_tried(const struct sched_request *request, uint32_t i)
+bool sched_was_tried(const struct sched_request *request, uint32_t i)
 {
     for (uint32_t t = 0; t < request->n_tried; t++) {
         if (request->tried[t] == i)
             return true;
     }
     return false;
-}
-
-bool sched_usable(const struct sched_view *view, const struct sched_request *request, uint32_t i)
-{
-    if (view->weight[i] == 0)
-        return false;
-    if (view->limit[i] != 0 && sched_active(view, i) >= view->limit[i])
-        return false;
-    return !was_tried(request, i);
 }
 
 static bool is_called(const struct sched_ops *ops, const char *name)

@@ -24,7 +24,7 @@ struct sched_view {
 
 /* One choice: what must be passed over, and what hashing schedulers hash. */
 struct sched_request {
-    const uint32_t *tried; /* indices this session has already tried, or found full */
+    const uint32_t *tried; /* indices this session has already tried */
     uint32_t n_tried;
     uint64_t key;
 };
@@ -34,8 +34,19 @@ static inline uint32_t sched_active(const struct sched_view *view, uint32_t i)
     return atomic_load_explicit(&view->slot_active[view->slot[i]], memory_order_relaxed);
 }
 
-/* Whether backend i may be chosen for this request: weight above 0, under its limit, not tried. */
-bool sched_usable(const struct sched_view *view, const struct sched_request *request, uint32_t i);
+bool sched_was_tried(const struct sched_request *request, uint32_t i);
+
+/* Whether backend i may be chosen for this request: weight above 0, under its limit, not tried.
+ * Inline, because scans ask it of every backend. */
+static inline bool sched_usable(const struct sched_view *view, const struct sched_request *request,
+                                uint32_t i)
+{
+    if (view->weight[i] == 0)
+        return false;
+    if (view->limit[i] != 0 && sched_active(view, i) >= view->limit[i])
+        return false;
+    return request->n_tried == 0 || !sched_was_tried(request, i);
+}
 
 struct sched_ops {
     const char *name;

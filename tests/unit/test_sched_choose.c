@@ -304,8 +304,8 @@ static void line_up(uint32_t worker)
 
 /*
  * One place more than workers, of which each holds one at most: so there is always a free one, and
- * who loses a race for one must go on to it. (A free place can move away from
- * before two looks running, but hardly ever.)
+ * who loses a race for one must go on to it. (A free place can move away
+ * from before two looks running, but hardly ever.)
  */
 static void race(uint32_t worker)
 {
