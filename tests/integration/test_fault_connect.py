@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import time
 
 import pytest
@@ -215,6 +216,22 @@ def test_client_that_leaves_while_connecting(start):
     row = daemon.check_accounts("s")
     assert row["connections_total"] == row["connections_refused"] == 1
     assert daemon.backend("s", "a")["connections_active"] == 0
+
+
+def test_client_that_resets_while_connecting(start):
+    """Nothing is tried elsewhere for somebody who is gone, and the refusal says why."""
+    full = [start(FullBacklog()), start(FullBacklog())]
+    daemon = start(Daemon(service("s") + pool("s", [backend.address for backend in full],
+                                              connect_timeout="500ms")))
+    sock = start(connect(daemon.address("s")))
+    def tries():
+        return sum(row["connections_active"] for row in daemon.stats()["pools"][0]["backends"])
+    wait_for(lambda: tries() == 1, what="the try")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    assert refused_by(daemon) == {"client_gone": 1}
+    backends = daemon.stats()["pools"][0]["backends"]
+    assert sum(row["connect_failures"] for row in backends) <= 1, backends
 
 
 # --- a Unix socket with a full backlog ---
