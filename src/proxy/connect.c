@@ -149,7 +149,11 @@ static enum try_result try_backend(struct session *s, const struct snapshot_pool
     if (connect(fd, (struct sockaddr *)&address, len) == 0) {
         return TRY_CONNECTED;
     }
-    if (errno == EINPROGRESS) {
+    int error = errno;
+    if (error == EINPROGRESS && socket_met_itself(fd, &backend->address)) {
+        error = ECONNREFUSED;
+    }
+    if (error == EINPROGRESS) {
         if (!relay_register(s, &s->backend)) {
             return TRY_REFUSED;
         }
@@ -158,8 +162,8 @@ static enum try_result try_backend(struct session *s, const struct snapshot_pool
         return TRY_UNDER_WAY;
     }
     /* A Unix socket with a full backlog says EAGAIN, and no event will ever follow. */
-    s->attempt->again |= errno == EAGAIN;
-    note_failure(s, errno);
+    s->attempt->again |= error == EAGAIN;
+    note_failure(s, error);
     return TRY_FAILED;
 }
 

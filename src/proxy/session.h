@@ -182,6 +182,9 @@ bool relay_register(struct session *s, struct leg *leg);
 
 /* Opens and prepares a non-blocking socket towards address. Returns it or -errno. */
 int socket_open_backend(const struct addr *address);
+/* Whether a connect under way has met itself: towards a loopback port that nobody listens on, the
+ * kernel may choose that very port as ours. */
+bool socket_met_itself(int fd, const struct addr *address);
 /* Completes the handshake now: without data to ride on, the last step of it would wait for up to
  * 200 ms, and a server that speaks first with it. */
 void socket_acknowledge(int fd);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +32,22 @@ void socket_acknowledge(int fd)
     /* Even and not zero: acknowledge now, and go on holding back afterwards (tcp_sock_set_quickack
      * in the kernel's net/ipv4/tcp.c). */
     setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){2}, sizeof(int));
+}
+
+bool socket_met_itself(int fd, const struct addr *address)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+    bool is_loopback = (address->ip.family == ADDR_IPV4 && address->ip.bytes[0] == 127) ||
+                       (address->ip.family == ADDR_IPV6 &&
+                        memcmp(address->ip.bytes, loopback6, sizeof(loopback6)) == 0);
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+    struct addr_ip own;
+    if (!is_loopback || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
+        return false;
+    }
+    addr_ip_from_sockaddr((struct sockaddr *)&sa, &own);
+    return memcmp(&own, &address->ip, sizeof(own)) == 0;
 }
 
 void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms)

@@ -1,4 +1,4 @@
-"""Configuration files, good and bad: what a reload takes, keeps and refuses, and what sluiced says."""
+"""Configuration files, good and bad: what a reload takes, keeps and refuses."""
 
 import hashlib
 import json
@@ -231,7 +231,7 @@ def test_address_in_use(start, origin):
         before = all_descriptors(daemon)
         daemon.write(bad)
         for _ in range(amount(30, 5)):
-            with pytest.raises(CtlError, match=rf'service "more".*127.0.0.1:{port}.*in use.*another'):
+            with pytest.raises(CtlError, match=rf'"more".*127.0.0.1:{port}.*in use.*another'):
                 daemon.ctl("reload")
         assert all_descriptors(daemon) == before
         assert is_refused(free.address)
@@ -632,7 +632,7 @@ def test_option_T_prints_what_loads_again(folder):
                                                                   "weight": 7}}))
     path = write(folder, 'global { workers = 2 control_read = { "nobody", "@0" } }\n'
                  'include("more.d/*.conf")\n'
-                 + service("web", listen=["127.0.0.1:0", "[::1]:0", "unix:/tmp/x y"],
+                 + service("web", listen=["127.0.0.1:0", "[::1]:0", f"unix:{folder}/x y"],
                            idle_timeout="90s", max_connections=10)
                  + pool("web", {"a": "127.0.0.1:1", "b": {"address": "localhost:2", "weight": 0,
                                                           "admin": "drain"}},
@@ -643,8 +643,8 @@ def test_option_T_prints_what_loads_again(folder):
     again.write_text(first.stdout)
     second = sluiced("-c", again, "-T", check=True)
     assert second.stdout == first.stdout
-    for piece in ('weight = 7', '"unix:/tmp/x y"', f"${{file:{secret}}}", 'idle_timeout = "90s"',
-                  'connect_timeout = "250ms"'):
+    for piece in ('weight = 7', f'"unix:{folder}/x y"', f"${{file:{secret}}}",
+                  'idle_timeout = "90s"', 'connect_timeout = "250ms"'):
         assert piece in first.stdout, first.stdout
     assert "retries = 3" in first.stdout  # the effective one, defaults too
     with_bad = folder / "bad.conf"

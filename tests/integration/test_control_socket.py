@@ -1,4 +1,4 @@
-"""The control socket of a running daemon: every command both ways, who may do what, rude clients."""
+"""The control socket of a running daemon: every command, who may do what, rude clients."""
 
 import contextlib
 import json
@@ -79,7 +79,7 @@ AT_THE_END = ["stop"]
 
 
 def test_every_command_as_text_and_as_json(start, daemon):
-    """Also those that this test does not know: without arguments they answer, or say their usage."""
+    """Also those not known here: without arguments they answer, or say their usage."""
     start(connect(daemon.address("web")))  # so that the lists are not empty
     commands = every_command(daemon)
     assert {"show stats", "set backend", "reload", "stop", "help"} <= set(commands)
@@ -184,7 +184,8 @@ def test_exit_codes_of_sluicectl(daemon, folder):
 
 
 def test_words_with_spaces(daemon):
-    sluicectl(daemon, "set", "backend", "web", "a", "weight=2", 'why=two "words" \\ more', check=True)
+    sluicectl(daemon, "set", "backend", "web", "a", "weight=2", 'why=two "words" \\ more',
+              check=True)
     assert daemon.ctl_json("show events")["events"][-1]["why"] == 'two "words" \\ more'
     daemon.ctl(r'set backend web a weight=3 why="quoted \"here\""')
     assert daemon.ctl_json("show events")["events"][-1]["why"] == 'quoted "here"'

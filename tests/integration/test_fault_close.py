@@ -98,7 +98,7 @@ class Session:
 
     @contextlib.contextmanager
     def worker_stopped(self):
-        """Its one worker sees nothing of what happens inside until it ends, and then all at once."""
+        """Its one worker sees what happens inside only at the end, and then all at once."""
         pid, = self.daemon.workers()
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -118,7 +118,7 @@ def reset(sock):
 
 
 def fill(sock, held=lambda: True):
-    """Sends until nothing moves any more and held() says that it is on the way. Returns how much."""
+    """Sends until nothing moves any more and held() holds. Returns how much that was."""
     sent, still = 0, 0
     sock.setblocking(False)
 

@@ -23,7 +23,7 @@ def refused_by(daemon, name="s"):
 
 
 def is_refused(address):
-    """Whether a new client is reset, without an end or a byte before. Fast resets overtake connect."""
+    """Whether a new client is reset, without an end or a byte; a fast reset overtakes connect."""
     try:
         with connect(address) as sock:
             data = sock.recv(100)
@@ -410,7 +410,8 @@ def test_worker_out_of_descriptors(start, echo, limited, limit):
     enough to accept, and what fails is the socket towards the backend.
     """
     limited(limit)
-    daemon = start(Daemon(service("s") + pool("s", echo.addresses), workers=1, max_connections=9000))
+    daemon = start(Daemon(service("s") + pool("s", echo.addresses), workers=1,
+                          max_connections=9000))
     address, pid = daemon.address("s"), daemon.workers()[0]
     free = limit - descriptors(pid)
     with contextlib.ExitStack() as stack:
@@ -423,7 +424,7 @@ def test_worker_out_of_descriptors(start, echo, limited, limit):
         before, began = cpu_seconds(pid), time.monotonic()
         assert all([is_refused(address) for _ in range(count)])
         used, took = cpu_seconds(pid) - before, time.monotonic() - began
-        # At most 20 pauses a second, each with a handful of calls; the sanitizers' part is generous.
+        # At most 20 pauses a second, each with a handful of calls; generous for sanitizers.
         assert used < 0.3 * took + 0.2, f"{used} s of processor time in {took} s"
         assert daemon.service("s")["refused_by"]["descriptors"] == count + 1
         at_accept = daemon.ctl_json("show workers")["workers"][0]["accept_errors"] > 0

@@ -270,14 +270,22 @@ def test_start_unknown_clients_wait_for_the_first_result(start):
 
 
 def test_start_unknown_clients_wait_at_most_three_seconds(start):
-    a = start(Switch())
-    daemon = start(Daemon(service("s") + pool("s", [a.address], checks=start(Silent()).checks())))
+    """Who waited in vain is out of the list: the result that comes later finds nobody."""
+    a, silent = start(Switch()), start(Silent())
+    daemon = start(Daemon(service("s") + pool("s", [a.address], checks=silent.checks())))
     address, began = daemon.address("s"), time.monotonic()
     assert ask(address) == ""
     assert 2.7 < time.monotonic() - began < 30
     row = daemon.check_accounts("s")
     assert row["refused_by"]["start_timeout"] == row["connections_total"] == 1
-    assert a.clients == 0
+    assert a.clients == waiting(daemon) == 0
+
+    def answered():
+        silent.answer()
+        return daemon.backend("s", "a")["health"] == "up"
+    wait_for(answered, what="the first result")
+    assert letters(daemon, 3) == {"a"}
+    assert daemon.check_accounts("s")["connections_refused"] == 1
 
 
 def test_start_unknown_does_not_wait_where_another_is_up(start):

@@ -1,5 +1,5 @@
-"""Faults of the network, made in a network namespace of the test's own: absent addresses, ports that
-run out, packets that are rejected or vanish.
+"""Faults of the network, made in a network namespace of the test's own: absent addresses, ports
+that run out, packets that are rejected or vanish.
 
 The test's thread enters the namespace, and what it starts is born there. Nothing has a name, so
 nothing is left over when the last process has gone.
@@ -113,8 +113,8 @@ def change(daemon, words):
 
 
 def counts(row):
-    return {reason: count for key in ("refused_by", "ended_by") for reason, count in row[key].items()
-            if count}
+    return {reason: count for key in ("refused_by", "ended_by")
+            for reason, count in row[key].items() if count}
 
 
 # --- addresses that are not here ---
@@ -264,7 +264,8 @@ def test_checks_see_it(start, verdict, reason):
         "tcp": {"interval": "100ms", "timeout": "200ms"}})))
     wait_for(lambda: daemon.backend("s", "a")["state"] == "up", what="the first result")
     nft(f"tcp dport {port_of(echo.addresses[0])} {verdict}")
-    row = wait_for(lambda: (row := daemon.backend("s", "a"))["state"] == "down" and row, what="down")
+    row = wait_for(lambda: (row := daemon.backend("s", "a"))["state"] == "down" and row,
+                   what="down")
     assert re.search(reason, row["reason"]), row["reason"]
     nft_clear()
     wait_for(lambda: daemon.backend("s", "a")["state"] == "up", what="up again")

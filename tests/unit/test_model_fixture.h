@@ -34,7 +34,11 @@ UNUSED static struct model *read_model(const char *text, struct str *printed)
     if (tree != NULL) {
         model = model_build(tree, &fixture_registries, &errors);
     }
-    ck_assert((model != NULL) == (errors.errors == 0));
+    ck_assert(model != NULL || errors.errors > 0);
+    if (errors.errors > 0) { /* of names, found by the reader: the model is sound but not for use */
+        model_free(model);
+        model = NULL;
+    }
     conf_tree_free(tree);
     errlist_print(&errors, printed);
     errlist_free(&errors);
