@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 
 static size_t bytes_used(const struct message *message)
 {
@@ -55,4 +56,13 @@ int message_receive(int socket, struct message *out, int *out_fd)
         *out_fd = fds[0];
     }
     return 1;
+}
+
+void message_take_log(const struct message *message, int fd)
+{
+    log_set_format((enum log_format)message->log.format);
+    log_set_level((enum log_level)message->log.level);
+    if (fd >= 0) {
+        log_adopt_fd(fd);
+    }
 }

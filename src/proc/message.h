@@ -73,5 +73,7 @@ int message_send(int socket, const struct message *message, int fd);
  * other -errno, also -EPROTO for one that is not well-formed. *out_fd is the caller's, -1: none.
  */
 int message_receive(int socket, struct message *out, int *out_fd);
+/* Does what a MESSAGE_LOG says to this process's log. fd (-1: none) is owned from now on. */
+void message_take_log(const struct message *message, int fd);
 
 #endif

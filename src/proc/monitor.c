@@ -80,13 +80,8 @@ static void handle_message(struct monitor *monitor, int fd)
         event_base_loopbreak(monitor->base);
         break;
     case MESSAGE_LOG:
-        log_set_format((enum log_format)message->log.format);
-        log_set_level((enum log_level)message->log.level);
-        if (fd >= 0) {
-            log_adopt_fd(fd);
-            return;
-        }
-        break;
+        message_take_log(message, fd);
+        return; /* fd is the log's now */
     default:
         break;
     }

@@ -171,13 +171,8 @@ static void handle_message(struct worker *worker, int fd)
         list_sessions(worker);
         break;
     case MESSAGE_LOG:
-        log_set_format((enum log_format)message->log.format);
-        log_set_level((enum log_level)message->log.level);
-        if (fd >= 0) {
-            log_adopt_fd(fd);
-            return;
-        }
-        break;
+        message_take_log(message, fd);
+        return; /* fd is the log's now */
     default:
         break;
     }
