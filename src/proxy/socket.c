@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,9 +35,30 @@ void socket_acknowledge(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){2}, sizeof(int));
 }
 
+/* Whether the kernel may choose this port for us: only then can a connect meet itself. Read once;
+ * the whole range when it cannot be read. */
+static bool is_ephemeral(uint16_t port)
+{
+    static unsigned low, high;
+    if (high == 0) {
+        FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+        if (file == NULL || fscanf(file, "%u %u", &low, &high) != 2) {
+            low = 1;
+            high = UINT16_MAX;
+        }
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    return port >= low && port <= high;
+}
+
 bool socket_met_itself(int fd, const struct addr *address)
 {
     static const uint8_t loopback6[16] = {[15] = 1};
+    if (!is_ephemeral(address->ip.port)) {
+        return false;
+    }
     bool is_loopback = (address->ip.family == ADDR_IPV4 && address->ip.bytes[0] == 127) ||
                        (address->ip.family == ADDR_IPV6 &&
                         memcmp(address->ip.bytes, loopback6, sizeof(loopback6)) == 0);
