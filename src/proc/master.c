@@ -49,7 +49,7 @@ static void on_hurry(evutil_socket_t fd, short what, void *arg)
 
 /* Sessions are reset by their workers: the kernel, closing for a process that was killed, would
  * make it look like an orderly end. Who does not manage that at once is killed. */
-static void end_now(struct master *master)
+void master_end_now(struct master *master)
 {
     master->drain_deadline_ms = clock_now_ms();
     children_drain_anew(master);
@@ -75,7 +75,7 @@ void master_stop(struct master *master, uint64_t drain_ms, const char *by, const
 {
     if (master->stopping) {
         log_warning("ending at once", LOG_STR("by", by));
-        end_now(master);
+        master_end_now(master);
         return;
     }
     master->stopping = true;
@@ -149,7 +149,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         if (!master->stopping) {
             master_stop(master, 0, "SIGINT", NULL);
         }
-        end_now(master);
+        master_end_now(master);
         break;
     default:
         master_stop(master, master->model->global.drain_timeout_ms, "SIGTERM", NULL);
@@ -327,7 +327,9 @@ static int start(struct master *master, struct model *model)
     }
     master->sweep = event_new(master->base, -1, EV_PERSIST, on_sweep, master);
     struct timeval every = {.tv_sec = SWEEP_SECONDS};
-    return master->sweep != NULL && event_add(master->sweep, &every) == 0 ? 0 : -ENOMEM;
+    bool ticking = master->sweep != NULL && event_add(master->sweep, &every) == 0 &&
+                   watchdog_start(master) == 0;
+    return ticking ? 0 : -ENOMEM;
 }
 
 static void announce(const struct master *master)
@@ -368,6 +370,7 @@ static void teardown(struct master *master)
     listeners_destroy(master->listeners);
     free_event(&master->sweep);
     free_event(&master->hurry);
+    free_event(&master->watchdog.timer);
     for (size_t i = 0; i < sizeof(master->signals) / sizeof(master->signals[0]); i++) {
         free_event(&master->signals[i]);
     }

@@ -44,6 +44,15 @@ TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(acks, ack);
 
+/* watchdog.c */
+struct watchdog {
+    struct event *timer;
+    uint64_t turn_ms;        /* of the last turn */
+    uint64_t grace_until_ms; /* master was late: nobody is judged before */
+    pid_t judged;            /* aborted, not reaped yet; 0: none */
+    uint64_t judged_ms;
+};
+
 struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
@@ -63,6 +72,7 @@ struct master {
     struct event *signals[6];
     struct event *sweep; /* of retired places */
     struct event *hurry; /* the end of waiting for an end at once */
+    struct watchdog watchdog;
     bool stopping;
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
@@ -110,6 +120,11 @@ void acks_await(struct master *master, uint32_t generation, ack_fn *done, void *
 void acks_check(struct master *master);
 void acks_end_all(struct master *master);
 
+/* --- watchdog.c --- */
+
+/* Returns 0, or -1 without memory. */
+int watchdog_start(struct master *master);
+
 /* --- load.c --- */
 
 /* Reads path as uid, builds and resolves. check_only: says what would change, else publishes. by
@@ -142,6 +157,8 @@ extern const struct ctl_host_ops master_host_ops;
 
 /* Begins the orderly stop; a second call ends at once. */
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
+/* Everyone resets its sessions and ends; who does not at once is killed. */
+void master_end_now(struct master *master);
 void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
