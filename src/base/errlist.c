@@ -146,6 +146,16 @@ void errlist_print_item(const struct errlist_item *item, struct str *out)
     append_printable(out, item->text);
 }
 
+const struct errlist_item *errlist_first_error(const struct errlist *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].severity == ERRLIST_ERROR) {
+            return &list->items[i];
+        }
+    }
+    return NULL;
+}
+
 void errlist_print(const struct errlist *list, struct str *out)
 {
     for (size_t i = 0; i < list->count; i++) {

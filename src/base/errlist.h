@@ -41,6 +41,8 @@ void errlist_sort(struct errlist *list);
 /* One line each, "FILE:LINE: SECTION: text" ("warning: " before the text of a warning), with
  * "… and N more" at the end when some were dropped. */
 void errlist_print(const struct errlist *list, struct str *out);
+/* The first item that is an error, or NULL. */
+const struct errlist_item *errlist_first_error(const struct errlist *list);
 /* One of those lines, without its line break. */
 void errlist_print_item(const struct errlist_item *item, struct str *out);
 void errlist_free(struct errlist *list);

@@ -440,9 +440,10 @@ static void json_faults(struct json *json, const char *key, const struct errlist
 void reply_refuse(struct reply *reply, const char *headline, const struct errlist *errors)
 {
     put_error_text(reply, headline);
-    if (errors->count > 0) { /* for the events, which have room for one */
+    const struct errlist_item *first = errlist_first_error(errors);
+    if (first) { /* for the events, which have room for one */
         str_append(&reply->error, "; first: ");
-        errlist_print_item(&errors->items[0], &reply->error);
+        errlist_print_item(first, &reply->error);
     }
     if (reply->as_json) {
         json_faults(&reply->json, "errors", errors);

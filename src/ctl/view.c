@@ -249,7 +249,7 @@ void view_backend(const struct view *view, const struct model_pool *pool,
     *out = (struct view_backend){
         .pool = pool->name,
         .name = backend->name,
-        .address = backend->address_text,
+        .address = model_backend_shown(backend),
         .connections_active = facts.active,
     };
     fill_state(view, &facts, backend, out);

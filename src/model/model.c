@@ -260,3 +260,9 @@ const struct model_check *model_backend_checks(const struct model_pool *pool,
     *out_count = pool->n_checks;
     return pool->checks;
 }
+
+const char *model_backend_shown(const struct model_backend *backend)
+{
+    const char *raw = option_secret(options_find(SECTION_BACKEND, "address"), backend, 0);
+    return raw != NULL ? raw : backend->address_text;
+}

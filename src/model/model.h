@@ -144,6 +144,9 @@ void model_free(struct model *model);                /* NULL is allowed */
 struct model *model_copy(const struct model *model); /* NULL without memory */
 
 /* By walking the names: for commands, not for loops over all. NULL when there is none. */
+/* A backend's address for people: as written, and unexpanded where it comes from a secret. */
+const char *model_backend_shown(const struct model_backend *backend);
+
 struct model_pool *model_find_pool(const struct model *model, const char *name);
 struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
 struct model_service *model_find_service(const struct model *model, const char *name);

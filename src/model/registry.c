@@ -255,10 +255,10 @@ void registry_abort(struct registry *registry)
 static void set_unresolved(struct registry *registry, const struct model_backend *backend)
 {
     char reason[SB_REASON_MAX];
-    int host_len = (int)strcspn(backend->address_text, ":");
+    const char *shown = model_backend_shown(backend);
+    int host_len = shown == backend->address_text ? (int)strcspn(shown, ":") : (int)strlen(shown);
 
-    (void)snprintf(reason, sizeof(reason), "the name %.*s does not resolve", host_len,
-                   backend->address_text);
+    (void)snprintf(reason, sizeof(reason), "the name %.*s does not resolve", host_len, shown);
     scoreboard_set_health(registry->sb, backend->slot, SB_HEALTH_DOWN, reason, registry->now_ms);
 }
 

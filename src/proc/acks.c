@@ -18,8 +18,21 @@ struct ack {
     void *arg;
 };
 
+/* A process that has not begun yet will begin with the newest. */
+static uint32_t count_behind(const struct master *master, uint32_t generation)
+{
+    uint32_t behind = 0;
+    for (uint32_t i = 0; i <= master->n_workers; i++) {
+        const struct child *child = &master->children[i];
+        behind +=
+            child->pid > 0 && child->ready_generation != 0 && child->ready_generation < generation;
+    }
+    return behind;
+}
+
 static void ack_end(struct ack *ack)
 {
+    uint32_t behind = count_behind(ack->master, ack->generation);
     ack_fn *done = ack->done;
     void *arg = ack->arg;
     TAILQ_REMOVE(&ack->master->acks, ack, link);
@@ -27,7 +40,7 @@ static void ack_end(struct ack *ack)
         event_free(ack->deadline);
     }
     free(ack);
-    done(arg);
+    done(arg, behind);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -37,24 +50,11 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     ack_end(arg);
 }
 
-/* A process that has not begun yet will begin with the newest. */
-static bool in_force(const struct master *master, uint32_t generation)
-{
-    for (uint32_t i = 0; i <= master->n_workers; i++) {
-        const struct child *child = &master->children[i];
-        if (child->pid > 0 && child->ready_generation != 0 &&
-            child->ready_generation < generation) {
-            return false;
-        }
-    }
-    return true;
-}
-
 void acks_await(struct master *master, uint32_t generation, ack_fn *done, void *arg)
 {
-    struct ack *ack = in_force(master, generation) ? NULL : calloc(1, sizeof(*ack));
+    struct ack *ack = count_behind(master, generation) == 0 ? NULL : calloc(1, sizeof(*ack));
     if (ack == NULL) {
-        done(arg);
+        done(arg, count_behind(master, generation));
         return;
     }
     *ack = (struct ack){.master = master, .generation = generation, .done = done, .arg = arg};
@@ -70,7 +70,8 @@ void acks_check(struct master *master)
 {
     struct ack *ack;
     /* From the start each time: done() may change the list. Generations only rise. */
-    while ((ack = TAILQ_FIRST(&master->acks)) != NULL && in_force(master, ack->generation)) {
+    while ((ack = TAILQ_FIRST(&master->acks)) != NULL &&
+           count_behind(master, ack->generation) == 0) {
         ack_end(ack);
     }
 }
@@ -80,5 +81,15 @@ void acks_end_all(struct master *master)
     struct ack *ack;
     while ((ack = TAILQ_FIRST(&master->acks)) != NULL) {
         ack_end(ack);
+    }
+}
+
+void acks_warn(struct errlist *errors, uint32_t generation, uint32_t behind)
+{
+    if (behind > 0) {
+        errlist_add(errors, ERRLIST_WARNING, NULL, 0, NULL,
+                    "%u processes have not taken generation %u over yet; show workers tells which, "
+                    "and the log why",
+                    behind, generation);
     }
 }

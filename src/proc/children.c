@@ -230,6 +230,12 @@ static void heard(struct child *child, int fd)
         child->ready_generation = master->message.number;
         acks_check(master);
         break;
+    case MESSAGE_RESYNC:
+        /* The next sweep sends it all again; at once would only fail again. */
+        child->sent_generation = 0;
+        child->next_listener = 0;
+        child->log_sent = false;
+        break;
     case MESSAGE_SESSIONS:
         sessions_page(master, child->id, master->message.number, &master->message.sessions);
         break;

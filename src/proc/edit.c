@@ -182,9 +182,10 @@ static void put_into_force(struct edit *edit, const struct ctl_who *who, const c
     }
 }
 
-static void edit_end(void *arg)
+static void edit_end(void *arg, uint32_t behind)
 {
     struct edit *edit = arg;
+    acks_warn(&edit->errors, edit->master->model->generation, behind);
     edit->done(edit->arg, &edit->errors, &edit->changes, edit->master->model->generation);
     model_free(edit->model);
     overrides_free(&edit->overrides);
@@ -215,6 +216,6 @@ void edit_backend(struct master *master, const char *pool, const char *backend,
     if (edit->errors.errors == 0) {
         acks_await(master, master->model->generation, edit_end, edit);
     } else {
-        edit_end(edit);
+        edit_end(edit, 0);
     }
 }

@@ -7,6 +7,15 @@
 #include "base/log.h"
 #include "master.h"
 
+static uint64_t count_dropped(const struct master *master)
+{
+    uint64_t dropped = log_dropped();
+    for (uint32_t i = 0; i < master->n_workers; i++) {
+        dropped += atomic_load_explicit(&master->sb.workers[i].log_dropped, memory_order_relaxed);
+    }
+    return dropped;
+}
+
 static void host_info(void *host, struct ctl_host_info *out)
 {
     const struct master *master = host;
@@ -18,7 +27,7 @@ static void host_info(void *host, struct ctl_host_info *out)
         .pid = getpid(),
         .descriptors_limit = limit.rlim_cur,
         .connections_limit = master->connections_limit,
-        .log_dropped = log_dropped(),
+        .log_dropped = count_dropped(master),
         .stopping = master->stopping,
     };
 }

@@ -175,12 +175,31 @@ static int open_unix(const struct addr *address, const struct model_service *ser
     return kept;
 }
 
-static int open_group(struct group *group, const struct model_service *service)
+/* Whether one of our own groups stands in the way: the same port, and one address includes the
+ * other. It may be about to go; the check of the model has made sure that both do not stay. */
+static bool overlaps_own(const struct listeners *listeners, const struct group *group)
+{
+    static const uint8_t any[16];
+    const struct addr_ip *a = &group->address.ip;
+    for (size_t i = 0; i < listeners->count; i++) {
+        const struct addr_ip *b = &listeners->groups[i]->address.ip;
+        if (a->family == b->family && a->port == b->port &&
+            (memcmp(a->bytes, any, sizeof(any)) == 0 || memcmp(b->bytes, any, sizeof(any)) == 0 ||
+             memcmp(a->bytes, b->bytes, sizeof(any)) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int open_group(const struct listeners *listeners, struct group *group,
+                      const struct model_service *service)
 {
     bool is_unix = group->configured.ip.family == ADDR_UNIX;
+    bool join = !is_unix && overlaps_own(listeners, group);
     for (size_t i = 0; i < group->n_fds; i++) {
         group->fds[i] = is_unix ? open_unix(&group->address, service)
-                                : open_tcp(&group->address, i == 0, service);
+                                : open_tcp(&group->address, i == 0 && !join, service);
         if (group->fds[i] < 0) {
             int error = group->fds[i];
             group->fds[i] = -1;
@@ -260,7 +279,7 @@ static int plan_one(struct listeners *listeners, const struct model_service *ser
     struct group *group = find(listeners, listener->id);
     if (group == NULL) {
         group = group_new(listeners, listener, service);
-        int error = group == NULL ? -ENOMEM : open_group(group, service);
+        int error = group == NULL ? -ENOMEM : open_group(listeners, group, service);
         if (error == 0 && !append(listeners, group)) {
             error = -ENOMEM;
         }

@@ -63,10 +63,11 @@ static void record(const struct load_job *job)
 
 static void begin_next(struct master *master);
 
-static void job_end(void *arg)
+static void job_end(void *arg, uint32_t behind)
 {
     struct load_job *job = arg;
     struct master *master = job->master;
+    acks_warn(&job->errors, master->model->generation, behind);
     errlist_sort(&job->errors);
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
@@ -146,7 +147,7 @@ static void apply(struct load_job *job)
     if (published) {
         acks_await(master, master->model->generation, job_end, job);
     } else {
-        job_end(job);
+        job_end(job, 0);
     }
 }
 
@@ -170,7 +171,7 @@ static void build(struct load_job *job, bool timed_out)
         conf_tree_free(tree);
     }
     if (job->model == NULL) {
-        job_end(job);
+        job_end(job, 0);
         return;
     }
     /* Calls on_resolved, which frees the job, perhaps before it returns: then it returns NULL. */
@@ -204,7 +205,7 @@ static void begin(struct load_job *job)
     if (job->readable == NULL || event_add(job->readable, &most) != 0) {
         errlist_add(&job->errors, ERRLIST_ERROR, job->path, 0, NULL,
                     "cannot start reading the configuration; memory or processes have run out");
-        job_end(job);
+        job_end(job, 0);
     }
 }
 

@@ -113,8 +113,9 @@ static void reload_done(void *arg, const struct errlist *errors, const struct ch
     if (errors->errors > 0) {
         STR_AUTO text = {0};
         str_printf(&text, "reload: %zu errors, nothing was changed; first: ", errors->errors);
-        if (errors->count > 0) {
-            errlist_print_item(&errors->items[0], &text);
+        const struct errlist_item *first = errlist_first_error(errors);
+        if (first != NULL) {
+            errlist_print_item(first, &text);
         }
         log_error(str_text(&text));
         master_event(master, "refused", NULL, NULL, "SIGHUP", NULL, str_text(&text));
@@ -177,6 +178,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct master *master = arg;
     registry_sweep(master->registry, children_oldest_generation(master));
+    children_sync(master);                /* what somebody could not take before */
     (void)scoreboard_settle(&master->sb); /* what a repair had to leave for later */
 }
 

@@ -107,18 +107,19 @@ void children_renew_log(struct master *master);
  * has changed.
  */
 bool publish(struct master *master, struct model *model, struct errlist *errors);
-/* The limit in force where the file says "auto": what descriptors allow. */
-uint32_t publish_auto_limit(uint32_t n_workers);
 
 /* --- acks.c --- */
 
-typedef void ack_fn(void *arg);
+/* behind: how many processes have not taken it over in time. */
+typedef void ack_fn(void *arg, uint32_t behind);
 /* Calls done once, when every process works with generation or has had its time to; perhaps before
  * the return. */
 void acks_await(struct master *master, uint32_t generation, ack_fn *done, void *arg);
 /* A process has caught up, or has ended. */
 void acks_check(struct master *master);
 void acks_end_all(struct master *master);
+/* Adds the warning that some are behind, if any are. */
+void acks_warn(struct errlist *errors, uint32_t generation, uint32_t behind);
 
 /* --- watchdog.c --- */
 

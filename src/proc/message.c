@@ -12,6 +12,7 @@ static size_t bytes_used(const struct message *message)
     case MESSAGE_SNAPSHOT:
     case MESSAGE_LISTENER:
     case MESSAGE_READY:
+    case MESSAGE_RESYNC:
         return MESSAGE_HEAD_BYTES;
     case MESSAGE_DRAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);

@@ -21,6 +21,7 @@ enum message_type {
     MESSAGE_LIST,         /* list: what to list */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     /* worker, monitor → master */
+    MESSAGE_RESYNC,   /* something could not be taken: send all of it again */
     MESSAGE_READY,    /* number: the generation it works with now */
     MESSAGE_SESSIONS, /* sessions: one page */
     MESSAGE_HEALTH,   /* health: one transition */

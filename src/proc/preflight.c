@@ -31,7 +31,7 @@ void preflight_names(const struct model *model, bool strict, struct errlist *err
                         backend->file, backend->line, section,
                         "the name in address \"%s\" does not resolve, so the backend is down; "
                         "mend the name or the resolver, or write an IP address",
-                        backend->address_text);
+                        model_backend_shown(backend));
         }
     }
 }

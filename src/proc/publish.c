@@ -16,17 +16,28 @@
 #include "master.h"
 #include "model/snapshot_build.h"
 
-/* Descriptors of a worker that are not sessions: loop, channel, log, listeners, spare. */
-#define DESCRIPTORS_BESIDE 64
+/* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
+ * log, wake, reserves, and what a message brings. */
+#define DESCRIPTORS_BESIDE 32
 
-uint32_t publish_auto_limit(uint32_t n_workers)
+static size_t count_listeners(const struct model *model)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < model->n_services; i++) {
+        n += model->services[i].n_listeners;
+    }
+    return n;
+}
+
+/* The limit where the file says "auto": what descriptors allow, two for each session. */
+static uint32_t auto_limit(const struct model *model, uint32_t n_workers)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
         return 0;
     }
-    uint64_t usable =
-        limit.rlim_cur > 2 * DESCRIPTORS_BESIDE ? limit.rlim_cur - DESCRIPTORS_BESIDE : 64;
+    uint64_t beside = DESCRIPTORS_BESIDE + count_listeners(model);
+    uint64_t usable = limit.rlim_cur > beside ? limit.rlim_cur - beside : 2;
     uint64_t sessions = usable / 2 * n_workers;
     return sessions < UINT32_MAX ? (uint32_t)sessions : UINT32_MAX;
 }
@@ -86,7 +97,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     uint32_t limit = model->global.max_connections;
     uint32_t asked = limit;
     if (limit == 0) {
-        limit = publish_auto_limit(master->n_workers);
+        limit = auto_limit(model, master->n_workers);
     }
     model->global.max_connections = limit; /* what the snapshot should say … */
     uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ struct worker {
     uint32_t id;
     int channel; /* -1 once master is gone */
     int wake;
+    int reserve; /* given up for a moment so that a message's descriptor always finds a place */
     bool has_message;
     bool draining;
     struct scoreboard *sb;
@@ -97,6 +99,7 @@ static void teardown(struct worker *worker)
     }
     fd_close(&worker->channel);
     fd_close(&worker->wake);
+    fd_close(&worker->reserve);
 }
 
 /* Without master nobody can reload or replace: what is established goes on to its end, and the
@@ -110,12 +113,25 @@ static void master_is_gone(struct worker *worker)
     proxy_drain(worker->proxy, UINT64_MAX);
 }
 
+static void ask_again(struct worker *worker)
+{
+    worker->message.type = MESSAGE_RESYNC;
+    worker->message.number = 0;
+    message_send(worker->channel, &worker->message, -1);
+}
+
 static void take_snapshot(struct worker *worker, uint32_t generation, int fd)
 {
+    /* Sent again, perhaps because of something else that went with it. */
+    if (atomic_load(&worker->row->generation) == generation &&
+        atomic_load(&worker->row->state) != SB_WORKER_STARTING) {
+        return;
+    }
     const struct snapshot_header *snapshot = snapshot_map(fd);
     if (snapshot == NULL || proxy_apply(worker->proxy, snapshot) != 0) {
         log_error("cannot take the new configuration over", LOG_INT("generation", generation),
                   LOG_STR("error", strerror(errno)));
+        ask_again(worker);
         return;
     }
     atomic_store(&worker->row->generation, generation);
@@ -134,7 +150,8 @@ static void take_listener(struct worker *worker, uint32_t id, int fd)
         return;
     }
     int error = proxy_add_listener(worker->proxy, id, fd);
-    if (error != 0) {
+    if (error != 0 && error != -EEXIST) {
+        ask_again(worker);
         log_error("cannot take a listener over", LOG_INT("listener", id),
                   LOG_STR("error", strerror(-error)));
     }
@@ -179,17 +196,29 @@ static void handle_message(struct worker *worker, int fd)
     fd_close(&fd);
 }
 
+static void renew_reserve(struct worker *worker)
+{
+    if (worker->reserve < 0) {
+        worker->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
 static void read_channel(struct worker *worker)
 {
     worker->has_message = false;
     for (int i = 0; i < MESSAGES_A_TURN && worker->channel >= 0; i++) {
         int fd;
+        fd_close(&worker->reserve);
         int got = message_receive(worker->channel, &worker->message, &fd);
+        renew_reserve(worker);
         if (got == 1) {
             handle_message(worker, fd);
         } else if (got == -EAGAIN) {
             return;
-        } else if (got != -EPROTO && got != -EMSGSIZE) {
+        } else if (got == -EMSGSIZE) {
+            log_warning("no descriptor left for what master sent; asking again");
+            ask_again(worker);
+        } else if (got != -EPROTO) {
             master_is_gone(worker);
         }
     }
@@ -230,6 +259,7 @@ static void beat(struct worker *worker, uint64_t now_ms)
                           memory_order_relaxed);
     atomic_store_explicit(&worker->row->log_dropped, log_dropped(), memory_order_relaxed);
     proxy_renew_lag(worker->proxy);
+    renew_reserve(worker);
     worker->beat_ms = now_ms;
     worker->cpu_us = cpu_us;
 }
@@ -255,8 +285,13 @@ int worker_run(uint32_t id, int channel, int wake, struct scoreboard *sb)
     if (worker == NULL) {
         return EXIT_FAILURE;
     }
-    *worker = (struct worker){
-        .id = id, .channel = channel, .wake = wake, .sb = sb, .row = &sb->workers[id]};
+    *worker = (struct worker){.id = id,
+                              .channel = channel,
+                              .wake = wake,
+                              .reserve = -1,
+                              .sb = sb,
+                              .row = &sb->workers[id]};
+    renew_reserve(worker);
     worker->beat_ms = clock_now_ms();
     worker->cpu_us = cpu_now_us();
     int error = setup(worker);

@@ -26,6 +26,7 @@ struct listener {
     uint32_t id;
     uint32_t service;   /* index in the present snapshot */
     uint64_t paused_ms; /* until then; 0: not paused */
+    bool emptying;      /* to be closed: whoever cannot be served is turned away, not left */
 };
 
 static uint32_t service_of(const struct snapshot_header *snapshot, uint32_t id)
@@ -52,8 +53,8 @@ static void pause_listener(struct listener *listener, int error)
 }
 
 /* No descriptor left: gives the spare one up to accept and reset a client, who would otherwise wait
- * in vain. */
-static void shed_one(struct listener *listener)
+ * in vain. False: there was none. */
+static bool shed_one(struct listener *listener)
 {
     struct proxy *proxy = listener->proxy;
     fd_close(&proxy->spare_fd);
@@ -63,6 +64,7 @@ static void shed_one(struct listener *listener)
         session_turn_away(proxy, row, fd, REFUSAL_DESCRIPTORS);
     }
     proxy->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return fd >= 0;
 }
 
 /* What accept() said instead of a client. True: go on accepting. */
@@ -73,7 +75,9 @@ static bool accept_failed(struct listener *listener, int error)
         return false;
     case EMFILE:
     case ENFILE:
-        shed_one(listener);
+        if (shed_one(listener) && listener->emptying) {
+            return true;
+        }
         pause_listener(listener, error);
         return false;
     case ENOBUFS:
@@ -126,6 +130,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 /* Closing a queue that holds clients would reset them: they are taken first. */
 static void empty_and_close(struct listener *listener)
 {
+    listener->emptying = true;
     accept_some(listener, EMPTYING_MAX);
     LIST_REMOVE(listener, link);
     event_del(&listener->event);

@@ -33,3 +33,15 @@ def folder():
     made = sluice.make_folder("integration")
     yield made
     sluice.remove_folder(made)
+
+
+@pytest.fixture
+def limited(folder, monkeypatch):
+    """limited(120): daemons that are started afterwards may have so many descriptors a process."""
+    import sluice
+    def limit(most):
+        script = folder / "sluiced"
+        script.write_text(f'#!/bin/sh\nulimit -n {most} && exec {sluice.SLUICED} "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(sluice, "SLUICED", script)
+    return limit

@@ -391,17 +391,6 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.fixture
-def limited(folder, monkeypatch):
-    """limited(120): daemons that are started afterwards may have so many descriptors a process."""
-    def limit(most):
-        script = folder / "sluiced"
-        script.write_text(f'#!/bin/sh\nulimit -n {most} && exec {sluice.SLUICED} "$@"\n')
-        script.chmod(0o755)
-        monkeypatch.setattr(sluice, "SLUICED", script)
-    return limit
-
-
 @pytest.mark.parametrize("limit", [80, 81])
 def test_worker_out_of_descriptors(start, echo, limited, limit):
     """Some clients are reset and counted; established sessions go on, nothing spins, it recovers.
