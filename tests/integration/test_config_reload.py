@@ -233,7 +233,7 @@ def test_address_in_use(start, origin):
         for _ in range(amount(30, 5)):
             with pytest.raises(CtlError, match=rf'"more".*127.0.0.1:{port}.*in use.*another'):
                 daemon.ctl("reload")
-        assert all_descriptors(daemon) == before
+        wait_for(lambda: all_descriptors(daemon) == before, what="the descriptors to be as before")
         assert is_refused(free.address)
         assert spread(daemon.address("web")) == {"a"}
     daemon.reload(bad)  # whoever had it is gone

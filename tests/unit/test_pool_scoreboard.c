@@ -236,6 +236,10 @@ static void write_records(void)
         char text[SB_REASON_MAX] = {0};
         memset(text, letters[health], sizeof(text) - 1);
         scoreboard_set_health(&sb, 2, health, text, 1000 + (uint64_t)health);
+        /* Longer than a copy takes: a reader tries a bounded number of times, and a writer without
+         * any pause could disturb all of them. */
+        for (volatile int pause = 0; pause < 4000; pause++)
+            ;
     }
 }
 
@@ -243,7 +247,7 @@ static void write_records(void)
 static int read_records(void)
 {
     int torn = 0;
-    while (atomic_load(&sb.header->health_epoch) < 1000000) {
+    while (atomic_load(&sb.header->health_epoch) < 200000) {
         char reason[SB_REASON_MAX];
         uint64_t since;
         enum sb_health health = scoreboard_get_health(&sb, 2, &since, reason);
