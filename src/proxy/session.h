@@ -84,7 +84,6 @@ struct session {
     bool in_ready : 1;
     bool settled : 1;
     bool dead : 1;
-    bool backend_ended_first : 1;
     struct attempt *attempt; /* NULL once open */
     struct proxy *proxy;
     TAILQ_ENTRY(session) all_link;

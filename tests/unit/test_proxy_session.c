@@ -47,6 +47,7 @@ struct image {
     struct snapshot_listener listener;
     struct snapshot_pool pool;
     struct snapshot_backend backend;
+    struct snapshot_check check; /* not part of it until checked() */
 };
 
 static struct image *new_image(uint32_t generation)
@@ -384,17 +385,49 @@ START_TEST(limits_of_service_and_daemon_refuse)
 }
 END_TEST
 
+/* Gives the backend a check, so that its health in the scoreboard counts. */
+static void checked(struct image *image)
+{
+    image->check = (struct snapshot_check){
+        .kind = "tcp", .interval_ms = 1000, .timeout_ms = 1000, .rise = 1, .fall = 1};
+    image->header.checks_offset = offsetof(struct image, check);
+    image->header.n_checks = 1;
+    image->backend.n_checks = 1;
+}
+
+static bool backend_has_client(void)
+{
+    struct pollfd waiting = {.fd = backend_fd, .events = POLLIN};
+    return poll(&waiting, 1, 0) == 1;
+}
+
 START_TEST(a_client_waits_for_the_first_check)
 {
     struct image *image = new_image(1);
     scoreboard_set_health(&sb, 5, SB_HEALTH_UNKNOWN, "test", clock_now_ms());
-    image->header.n_checks = 0;
-    image->backend.n_checks = 0;
+    checked(image);
     start(image);
-    /* no checks: counts as up whatever the slot says */
+    connect_client();
+    UNTIL(sb.workers[0].waiting == 1);
+    ck_assert(!backend_has_client());
+    scoreboard_set_health(&sb, 5, _i == 0 ? SB_HEALTH_UP : SB_HEALTH_DOWN, "test", clock_now_ms());
+    if (_i == 0) {
+        UNTIL((peer = accept4(backend_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
+    } else {
+        UNTIL(refused(REFUSAL_NO_BACKEND) == 1);
+        ck_assert(!backend_has_client());
+        assert_at_rest();
+    }
+    ck_assert_uint_eq(sb.workers[0].waiting, 0);
+}
+END_TEST
+
+START_TEST(without_checks_health_does_not_count)
+{
+    scoreboard_set_health(&sb, 5, SB_HEALTH_UNKNOWN, "test", clock_now_ms());
+    start(new_image(1));
     open_session();
-    close(peer);
-    peer = -1;
+    ck_assert_uint_eq(sb.workers[0].waiting, 0);
 }
 END_TEST
 
@@ -479,7 +512,8 @@ int main(void)
     tcase_add_test(tc, a_refused_connect_is_counted_and_given_back);
     tcase_add_test(tc, a_full_backend_refuses);
     tcase_add_loop_test(tc, limits_of_service_and_daemon_refuse, 0, 2);
-    tcase_add_test(tc, a_client_waits_for_the_first_check);
+    tcase_add_loop_test(tc, a_client_waits_for_the_first_check, 0, 2);
+    tcase_add_test(tc, without_checks_health_does_not_count);
     tcase_add_test(tc, sessions_outlive_a_new_snapshot_and_a_dropped_listener);
     tcase_add_test(tc, what_waits_in_a_dropped_queue_is_served);
     tcase_add_test(tc, a_drain_ends_at_its_deadline);
