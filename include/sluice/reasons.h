@@ -10,6 +10,8 @@
 #define REFUSAL_LIST(X)                                                                            \
     X(NO_BACKEND, "no_backend")         /* none is eligible */                                     \
     X(FULL, "full")                     /* every eligible backend is at its limit */               \
+    X(QUEUE_FULL, "queue_full")         /* so it is, and so is the pool's queue */                 \
+    X(QUEUE_TIMEOUT, "queue_timeout")   /* no backend became free in time */                       \
     X(START_TIMEOUT, "start_timeout")   /* no check result within the waiting time */              \
     X(CONNECT_FAILED, "connect_failed") /* every allowed try failed */                             \
     X(SERVICE_LIMIT, "service_limit")   /* the service's max_connections */                        \
@@ -30,6 +32,8 @@
     X(IDLE_TIMEOUT, "idle_timeout")                                                                \
     X(HALF_CLOSE_TIMEOUT, "half_close_timeout")                                                    \
     X(DRAIN_DEADLINE, "drain_deadline") /* still there when a stop's time was over */              \
+    X(BACKEND_DOWN, "backend_down")     /* found down by its checks, and the pool closes then */   \
+    X(PRIMARIES_BACK, "primaries_back") /* was on a backup that is no longer needed */             \
     X(OPERATOR, "operator")             /* closed by command */                                    \
     X(WORKER_DIED, "worker_died")       /* the process that carried it ended */                    \
     X(ERROR, "error")                   /* memory, or an unexpected error of the system */

@@ -3,13 +3,14 @@
  * part. C11 atomics and fixed-width integers only, no pointers. Sparse: rows that nobody uses cost
  * no memory.
  *
- * Three kinds of rows, all handed out and taken back by master alone:
+ * Four kinds of rows, all handed out and taken back by master alone:
  *   slot     one per (pool, backend name, address): health and active count. A changed address
  *            gets a new slot; the old one drains.
  *   row      one per (pool, backend name): counters that go on when the address changes.
  *   service  one per service name.
- * Cells hold one worker's part of a slot, row or service; only that worker writes them (and master
- * after its death).
+ *   pool     one per pool name.
+ * Cells hold one worker's part of a slot, row, service or pool; only that worker writes them (and
+ * master after its death). Beside them stands the table of leases (pool/lease.h).
  *
  * Who writes what: reservations: workers, and master when it repairs. Health, reasons, check
  * counters: monitor. Worker rows: that worker (counters), master (pid, state, restarts).
@@ -27,7 +28,7 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 1
+#define SCOREBOARD_LAYOUT 2
 
 #define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
 #define SB_REASON_MAX 120
@@ -87,6 +88,10 @@ struct sb_slot {
     _Atomic uint32_t last_latency_us; /* of that check */
     _Atomic uint32_t streak;          /* results alike in a row */
     _Atomic uint64_t next_check_ms;   /* monotonic */
+    _Atomic uint64_t slow_from_ms;    /* when it became eligible, for slow start; 0: long ago */
+    _Atomic uint32_t fresh; /* 1: there since the daemon's start, and never up nor found down by a
+                               check: when it comes up, that begins no slow start */
+    _Atomic uint32_t pool;  /* row of the pool that it belongs to */
 };
 
 struct sb_row {
@@ -104,6 +109,7 @@ struct sb_row_cell {
 
 struct sb_service {
     _Atomic uint32_t active, peak;
+    _Atomic uint64_t accept_rate; /* pool/rate.h */
 };
 
 struct sb_service_cell {
@@ -114,6 +120,29 @@ struct sb_service_cell {
     _Atomic uint32_t active; /* this worker's share */
     _Atomic uint32_t turns;  /* as in sb_slot_cell */
 };
+
+struct sb_pool {
+    _Atomic uint32_t queued, queued_peak; /* sessions that wait for a place */
+};
+
+struct sb_pool_cell {
+    _Atomic uint64_t oldest_us; /* when its first waiter came, monotonic; 0: none waits */
+    _Atomic uint32_t queued;    /* this worker's share */
+    _Atomic uint32_t turns;     /* as in sb_slot_cell */
+};
+
+/*
+ * A lease: which backend a client keeps. Written by compare-and-swap only, from src/pool/lease.c,
+ * which explains it.
+ */
+struct sb_lease {
+    _Atomic uint64_t key;   /* 0: never used */
+    _Atomic uint64_t value; /* backend row, sessions, end */
+    _Atomic uint32_t held;  /* renewed while a session lives */
+    uint32_t pad[3];
+};
+
+#define SB_LEASES_MAX (UINT32_C(1) << 20) /* 32 MiB once every place is in use; a power of two */
 
 struct sb_worker {
     _Alignas(128) _Atomic int32_t pid; /* 0: none */
@@ -150,6 +179,7 @@ struct sb_header {
     /* Master's own: intents of dead workers that scoreboard_settle() still has to settle. */
     _Alignas(128) uint64_t unsettled[SB_UNSETTLED_MAX];
     uint32_t n_unsettled;
+    _Alignas(128) _Atomic uint64_t leases_refused; /* clients that found no place in the table */
 };
 
 /*
@@ -158,15 +188,22 @@ struct sb_header {
  */
 struct scoreboard {
     struct sb_header *header;
-    struct sb_worker *workers;       /* [n_workers] */
-    _Atomic uint32_t *slot_active;   /* [SB_SLOTS_MAX] sessions, connects under way included */
-    _Atomic uint8_t *slot_health;    /* [SB_SLOTS_MAX] enum sb_health */
-    struct sb_slot *slots;           /* [SB_SLOTS_MAX] */
-    struct sb_row *rows;             /* [BACKENDS_MAX] */
-    struct sb_service *services;     /* [SERVICES_MAX] */
-    struct sb_slot_cell *slot_cells; /* [n_workers][SB_SLOTS_MAX] */
-    struct sb_row_cell *row_cells;   /* [n_workers][BACKENDS_MAX] */
+    struct sb_worker *workers;     /* [n_workers] */
+    _Atomic uint32_t *slot_active; /* [SB_SLOTS_MAX] sessions, connects under way included */
+    _Atomic uint8_t *slot_health;  /* [SB_SLOTS_MAX] enum sb_health */
+    /* [SB_SLOTS_MAX] 1: has been at its limit, and was not seen under resume_connections since */
+    _Atomic uint8_t *slot_full;
+    _Atomic uint64_t *slot_rate;           /* [SB_SLOTS_MAX] connect_rate: pool/rate.h */
+    _Atomic uint64_t *slot_time;           /* [SB_SLOTS_MAX] response time: pool/ewma.h */
+    struct sb_slot *slots;                 /* [SB_SLOTS_MAX] */
+    struct sb_row *rows;                   /* [BACKENDS_MAX] */
+    struct sb_service *services;           /* [SERVICES_MAX] */
+    struct sb_pool *pools;                 /* [POOLS_MAX] */
+    struct sb_lease *leases;               /* [SB_LEASES_MAX] */
+    struct sb_slot_cell *slot_cells;       /* [n_workers][SB_SLOTS_MAX] */
+    struct sb_row_cell *row_cells;         /* [n_workers][BACKENDS_MAX] */
     struct sb_service_cell *service_cells; /* [n_workers][SERVICES_MAX] */
+    struct sb_pool_cell *pool_cells;       /* [n_workers][POOLS_MAX] */
 };
 
 /* src/pool/scoreboard.c */
@@ -178,14 +215,16 @@ void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice 
 
 /* src/pool/reservation.c, which explains the protocol */
 
-/* What a reservation is of. SB_DAEMON ignores index. */
-enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON };
+/* What a reservation is of: a slot, a service, the daemon (which ignores index), or a place in the
+ * queue of a pool. */
+enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE };
 
 /*
  * Takes one place for this worker. limit 0: none. True when taken; false when the count is at its
  * limit, with nothing changed. Exact across workers: under a limit the shared count is raised by
  * compare-and-swap, so it is never over the limit (of all callers alike), not even for a moment,
- * and nobody is refused because of somebody else's attempt. Maintains service and daemon peaks.
+ * and nobody is refused because of somebody else's attempt. Maintains the peaks of
+ * services, daemon and queues.
  */
 bool scoreboard_reserve(struct scoreboard *sb, uint32_t worker, enum sb_place place, uint32_t index,
                         uint32_t limit);
@@ -242,6 +281,12 @@ static inline struct sb_service_cell *scoreboard_service_cell(const struct score
     return &sb->service_cells[(size_t)worker * SERVICES_MAX + service];
 }
 
+static inline struct sb_pool_cell *scoreboard_pool_cell(const struct scoreboard *sb,
+                                                        uint32_t worker, uint32_t pool)
+{
+    return &sb->pool_cells[(size_t)worker * POOLS_MAX + pool];
+}
+
 /* Adds to a counter that only the calling process writes: no lock prefix needed. */
 static inline void scoreboard_bump(_Atomic uint64_t *counter, uint64_t by)
 {
@@ -250,7 +295,8 @@ static inline void scoreboard_bump(_Atomic uint64_t *counter, uint64_t by)
 }
 
 /* Sets a slot's health with its reason (cut to fit); a changed health also changes since_ms and
- * bumps health_epoch. Monitor, and master when it hands out a slot. Returns whether it changed. */
+ * bumps health_epoch. One that becomes up begins its slow start with that, unless it was fresh.
+ * Monitor, and master when it hands out a slot. Returns whether it changed. */
 bool scoreboard_set_health(struct scoreboard *sb, uint32_t slot, enum sb_health health,
                            const char *reason, uint64_t now_ms);
 /* A consistent copy of health, its time and reason. Never waits; a writer that stands still or died
@@ -264,6 +310,7 @@ void scoreboard_note_peak(_Atomic uint32_t *peak, uint32_t value);
 void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot);
 void scoreboard_clear_row(struct scoreboard *sb, uint32_t row);
 void scoreboard_clear_service(struct scoreboard *sb, uint32_t service);
+void scoreboard_clear_pool(struct scoreboard *sb, uint32_t pool);
 
 /* src/pool/histogram.c */
 

@@ -5,6 +5,10 @@
  *
  * All offsets are in bytes from the header; all arrays are contiguous and ordered as in the file.
  * Readers call snapshot_check() before anything else.
+ *
+ * Hash tables: the lookup tables of pools whose scheduler hashes (Maglev; Eisenbud et al., NSDI
+ * 2016), as backends' indices within their pool. They follow from configured weights and names
+ * alone, so that nothing that moves by itself ever makes a new one.
  */
 #ifndef SLUICE_SNAPSHOT_H
 #define SLUICE_SNAPSHOT_H
@@ -15,11 +19,22 @@
 #include "sluice/limits.h"
 
 #define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
-#define SNAPSHOT_LAYOUT 1
+#define SNAPSHOT_LAYOUT 2
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
 enum start_state { START_UNKNOWN, START_UP, START_DOWN, START_COUNT };
+enum hash_key { HASH_KEY_SOURCE, HASH_KEY_SOURCE_PORT, HASH_KEY_COUNT };
+enum backup_use { BACKUP_USE_FIRST, BACKUP_USE_ALL, BACKUP_USE_COUNT };
+/* on_return and on_down: what becomes of sessions that would not be begun any more. */
+enum session_fate { SESSIONS_KEEP, SESSIONS_CLOSE, SESSIONS_COUNT };
+
+/* So many at once, then one per interval. */
+struct snapshot_rate {
+    uint64_t interval_ns; /* 0: no limit */
+    uint32_t burst;       /* at least 1 where there is a limit */
+    uint32_t pad;
+};
 
 struct snapshot_header {
     uint64_t magic;
@@ -29,7 +44,10 @@ struct snapshot_header {
     uint32_t n_services, n_listeners, n_pools, n_backends, n_checks;
     uint32_t services_offset, listeners_offset, pools_offset, backends_offset, checks_offset;
     uint32_t max_connections; /* whole daemon; 0: none */
+    uint32_t n_entries;       /* of all hash tables */
+    uint32_t entries_offset;
     uint32_t pad;
+    uint64_t hash_seed; /* key of every hash of clients: secret, so that nobody can aim */
 };
 
 struct snapshot_service {
@@ -42,6 +60,11 @@ struct snapshot_service {
     uint32_t keepalive_ms;          /* 0: off */
     uint32_t user_timeout_ms;       /* 0: the kernel's */
     uint32_t max_connections;       /* 0: none */
+    uint32_t fallback_pool;         /* index into pools, or SNAPSHOT_NONE */
+    uint32_t persistence_ms;        /* 0: off */
+    uint32_t persistence_mask;      /* leading bits of an IPv4 client that count, 0 to 32 */
+    uint32_t persistence_mask6;     /* of an IPv6 client, 0 to 128 */
+    struct snapshot_rate accept_rate;
 };
 
 struct snapshot_listener {
@@ -58,7 +81,19 @@ struct snapshot_pool {
     uint32_t retries; /* further tries after the first */
     uint32_t keepalive_ms;
     uint32_t user_timeout_ms;
-    uint32_t start; /* enum start_state */
+    uint32_t start;            /* enum start_state */
+    uint32_t row;              /* scoreboard row of the pool: follows its name */
+    uint32_t hash_key;         /* enum hash_key */
+    uint32_t queue;            /* sessions that may wait; 0: none */
+    uint32_t queue_timeout_ms; /* 0: none */
+    uint32_t slow_start_ms;    /* 0: off */
+    uint32_t panic_threshold;  /* percent; 0: never */
+    uint32_t min_healthy;
+    uint32_t backup_use;             /* enum backup_use */
+    uint32_t on_return, on_down;     /* enum session_fate */
+    uint32_t first_entry, n_entries; /* its hash table; 0 entries: none */
+    uint64_t
+        table_inputs; /* hash of all that the table was made from: alike means the same table */
 };
 
 struct snapshot_backend {
@@ -70,6 +105,10 @@ struct snapshot_backend {
     uint32_t max_connections;       /* 0: none */
     uint32_t first_check, n_checks; /* its own or its pool's; 0 checks: counts as up */
     uint32_t admin;                 /* enum admin_state */
+    uint32_t resume_connections;    /* once full, takes new sessions again under this; 1 to
+                                       max_connections where that is set, else 0 */
+    uint32_t backup;                /* 1: only joins when primaries are missing */
+    struct snapshot_rate connect_rate;
 };
 
 struct snapshot_check {
@@ -85,7 +124,8 @@ struct snapshot_check {
  * Returns 0 when map of size_bytes, neither more nor less, is a whole, consistent snapshot of this
  * layout, else -EINVAL: every count within limits.h, every array aligned for its items and apart
  * from the others, every index, enum and port in range, every name not empty and NUL-terminated,
- * every listener listed by the service it names. Only pool.scheduler is left to the scheduler
+ * every listener listed by the service it names,
+ * every entry of a hash table a backend of its pool. Only pool.scheduler is left to the scheduler
  * table's reader (chooser_create). Trusts nothing, reads nothing outside map.
  */
 int snapshot_check(const void *map, uint64_t size_bytes);
@@ -95,6 +135,8 @@ const struct snapshot_listener *snapshot_listeners(const struct snapshot_header 
 const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapshot);
 const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot);
 const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot);
+/* All hash tables one after the other; a pool's begins at first_entry. */
+const uint16_t *snapshot_entries(const struct snapshot_header *snapshot);
 
 /* Maps a memfd sealed against writing and shrinking read-only and checks it. The descriptor stays
  * the caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot). */

@@ -462,6 +462,17 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
     return memcmp(a, b, whole) == 0 && (bits % 8 == 0 || ((a[whole] ^ b[whole]) & mask) == 0);
 }
 
+void addr_ip_mask(struct addr_ip *ip, unsigned bits)
+{
+    for (unsigned i = 0; i < sizeof(ip->bytes); i++) {
+        if (i * 8 >= bits) {
+            ip->bytes[i] = 0;
+        } else if (bits - i * 8 < 8) {
+            ip->bytes[i] &= (uint8_t)(0xFF00U >> (bits % 8));
+        }
+    }
+}
+
 int addr_cidr_parse(const char *text, struct addr_cidr *out, const char **out_problem)
 {
     struct addr_cidr cidr = {0};
@@ -485,13 +496,7 @@ int addr_cidr_parse(const char *text, struct addr_cidr *out, const char **out_pr
                                        : "not a prefix length after the slash; 0 to 128 for IPv6");
     }
     cidr.prefix = (uint8_t)bits;
-    for (unsigned i = 0; i < sizeof(cidr.ip.bytes); i++) {
-        if (i * 8 >= bits) {
-            cidr.ip.bytes[i] = 0;
-        } else if (i * 8 + 8 > bits) {
-            cidr.ip.bytes[i] &= (uint8_t)(0xFF00U >> (bits % 8));
-        }
-    }
+    addr_ip_mask(&cidr.ip, (unsigned)bits);
     *out = cidr;
     return 0;
 }

@@ -88,6 +88,8 @@ struct addr_cidr {
 
 /* Returns 0, or -EINVAL with *out_problem. */
 int addr_cidr_parse(const char *text, struct addr_cidr *out, const char **out_problem);
+/* Zeroes all but the leading bits of the address; port and scope stay. */
+void addr_ip_mask(struct addr_ip *ip, unsigned bits);
 bool addr_cidr_contains(const struct addr_cidr *cidr, const struct addr_ip *ip);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Parsing and printing of times, sizes, numbers and booleans, and the search for the word that was
- * meant. Pure; runs in every process.
+ * Parsing and printing of times, sizes, rates, numbers and booleans, and the search for the word
+ * that was meant. Pure; runs in every process.
  */
 #include "units.h"
 
@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define TIME_MAX_MS (UINT64_C(3650) * 24 * 3600 * 1000)
+#define RATE_MAX_MS 1000 /* events in a millisecond */
+#define BURST_MAX   1000000
 #define WORD_MAX    64 /* longer words are nobody's slip of the finger */
 
 struct unit {
@@ -20,6 +22,7 @@ struct unit {
 /* Largest first, so that the first that divides a value prints it shortest. */
 static const struct unit time_units[] = {
     {"d", 24 * 3600 * 1000}, {"h", 3600 * 1000}, {"m", 60 * 1000}, {"s", 1000}, {"ms", 1}};
+static const struct unit rate_units[] = {{"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}};
 static const struct unit size_units[] = {{"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}, {"", 1}};
 
 #define UNITS_OF(table) (table), sizeof(table) / sizeof((table)[0])
@@ -140,6 +143,53 @@ int units_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out
     return 0;
 }
 
+/* What stands before the burst: "100/s". Returns what follows it, NULL when it is no such thing. */
+static const char *scan_rate(const char *text, uint64_t *out_count, const struct unit **out_unit)
+{
+    bool overflow; /* which makes a number that is out of range anyway */
+    const char *rest = scan_digits(text, out_count, &overflow);
+    char name[2] = {0};
+
+    if (rest == NULL || rest[0] != '/') {
+        return NULL;
+    }
+    name[0] = rest[1];
+    *out_unit = find_unit(UNITS_OF(rate_units), name);
+    return *out_unit != NULL ? rest + 2 : NULL;
+}
+
+int units_parse_rate(const char *text, struct units_rate *out, const char **out_problem)
+{
+    const struct unit *unit;
+    const char *rest;
+    uint64_t count;
+    uint64_t burst = 0;
+    bool overflow;
+
+    if (strcmp(text, "none") == 0) {
+        *out = (struct units_rate){0};
+        return 0;
+    }
+    rest = scan_rate(text, &count, &unit);
+    if (rest != NULL && *rest == ':') {
+        rest = scan_digits(rest + 1, &burst, &overflow);
+        burst = burst == 0 ? UINT64_MAX : burst;
+    }
+    if (rest == NULL || *rest != '\0') {
+        return refuse(out_problem, "not a rate; write a whole number with /s, /m or /h, such as "
+                                   "\"100/s\", with a burst \"100/s:500\", or \"none\"");
+    }
+    if (count == 0 || count > unit->factor * RATE_MAX_MS) {
+        return refuse(out_problem, "rate out of range; at least \"1/h\", at most \"1000000/s\"");
+    }
+    if (burst > BURST_MAX) {
+        return refuse(out_problem, "burst out of range; 1 to 1000000");
+    }
+    *out = (struct units_rate){
+        .count = (uint32_t)count, .per_ms = (uint32_t)unit->factor, .burst = (uint32_t)burst};
+    return 0;
+}
+
 int units_parse_bool(const char *text, bool *out, const char **out_problem)
 {
     /* No and yes by turns, so that the place says which. */
@@ -183,6 +233,25 @@ char *units_format_size(uint64_t bytes, char buf[static UNITS_TEXT_MAX])
         return buf;
     }
     return format_value(UNITS_OF(size_units), bytes, buf);
+}
+
+char *units_format_rate(const struct units_rate *rate, char buf[static UNITS_TEXT_MAX])
+{
+    const struct unit *unit = rate_units;
+    int len;
+
+    if (rate->count == 0) {
+        memcpy(buf, "none", sizeof("none"));
+        return buf;
+    }
+    while (unit->factor != rate->per_ms) {
+        unit++;
+    }
+    len = snprintf(buf, UNITS_TEXT_MAX, "%" PRIu32 "/%s", rate->count, unit->name);
+    if (rate->burst > 0) {
+        (void)snprintf(buf + len, UNITS_TEXT_MAX - (size_t)len, ":%" PRIu32, rate->burst);
+    }
+    return buf;
 }
 
 static size_t min_size(size_t a, size_t b)

@@ -52,7 +52,8 @@ const struct command cmd_set_backend = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
     .arguments = "POOL NAME option=value …",
-    .help = "overrides weight, max_connections or admin of a backend",
+    .help = "overrides weight, max_connections, resume_connections, connect_rate or admin of a "
+            "backend",
     .args_min = 2,
     .args_max = 2,
     .run = run_set,

@@ -160,9 +160,9 @@ static enum command_outcome run_workers(struct request *request)
     return COMMAND_DONE;
 }
 
-/* A row for one backend. */
+/* A row for one backend of the pool. */
 typedef void put_fn(struct reply *reply, const struct view *view, const struct model_pool *pool,
-                    const struct model_backend *backend);
+                    const struct standing *standing, size_t index);
 
 /* The backends of [POOL], or of all pools. */
 static enum command_outcome put_backends(struct request *request, const char *key,
@@ -179,29 +179,33 @@ static enum command_outcome put_backends(struct request *request, const char *ke
     reply_table_begin(&request->reply, key, columns);
     for (size_t i = 0; i < view.model->n_pools; i++) {
         const struct model_pool *pool = &view.model->pools[i];
+        struct standing standing;
 
-        for (size_t k = 0; (!only || pool == only) && k < pool->n_backends; k++)
-            put(&request->reply, &view, pool, &pool->backends[k]);
+        if (only && pool != only)
+            continue;
+        view_standing(&view, pool, &standing);
+        for (size_t k = 0; k < pool->n_backends; k++)
+            put(&request->reply, &view, pool, &standing, k);
     }
     reply_table_end(&request->reply);
     return COMMAND_DONE;
 }
 
 static void put_backend(struct reply *reply, const struct view *view, const struct model_pool *pool,
-                        const struct model_backend *backend)
+                        const struct standing *standing, size_t index)
 {
     struct view_backend row;
 
-    view_backend(view, pool, backend, &row);
+    view_backend(view, pool, standing, index, &row);
     reply_row(reply, &row);
 }
 
 static void put_check(struct reply *reply, const struct view *view, const struct model_pool *pool,
-                      const struct model_backend *backend)
+                      const struct standing *standing, size_t index)
 {
     struct view_check row;
 
-    view_check(view, pool, backend, &row);
+    view_check(view, pool, standing, index, &row);
     if (row.checks[0] != '\0')
         reply_row(reply, &row);
 }

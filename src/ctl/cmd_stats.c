@@ -12,6 +12,8 @@ static const struct column pool_members[] = {
     {"queued", NULL, COLUMN_UINT, offsetof(struct view_pool, queued), NULL, 0},
     {"queued_peak", NULL, COLUMN_UINT, offsetof(struct view_pool, queued_peak), NULL, 0},
     {"overrides", NULL, COLUMN_UINT, offsetof(struct view_pool, overrides), NULL, 0},
+    {"panic", NULL, COLUMN_BOOL, offsetof(struct view_pool, panic), NULL, 0},
+    {"backups_used", NULL, COLUMN_BOOL, offsetof(struct view_pool, backups_used), NULL, 0},
     {0},
 };
 
@@ -43,11 +45,14 @@ static void put_services(const struct view *view, struct reply *reply)
 static void put_backends(const struct view *view, struct reply *reply,
                          const struct model_pool *pool)
 {
+    struct standing standing;
+
+    view_standing(view, pool, &standing);
     reply_table_begin(reply, "backends", view_backend_columns + 1);
     for (size_t i = 0; i < pool->n_backends; i++) {
         struct view_backend row;
 
-        view_backend(view, pool, &pool->backends[i], &row);
+        view_backend(view, pool, &standing, i, &row);
         reply_row(reply, &row);
     }
     reply_table_end(reply);

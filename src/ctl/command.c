@@ -22,6 +22,7 @@ const struct command *const command_table[] = {
     &cmd_show_checks,
     &cmd_show_stats,
     &cmd_show_config,
+    &cmd_explain,
     &cmd_set_backend,
     &cmd_drain_backend,
     &cmd_ready_backend,

@@ -16,8 +16,8 @@ struct event_record {
     uint64_t id; /* from 1, never reused */
     uint64_t wall_ms;
     uint64_t mono_ms;
-    const char *kind;    /* "health", "admin", "reload", "refused", "worker", "start", "stop" … */
-    const char *pool;    /* "" where it is about none */
+    const char *kind; /* "health", "pool", "service", "admin", "reload", "refused", "worker" … */
+    const char *pool; /* "" where it is about none */
     const char *backend; /* "" likewise */
     const char *text;    /* what happened: "up -> down: connect refused" */
     const char *by;      /* "monitor", "uid 0 (login 1000) pid 42", "signal", "master" */

@@ -14,8 +14,10 @@
 #include "base/errlist.h"
 #include "ctl/events.h"
 #include "model/model.h"
+#include "sluice/explanation.h"
 #include "sluice/scoreboard.h"
 #include "sluice/session_info.h"
+#include "sluice/snapshot.h"
 
 /* Who asks, from the socket's peer credentials. */
 struct ctl_who {
@@ -34,6 +36,10 @@ typedef void ctl_change_fn(void *arg, const struct errlist *errors,
 typedef void ctl_sessions_fn(void *arg, const struct session_info *sessions, size_t count,
                              uint32_t silent_workers);
 
+/* explanation NULL: no worker answered in time. Otherwise of the running snapshot, and gone after
+ * the call. */
+typedef void ctl_explain_fn(void *arg, const struct explanation *explanation);
+
 struct ctl_setting { /* option=value */
     const char *option, *value;
 };
@@ -51,6 +57,9 @@ struct ctl_host_info {
 struct ctl_host_ops {
     void (*info)(void *host, struct ctl_host_info *out);
     const struct model *(*model)(void *host); /* running; valid until control returns to the loop */
+    /* The same as the workers see it: services, pools and backends in the model's order. As valid.
+     */
+    const struct snapshot_header *(*snapshot)(void *host);
     const struct overrides *(*overrides)(void *host);
     /*
      * The asynchronous ones: what their pointers refer to stays until done is called. The host
@@ -67,6 +76,9 @@ struct ctl_host_ops {
                          ctl_change_fn *done, void *arg);
     void (*sessions)(void *host, const struct session_filter *filter, ctl_sessions_fn *done,
                      void *arg);
+    /* question is copied. */
+    void (*explain)(void *host, const struct explanation_question *question, ctl_explain_fn *done,
+                    void *arg);
     /* Begins an orderly stop; within_ms: instead of drain_timeout, UINT64_MAX: not said. Does not
      * destroy the server before control returns to the loop. */
     void (*stop)(void *host, const struct ctl_who *who, uint64_t within_ms);

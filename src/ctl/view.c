@@ -14,6 +14,7 @@ struct view view_of(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_
 {
     return (struct view){
         .model = host->ops->model(host->self),
+        .snapshot = host->ops->snapshot(host->self),
         .overrides = host->ops->overrides(host->self),
         .sb = host->sb,
         .now_ms = now_ms,
@@ -93,6 +94,20 @@ void view_service_release(struct view_service *service)
     service->bound = NULL;
 }
 
+/* Names of the service's pools, as the snapshot has them. */
+static void fill_pools(const struct view *view, const struct model_service *service,
+                       struct view_service *out)
+{
+    size_t index = (size_t)(service - view->model->services);
+    const struct snapshot_service *record = &snapshot_services(view->snapshot)[index];
+    const struct snapshot_pool *pools = snapshot_pools(view->snapshot);
+
+    out->pool = pools[record->pool].name;
+    out->fallback_pool =
+        record->fallback_pool == SNAPSHOT_NONE ? "" : pools[record->fallback_pool].name;
+    out->uses = pools[standing_pool_in_use(view->snapshot, record, view->sb)].name;
+}
+
 void view_service(const struct view *view, const struct model_service *service,
                   struct view_service *out)
 {
@@ -101,12 +116,12 @@ void view_service(const struct view *view, const struct model_service *service,
 
     *out = (struct view_service){
         .name = service->name,
-        .pool = service->pool,
         .listen = bound != NULL ? bound : (const char *const *)service->listen,
         .bound = bound,
         .connections_active = LOAD(live->active),
         .connections_peak = LOAD(live->peak),
     };
+    fill_pools(view, service, out);
     scoreboard_sum_service(view->sb, service->row, &out->sum);
     out->connections_total = out->sum.connections_total;
     out->connections_refused = out->sum.refused;
@@ -118,103 +133,53 @@ void view_service(const struct view *view, const struct model_service *service,
 
 /* --- backends --- */
 
-const struct override *view_override(const struct view *view, const char *pool, const char *backend,
-                                     const char *option)
+void view_standing(const struct view *view, const struct model_pool *pool, struct standing *out)
 {
-    const struct overrides *list = view->overrides;
-
-    for (size_t i = 0; list && i < list->count; i++) {
-        const struct override *item = &list->items[i];
-
-        if (strcmp(item->backend, backend) == 0 && strcmp(item->option, option) == 0 &&
-            strcmp(item->pool, pool) == 0)
-            return item;
-    }
-    return NULL;
+    standing_of(view->snapshot, (uint32_t)(pool - view->model->pools), view->sb, out);
 }
 
-static size_t count_checks(const struct model_pool *pool, const struct model_backend *backend)
+static struct backend_facts facts_of(const struct view *view, const struct standing *standing,
+                                     size_t index)
 {
-    size_t count = 0;
-
-    model_backend_checks(pool, backend, &count);
-    return count;
+    return eligibility_facts(standing->pool, standing->backends, (uint32_t)index, &standing->survey,
+                             view->sb);
 }
 
-/* The facts as every other process gathers them, from the form that they know. */
-static struct backend_facts facts_of(const struct view *view, const struct model_pool *pool,
-                                     const struct model_backend *backend)
+/* Of the present state: what the operator said counts from then, all else from the last change of
+ * health. */
+static uint64_t state_since_ms(const struct view *view, const struct standing *standing,
+                               size_t index, enum backend_state state)
 {
-    const struct snapshot_backend record = {
-        .address = backend->address,
-        .slot = backend->slot,
-        .row = backend->row,
-        .weight = backend->weight,
-        .max_connections = backend->max_connections,
-        .n_checks = (uint32_t)count_checks(pool, backend),
-        .admin = backend->admin,
-    };
-
-    return eligibility_facts(&record, view->sb);
-}
-
-/* Why and since when by what the operator said; false when it stands in the file. */
-static bool explain_override(const struct view *view, const char *option, struct view_backend *out)
-{
-    const struct override *item = view_override(view, out->pool, out->name, option);
-
-    if (!item)
-        return false;
-    snprintf(out->reason_text, sizeof(out->reason_text), "%s=%s by %s%s%s", option, item->value,
-             item->by, item->why ? ": " : "", item->why ? item->why : "");
-    out->since_seconds = since(view->wall_ms, item->wall_ms) / 1000;
-    return true;
-}
-
-/* What decided the state is what is told as its reason. */
-static void explain_state(const struct view *view, const struct backend_facts *facts,
-                          struct view_backend *out)
-{
-    switch (out->judged) {
-    case BACKEND_MAINTENANCE:
-        if (!explain_override(view, "admin", out))
-            snprintf(out->reason_text, sizeof(out->reason_text), "admin in the file");
-        break;
-    case BACKEND_DRAINING:
-        if (facts->admin == ADMIN_DRAIN ? !explain_override(view, "admin", out)
-                                        : !explain_override(view, "weight", out))
-            snprintf(out->reason_text, sizeof(out->reason_text), "%s in the file",
-                     facts->admin == ADMIN_DRAIN ? "admin" : "weight 0");
-        break;
-    case BACKEND_FULL:
-        snprintf(out->reason_text, sizeof(out->reason_text), "%u of %u connections",
-                 (unsigned)facts->active, (unsigned)facts->max_connections);
-        break;
-    default:
-        break;
-    }
-}
-
-static void fill_state(const struct view *view, const struct backend_facts *facts,
-                       const struct model_backend *backend, struct view_backend *out)
-{
-    char reason[SB_REASON_MAX] = "";
+    const struct override *override = view_deciding_override(view, standing, index, state);
+    char reason[SB_REASON_MAX];
     uint64_t since_ms = 0;
 
-    out->judged = eligibility_judge(facts);
+    if (override)
+        return since(view->wall_ms, override->wall_ms);
+    scoreboard_get_health(view->sb, standing->backends[index].slot, &since_ms, reason);
+    return since(view->now_ms, since_ms == 0 ? view->sb->header->started_ms : since_ms);
+}
+
+static void fill_state(const struct view *view, const struct standing *standing, size_t index,
+                       struct view_backend *out)
+{
+    const struct snapshot_backend *record = &standing->backends[index];
+    struct backend_facts facts = facts_of(view, standing, index);
+
+    out->judged = eligibility_judge(&facts);
     out->state = backend_state_names[out->judged];
-    out->admin = facts->admin < ADMIN_COUNT ? admin_state_names[facts->admin] : "unknown";
-    out->health = facts->health < SB_HEALTH_COUNT ? sb_health_names[facts->health] : "unknown";
-    out->weight = facts->weight;
-    if (out->judged == BACKEND_UP || out->judged == BACKEND_FULL)
-        out->effective_weight_permille = (uint64_t)facts->weight * 1000;
-    scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
-    if (since_ms == 0)
-        since_ms = view->sb->header->started_ms;
-    out->since_seconds = since(view->now_ms, since_ms) / 1000;
-    snprintf(out->reason_text, sizeof(out->reason_text), "%s", reason);
-    explain_state(view, facts, out);
-    out->reason = out->reason_text;
+    out->admin = facts.admin < ADMIN_COUNT ? admin_state_names[facts.admin] : "unknown";
+    out->health = facts.health < SB_HEALTH_COUNT ? sb_health_names[facts.health] : "unknown";
+    out->backup = record->backup;
+    out->weight = facts.weight;
+    facts.full = false; /* load is no matter of weight */
+    if (eligibility_takes_new(&facts))
+        out->effective_weight_permille =
+            (uint64_t)facts.weight *
+            eligibility_slow_permille(LOAD(view->sb->slots[record->slot].slow_from_ms),
+                                      standing->pool->slow_start_ms, view->now_ms);
+    out->since_seconds = state_since_ms(view, standing, index, out->judged) / 1000;
+    out->reason = view_reason(view, standing, index, out->judged, out->reason_text);
 }
 
 static void fill_counters(const struct view *view, const struct model_backend *backend,
@@ -242,41 +207,55 @@ static void fill_counters(const struct view *view, const struct model_backend *b
 }
 
 void view_backend(const struct view *view, const struct model_pool *pool,
-                  const struct model_backend *backend, struct view_backend *out)
+                  const struct standing *standing, size_t index, struct view_backend *out)
 {
-    struct backend_facts facts = facts_of(view, pool, backend);
+    const struct model_backend *backend = &pool->backends[index];
 
     *out = (struct view_backend){
         .pool = pool->name,
         .name = backend->name,
         .address = model_backend_shown(backend),
-        .connections_active = facts.active,
+        .connections_active = LOAD(view->sb->slot_active[backend->slot]),
     };
-    fill_state(view, &facts, backend, out);
+    fill_state(view, standing, index, out);
     fill_counters(view, backend, out);
 }
 
 /* --- pools --- */
 
-void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out)
+static void sum_backends(const struct view *view, const struct model_pool *pool,
+                         const struct standing *standing, struct view_pool *out)
 {
-    *out = (struct view_pool){
-        .name = pool->name,
-        .scheduler = pool->scheduler,
-        .backends = pool->n_backends,
-    };
     for (size_t i = 0; i < pool->n_backends; i++) {
         const struct model_backend *backend = &pool->backends[i];
-        struct backend_facts facts = facts_of(view, pool, backend);
+        struct backend_facts facts = facts_of(view, standing, i);
         struct sb_row_sum sum;
 
         scoreboard_sum_row(view->sb, backend->row, &sum);
-        out->backends_up += eligibility_takes_new(eligibility_judge(&facts));
-        out->connections_active += facts.active;
+        out->backends_up += eligibility_judge(&facts) == BACKEND_UP;
+        out->connections_active += LOAD(view->sb->slot_active[backend->slot]);
         out->connections_total += LOAD(view->sb->rows[backend->row].connections_total);
         out->bytes_in += sum.bytes_in;
         out->bytes_out += sum.bytes_out;
     }
+}
+
+void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out)
+{
+    struct standing standing;
+
+    view_standing(view, pool, &standing);
+    const struct sb_pool *live = &view->sb->pools[standing.pool->row];
+    *out = (struct view_pool){
+        .name = pool->name,
+        .scheduler = pool->scheduler,
+        .backends = pool->n_backends,
+        .queued = LOAD(live->queued),
+        .queued_peak = LOAD(live->queued_peak),
+        .panic = standing.survey.panic,
+        .backups_used = standing.backups_used,
+    };
+    sum_backends(view, pool, &standing, out);
     for (size_t i = 0; view->overrides && i < view->overrides->count; i++)
         out->overrides += strcmp(view->overrides->items[i].pool, pool->name) == 0;
 }
@@ -298,11 +277,12 @@ static void list_checks(const struct model_pool *pool, const struct model_backen
 }
 
 void view_check(const struct view *view, const struct model_pool *pool,
-                const struct model_backend *backend, struct view_check *out)
+                const struct standing *standing, size_t index, struct view_check *out)
 {
+    const struct model_backend *backend = &pool->backends[index];
     const struct sb_slot *slot = &view->sb->slots[backend->slot];
     uint64_t last_ms = LOAD(slot->last_check_ms), next_ms = LOAD(slot->next_check_ms);
-    struct backend_facts facts = facts_of(view, pool, backend);
+    struct backend_facts facts = facts_of(view, standing, index);
     uint64_t since_ms;
 
     *out = (struct view_check){

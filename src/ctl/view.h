@@ -10,7 +10,7 @@
 
 #include "ctl/host.h"
 #include "ctl/reply.h"
-#include "pool/eligibility.h"
+#include "ctl/standing.h"
 
 #define VIEW_PERCENTILES 3
 #define VIEW_REASON_MAX  512
@@ -18,6 +18,7 @@
 /* What figures are made from, and the moment they are of. Nothing is owned. */
 struct view {
     const struct model *model;
+    const struct snapshot_header *snapshot; /* of that model */
     const struct overrides *overrides;
     const struct scoreboard *sb;
     uint64_t now_ms, wall_ms;
@@ -44,7 +45,8 @@ void view_worker(const struct view *view, uint32_t id, struct view_worker *out);
 extern const struct column view_worker_columns[];
 
 struct view_service {
-    const char *name, *pool;
+    const char *name, *pool, *fallback_pool; /* fallback_pool "": none */
+    const char *uses;                        /* the pool that new sessions go to now */
     const char *const *listen;
     uint64_t connections_active, connections_peak, connections_total, connections_refused;
     uint64_t bytes_in, bytes_out;
@@ -58,10 +60,14 @@ void view_service(const struct view *view, const struct model_service *service,
 void view_service_release(struct view_service *service);
 extern const struct column view_service_columns[];
 
+/* How a pool of the model stands, for all that is asked about its backends. */
+void view_standing(const struct view *view, const struct model_pool *pool, struct standing *out);
+
 struct view_backend {
     const char *pool, *name, *address, *state, *admin, *health, *reason;
-    uint64_t weight, effective_weight_permille; /* 0: gets nothing by health or admin state */
+    uint64_t weight, effective_weight_permille; /* effective 0: gets no new clients */
     uint64_t since_seconds;                     /* of the present state */
+    uint64_t backup;
     uint64_t connections_active, connections_peak, connections_total, requests_total;
     uint64_t connect_failures, retries, bytes_in, bytes_out;
     uint64_t upstreams_opened, upstreams_reused, upstreams_idle, upstreams_pinned;
@@ -71,9 +77,9 @@ struct view_backend {
     enum backend_state judged;
     char reason_text[VIEW_REASON_MAX];
 };
-/* out must not be moved afterwards. */
+/* Backend index of the pool whose standing that is. out must not be moved afterwards. */
 void view_backend(const struct view *view, const struct model_pool *pool,
-                  const struct model_backend *backend, struct view_backend *out);
+                  const struct standing *standing, size_t index, struct view_backend *out);
 /* The first column is the pool's name: what stands inside a pool begins one further. */
 extern const struct column view_backend_columns[];
 
@@ -81,6 +87,7 @@ struct view_pool {
     const char *name, *scheduler;
     uint64_t backends_up, backends, connections_active, connections_total, bytes_in, bytes_out;
     uint64_t queued, queued_peak, overrides;
+    uint64_t panic, backups_used;
 };
 void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out);
 extern const struct column view_pool_columns[];
@@ -94,12 +101,20 @@ struct view_check {
 };
 /* out must not be moved afterwards. */
 void view_check(const struct view *view, const struct model_pool *pool,
-                const struct model_backend *backend, struct view_check *out);
+                const struct standing *standing, size_t index, struct view_check *out);
 extern const struct column view_check_columns[];
 
 /* The override of that option, or NULL. */
 const struct override *view_override(const struct view *view, const char *pool, const char *backend,
                                      const char *option);
+/* The override that decided the state, or NULL: it is by the file, by health or by load. */
+const struct override *view_deciding_override(const struct view *view,
+                                              const struct standing *standing, size_t index,
+                                              enum backend_state state);
+/* Why backend index of the pool is in that state, with figures. Returns buf. */
+char *view_reason(const struct view *view, const struct standing *standing, size_t index,
+                  enum backend_state state, char buf[static VIEW_REASON_MAX]);
+
 extern const struct column view_override_columns[]; /* rows are struct view_override_row */
 struct view_override_row {
     const char *pool, *backend, *option, *value, *file_value, *by, *why;

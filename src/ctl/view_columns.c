@@ -47,6 +47,8 @@ const struct column view_worker_columns[] = {
 const struct column view_service_columns[] = {
     COLUMN(view_service, name, "NAME", COLUMN_TEXT),
     COLUMN(view_service, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_service, fallback_pool, "FALLBACK", COLUMN_TEXT),
+    COLUMN(view_service, uses, "USES", COLUMN_TEXT),
     COLUMN(view_service, connections_active, "ACTIVE", COLUMN_UINT),
     COLUMN(view_service, connections_peak, "PEAK", COLUMN_UINT),
     COLUMN(view_service, connections_total, "TOTAL", COLUMN_UINT),
@@ -65,6 +67,7 @@ const struct column view_backend_columns[] = {
     COLUMN(view_backend, address, "ADDRESS", COLUMN_TEXT),
     COLUMN(view_backend, weight, "WEIGHT", COLUMN_UINT),
     COLUMN(view_backend, effective_weight_permille, NULL, COLUMN_UINT),
+    COLUMN(view_backend, backup, "BACKUP", COLUMN_BOOL),
     COLUMN(view_backend, state, "STATE", COLUMN_TEXT),
     COLUMN(view_backend, admin, "ADMIN", COLUMN_TEXT),
     COLUMN(view_backend, health, "HEALTH", COLUMN_TEXT),
@@ -99,6 +102,8 @@ const struct column view_pool_columns[] = {
     COLUMN(view_pool, bytes_out, "BYTES_OUT", COLUMN_BYTES),
     COLUMN(view_pool, queued, "QUEUED", COLUMN_UINT),
     COLUMN(view_pool, queued_peak, NULL, COLUMN_UINT),
+    COLUMN(view_pool, panic, "PANIC", COLUMN_BOOL),
+    COLUMN(view_pool, backups_used, "BACKUPS_USED", COLUMN_BOOL),
     COLUMN(view_pool, overrides, "OVERRIDES", COLUMN_UINT),
     {0},
 };

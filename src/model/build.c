@@ -298,6 +298,7 @@ static void build_services(struct build *build)
         service->name = new_text(build, section->title);
         service->file = intern_file(build, section->file);
         service->line = section->line;
+        service->fallback_index = SNAPSHOT_NONE;
         build_options(build, section, SECTION_SERVICE, service);
         service++;
     }

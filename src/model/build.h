@@ -1,6 +1,6 @@
 /*
- * A build under way: from a conf tree to a model. build.c types every option, validate.c and
- * listen.c then judge what no single option can. Private to model.
+ * A build under way: from a conf tree to a model. build.c types every option; validate.c,
+ * validate_pool.c and listen.c then judge what no single option can. Private to model.
  */
 #ifndef SLUICE_MODEL_BUILD_H
 #define SLUICE_MODEL_BUILD_H
@@ -35,9 +35,42 @@ const struct conf_section *build_next(const struct conf_section *parent, const c
 char *build_show(const struct conf_section *section, const char *option, size_t item,
                  char buf[static SHOW_MAX]);
 
-/* validate.c */
+/* --- validate.c --- */
+
+/* What a pool is to the services. */
+enum pool_use {
+    POOL_UNUSED,
+    POOL_USED,
+    POOL_NEEDED, /* some service has no other that takes its clients */
+};
+
+/* What the walk over services leaves for the walk over pools. */
+struct pool_names {
+    struct lookup by_name; /* to the pool's index */
+    const char **names;    /* of all pools, ends with NULL */
+    enum pool_use *use;    /* by pool index */
+};
+
 void validate_model(struct build *build);
-/* listen.c: fills the listeners of every service and finds those that collide. */
+/* A fault when there are more than max of what. */
+void validate_count(struct build *build, const struct conf_section *section, size_t n, size_t max,
+                    const char *what);
+/* A fault when the section's title is no usable name. */
+void validate_name(struct build *build, const struct conf_section *section);
+void validate_keepalive(struct build *build, const struct conf_section *section,
+                        uint32_t keepalive_ms);
+/* Whether the section says something for the option, and it is not empty (reported already). */
+bool validate_is_written(const struct conf_section *section, const char *option, const char *value);
+
+/* --- validate_pool.c --- */
+
+void validate_pools(struct build *build, const struct pool_names *pools);
+/* Whether the pool's scheduler goes by the client's address. */
+bool validate_hashes_clients(const struct model_pool *pool);
+
+/* --- listen.c --- */
+
+/* Fills the listeners of every service and finds those that collide. */
 void validate_listeners(struct build *build);
 
 #endif

@@ -46,4 +46,14 @@ static inline bool bool_of(const struct option_def *option, const void *section)
     return *(const bool *)field_of(option, section);
 }
 
+static inline const struct units_rate *rate_of(const struct option_def *option, const void *section)
+{
+    return field_of(option, section);
+}
+
+static inline bool rate_equal(const struct units_rate *a, const struct units_rate *b)
+{
+    return a->count == b->count && a->per_ms == b->per_ms && a->burst == b->burst;
+}
+
 #endif

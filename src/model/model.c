@@ -244,25 +244,3 @@ struct model_service *model_find_service(const struct model *model, const char *
     }
     return NULL;
 }
-
-const struct model_check *model_backend_checks(const struct model_pool *pool,
-                                               const struct model_backend *backend,
-                                               size_t *out_count)
-{
-    if (backend->checks != NULL) {
-        *out_count = 0;
-        return NULL;
-    }
-    if (backend->n_own_checks > 0) {
-        *out_count = backend->n_own_checks;
-        return backend->own_checks;
-    }
-    *out_count = pool->n_checks;
-    return pool->checks;
-}
-
-const char *model_backend_shown(const struct model_backend *backend)
-{
-    const char *raw = option_secret(options_find(SECTION_BACKEND, "address"), backend, 0);
-    return raw != NULL ? raw : backend->address_text;
-}

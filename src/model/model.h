@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/errlist.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "conf/conf.h"
 #include "sluice/snapshot.h"
 
@@ -45,6 +46,7 @@ struct model_global {
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
     uint32_t drain_timeout_ms;
+    char *hash_seed; /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
 
@@ -65,6 +67,9 @@ struct model_backend {
     struct addr address; /* ADDR_NONE until a name is resolved */
     bool named;          /* address_text holds a host name, to be resolved outside */
     uint32_t weight, max_connections;
+    uint32_t resume_connections; /* 0: auto, 3/4 of max_connections */
+    struct units_rate connect_rate;
+    bool backup;
     uint32_t admin; /* enum admin_state */
     char *checks;   /* "none" or NULL */
     struct model_check *own_checks;
@@ -82,6 +87,12 @@ struct model_pool {
     uint32_t connect_timeout_ms, retries, keepalive_ms, user_timeout_ms;
     uint32_t start;         /* enum start_state */
     uint32_t on_unresolved; /* enum model_unresolved */
+    uint32_t hash_key;      /* enum hash_key */
+    uint32_t queue, queue_timeout_ms;
+    uint32_t slow_start_ms;
+    uint32_t panic_threshold, min_healthy;
+    uint32_t backup_use;         /* enum backup_use */
+    uint32_t on_return, on_down; /* enum session_fate */
     struct model_check *checks;
     size_t n_checks;
     struct model_backend *backends;
@@ -89,6 +100,7 @@ struct model_pool {
     struct model_secrets secrets;
     const char *file;
     int line;
+    uint32_t row; /* in the scoreboard, given by the registry */
 };
 
 enum model_unresolved { UNRESOLVED_DOWN, UNRESOLVED_REFUSE, UNRESOLVED_COUNT };
@@ -105,10 +117,14 @@ struct model_service {
     size_t n_listeners;
     char *pool;
     uint32_t pool_index;
+    char *fallback_pool;     /* NULL: none */
+    uint32_t fallback_index; /* SNAPSHOT_NONE: none */
     bool freebind;
     uint32_t backlog;
     uint32_t idle_timeout_ms, half_close_timeout_ms, keepalive_ms, user_timeout_ms;
     uint32_t max_connections;
+    uint32_t persistence_ms, persistence_mask, persistence_mask6;
+    struct units_rate accept_rate;
     struct model_secrets secrets;
     const char *file;
     int line;
@@ -143,10 +159,10 @@ struct model *model_build(const struct conf_tree *tree, const struct model_regis
 void model_free(struct model *model);                /* NULL is allowed */
 struct model *model_copy(const struct model *model); /* NULL without memory */
 
-/* By walking the names: for commands, not for loops over all. NULL when there is none. */
 /* A backend's address for people: as written, and unexpanded where it comes from a secret. */
 const char *model_backend_shown(const struct model_backend *backend);
 
+/* By walking the names: for commands, not for loops over all. NULL when there is none. */
 struct model_pool *model_find_pool(const struct model *model, const char *name);
 struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
 struct model_service *model_find_service(const struct model *model, const char *name);
@@ -156,13 +172,17 @@ const struct model_check *model_backend_checks(const struct model_pool *pool,
                                                const struct model_backend *backend,
                                                size_t *out_count);
 
+/* Under how many sessions a backend that was full takes new ones again: as given, else 3/4 of
+ * max_connections, rounded up. 0 without max_connections. */
+uint32_t model_backend_resume(const struct model_backend *backend);
+
 /* --- overrides: what the operator said beside the file --- */
 
 struct override {
     char *pool, *backend; /* names */
-    char *option;         /* "weight", "max_connections", "admin" */
+    char *option;         /* one of model_backend_settable() */
     char *value;          /* in file syntax */
-    char *file_value;     /* what the file said when it was set */
+    char *file_value;     /* what the file said when it was set; NULL or "": nothing */
     char *by;             /* "uid 0 (login 1000) pid 42" */
     char *why;            /* NULL: not said */
     uint64_t wall_ms;
@@ -174,8 +194,9 @@ struct overrides { /* zeroed is empty */
 };
 
 /*
- * Applies option=value to a backend of model, typed and ranged by the option table. Returns 0, or
- * -EINVAL with *out_problem filled (what is wrong; what would be right).
+ * Applies option=value to a backend of model, typed and ranged by the option table, and judged
+ * against the backend's other options. Returns 0, or -EINVAL with *out_problem filled (what is
+ * wrong; what would be right) and the backend as it was.
  */
 int model_set_backend(struct model *model, struct model_backend *backend, const char *option,
                       const char *value, struct str *out_problem);
@@ -233,6 +254,7 @@ enum option_type {
     OPTION_AUTO, /* uint32_t, "auto" is 0 */
     OPTION_MODE, /* uint32_t, octal */
     OPTION_BOOL, /* bool */
+    OPTION_RATE, /* struct units_rate */
     OPTION_WORD, /* uint32_t index into words */
     OPTION_TYPE_COUNT
 };

@@ -143,6 +143,19 @@ static int set_bool(const struct option_def *option, void *section, const char *
     return 0;
 }
 
+static int set_rate(const struct option_def *option, void *section, const char *text,
+                    struct str *out_problem)
+{
+    const char *problem;
+    char shown[SHOW_MAX];
+
+    if (units_parse_rate(text, field_at(option, section), &problem) != 0) {
+        str_printf(out_problem, "%s: %s", option_show(text, shown), problem);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 typedef int parse_fn(const struct option_def *option, const char *text, uint64_t *out,
                      struct str *out_problem);
 
@@ -169,6 +182,9 @@ int option_set(const struct option_def *option, void *section, const char *text,
     }
     if (option->type == OPTION_BOOL) {
         return set_bool(option, section, text, out_problem);
+    }
+    if (option->type == OPTION_RATE) {
+        return set_rate(option, section, text, out_problem);
     }
     rc = parse_number(option, text, &number, out_problem);
     if (rc == 0) {
@@ -230,6 +246,8 @@ bool option_is_default(const struct option_def *option, const void *section)
 {
     const struct option_def *source = default_source(option);
     STR_AUTO problem = {0};
+    struct units_rate rate = {0};
+    const char *words;
     uint64_t number = 0;
 
     if (option->type != OPTION_LIST && option_secret(option, section, 0) != NULL) {
@@ -248,6 +266,9 @@ bool option_is_default(const struct option_def *option, const void *section)
         return strcmp(text_of(option, section), option->default_text) == 0;
     case OPTION_BOOL:
         return bool_of(option, section) == (strcmp(option->default_text, "true") == 0);
+    case OPTION_RATE:
+        (void)units_parse_rate(option->default_text, &rate, &words);
+        return rate_equal(rate_of(option, section), &rate);
     default:
         (void)parse_number(option, option->default_text, &number, &problem);
         return number_of(option, section) == number;

@@ -60,6 +60,9 @@ void option_describe(const struct option_def *option, struct str *out)
     case OPTION_BOOL:
         str_append(out, "write true or false");
         break;
+    case OPTION_RATE:
+        str_append(out, "write a rate such as \"100/s\", with a burst \"100/s:500\", or \"none\"");
+        break;
     case OPTION_WORD:
         str_append(out, "write ");
         describe_words(option->words, out);
@@ -77,7 +80,7 @@ bool option_given(const struct option_def *option, const void *section)
     if (option->type == OPTION_TEXT) {
         return text_of(option, section) != NULL;
     }
-    if (option->type == OPTION_LIST || option->type == OPTION_BOOL) {
+    if (option->type == OPTION_LIST || option->type == OPTION_BOOL || option->type == OPTION_RATE) {
         return true;
     }
     return option->default_text != NULL || number_of(option, section) != 0;
@@ -118,6 +121,7 @@ static void format_number(const struct option_def *option, uint32_t number, stru
 void option_format(const struct option_def *option, const void *section, size_t item,
                    struct str *out)
 {
+    char rate[UNITS_TEXT_MAX];
     const char *secret = option_secret(option, section, item);
 
     if (secret != NULL) {
@@ -128,6 +132,8 @@ void option_format(const struct option_def *option, const void *section, size_t 
         str_append(out, list_of(option, section)[item]);
     } else if (option->type == OPTION_BOOL) {
         str_append(out, bool_of(option, section) ? "true" : "false");
+    } else if (option->type == OPTION_RATE) {
+        str_append(out, units_format_rate(rate_of(option, section), rate));
     } else {
         format_number(option, number_of(option, section), out);
     }

@@ -141,6 +141,9 @@ bool option_equal(const struct option_def *option, const void *a, const void *b)
     if (option->type == OPTION_BOOL) {
         return bool_of(option, a) == bool_of(option, b);
     }
+    if (option->type == OPTION_RATE) {
+        return rate_equal(rate_of(option, a), rate_of(option, b));
+    }
     if (option->type != OPTION_LIST) {
         return number_of(option, a) == number_of(option, b);
     }
@@ -200,6 +203,8 @@ int option_copy(const struct option_def *option, void *to, const void *from)
         *text_field(option, to) = copy;
     } else if (option->type == OPTION_BOOL) {
         *(bool *)field_at(option, to) = bool_of(option, from);
+    } else if (option->type == OPTION_RATE) {
+        *(struct units_rate *)field_at(option, to) = *rate_of(option, from);
     } else {
         *(uint32_t *)field_at(option, to) = number_of(option, from);
     }

@@ -21,11 +21,18 @@
 #define USER_TIMEOUT_MAX DAYS(24) /* TCP_USER_TIMEOUT is a signed 32-bit number of milliseconds */
 #define CONNECTIONS_MAX  INT32_MAX
 #define MODE_MAX         0777
+#define QUEUE_MAX        1000000
 
 static const char *const start_words[START_COUNT + 1] = {
     [START_UNKNOWN] = "unknown", [START_UP] = "up", [START_DOWN] = "down"};
 static const char *const unresolved_words[UNRESOLVED_COUNT + 1] = {
     [UNRESOLVED_DOWN] = "down", [UNRESOLVED_REFUSE] = "refuse"};
+static const char *const hash_key_words[HASH_KEY_COUNT + 1] = {
+    [HASH_KEY_SOURCE] = "source", [HASH_KEY_SOURCE_PORT] = "source_port"};
+static const char *const backup_use_words[BACKUP_USE_COUNT + 1] = {
+    [BACKUP_USE_FIRST] = "first", [BACKUP_USE_ALL] = "all"};
+static const char *const fate_words[SESSIONS_COUNT + 1] = {
+    [SESSIONS_KEEP] = "keep", [SESSIONS_CLOSE] = "close"};
 
 #define GLOBAL(field)  .section = "global", .offset = offsetof(struct model_global, field)
 #define SERVICE(field) .section = "service", .offset = offsetof(struct model_service, field)
@@ -69,6 +76,10 @@ const struct option_def option_table[] = {
     {GLOBAL(log_level), .name = "log_level", .type = OPTION_WORD, .default_text = "info",
      .words = log_level_names, .reloadable = true,
      .help = "The least important kind of message that is still logged."},
+    {GLOBAL(hash_seed), .name = "hash_seed", .type = OPTION_TEXT,
+     .help = "Secret text that keys every hash of clients, so that nobody can aim at a backend. "
+             "Give balancers that must choose alike the same one, as ${file:/PATH}; unless given, "
+             "one is made."},
     {GLOBAL(drain_timeout_ms), .name = "drain_timeout", .type = OPTION_TIME, .default_text = "30s",
      .max = TIME_MAX, .reloadable = true,
      .help = "How long sessions may go on after a stop was asked for; 0s: none."},
@@ -85,6 +96,9 @@ const struct option_def option_table[] = {
              "somaxconn bounds it."},
     {SERVICE(pool), .name = "pool", .type = OPTION_TEXT, .required = true, .reloadable = true,
      .help = "Name of the pool whose backends serve the clients."},
+    {SERVICE(fallback_pool), .name = "fallback_pool", .type = OPTION_TEXT, .reloadable = true,
+     .help = "Name of another pool, with checks and settings of its own, that takes new sessions "
+             "while the pool has no eligible backend: a sorry server, say."},
     {SERVICE(idle_timeout_ms), .name = "idle_timeout", .type = OPTION_TIME, .default_text = "1h",
      .max = TIME_MAX, .reloadable = true,
      .help = "Ends a session without a byte in either direction for this long; 0s: never."},
@@ -101,9 +115,29 @@ const struct option_def option_table[] = {
     {SERVICE(max_connections), .name = "max_connections", .type = OPTION_UINT, .default_text = "0",
      .max = CONNECTIONS_MAX, .reloadable = true,
      .help = "Client connections of this service; 0: no limit of its own."},
+    {SERVICE(accept_rate), .name = "accept_rate", .type = OPTION_RATE, .default_text = "none",
+     .reloadable = true,
+     .help = "How many new clients this service accepts in a time; more than that wait in the "
+             "kernel's queue and are not refused. The burst is a tenth of a second's worth unless "
+             "given."},
+    {SERVICE(persistence_ms), .name = "persistence", .type = OPTION_TIME, .default_text = "0s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "A client keeps its backend while it has sessions there and for this long after the "
+             "last one; 0s: each session is a choice of its own."},
+    {SERVICE(persistence_mask), .name = "persistence_mask", .type = OPTION_UINT,
+     .default_text = "32", .max = 32, .reloadable = true,
+     .help = "Leading bits of an IPv4 client's address that persistence looks at: 24 keeps a whole "
+             "/24 network on one backend."},
+    {SERVICE(persistence_mask6), .name = "persistence_mask6", .type = OPTION_UINT,
+     .default_text = "128", .max = 128, .reloadable = true,
+     .help = "The same of an IPv6 client's address."},
 
     {POOL(scheduler), .name = "scheduler", .type = OPTION_TEXT, .default_text = "wlc",
      .reloadable = true, .help = "How the backend of a new session is chosen."},
+    {POOL(hash_key), .name = "hash_key", .type = OPTION_WORD, .default_text = "source",
+     .words = hash_key_words, .reloadable = true,
+     .help = "What of a client a hashing scheduler looks at: its address, or address and port, so "
+             "that one client's sessions are spread."},
     {POOL(connect_timeout_ms), .name = "connect_timeout", .type = OPTION_TIME, .default_text = "3s",
      .min = 1, .max = TIME_MAX, .reloadable = true,
      .help = "How long one try to connect to a backend may take."},
@@ -118,6 +152,37 @@ const struct option_def option_table[] = {
      .max = USER_TIMEOUT_MAX, .reloadable = true,
      .help = "How long sent bytes may stay unacknowledged before the backend is given up; 0s: as "
              "the kernel is set."},
+    {POOL(queue), .name = "queue", .type = OPTION_UINT, .default_text = "0", .max = QUEUE_MAX,
+     .reloadable = true,
+     .help = "Sessions that may wait for a place while every healthy backend is at its limit; 0: "
+             "none waits, they are refused."},
+    {POOL(queue_timeout_ms), .name = "queue_timeout", .type = OPTION_TIME, .default_text = "5s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long a session may wait in the queue before it is refused; 0s: without limit."},
+    {POOL(slow_start_ms), .name = "slow_start", .type = OPTION_TIME, .default_text = "0s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "Time in which the weight of a backend that recovered, was added or was made ready "
+             "rises from a tenth to the whole; 0s: it counts in full at once."},
+    {POOL(panic_threshold), .name = "panic_threshold", .type = OPTION_UINT, .default_text = "0",
+     .max = 100, .reloadable = true,
+     .help = "With less than this percentage of the ready backends healthy, health is ignored and "
+             "all of them share the load; 0: never."},
+    {POOL(min_healthy), .name = "min_healthy", .type = OPTION_UINT, .default_text = "1", .min = 1,
+     .max = BACKENDS_MAX, .reloadable = true,
+     .help = "While fewer backends than this that are no backups are healthy and ready, the "
+             "backups join in. Load never counts."},
+    {POOL(backup_use), .name = "backup_use", .type = OPTION_WORD, .default_text = "first",
+     .words = backup_use_words, .reloadable = true,
+     .help = "Which healthy backups join in when they are needed: the first in file order, or all "
+             "of them."},
+    {POOL(on_return), .name = "on_return", .type = OPTION_WORD, .default_text = "keep",
+     .words = fate_words, .reloadable = true,
+     .help = "What becomes of sessions on backups once these are no longer needed: they go on, or "
+             "are closed."},
+    {POOL(on_down), .name = "on_down", .type = OPTION_WORD, .default_text = "keep",
+     .words = fate_words, .reloadable = true,
+     .help = "What becomes of sessions on a backend that its checks found down: they go on, or are "
+             "closed."},
     {POOL(start), .name = "start", .type = OPTION_WORD, .default_text = "unknown",
      .words = start_words, .reloadable = true,
      .help = "Health of a new backend until its first check result; clients wait a moment for "
@@ -135,6 +200,18 @@ const struct option_def option_table[] = {
     {BACKEND(max_connections), .name = "max_connections", .type = OPTION_UINT, .default_text = "0",
      .max = CONNECTIONS_MAX, .reloadable = true, .settable = true,
      .help = "Sessions it may have at a time; 0: no limit."},
+    {BACKEND(resume_connections), .name = "resume_connections", .type = OPTION_AUTO,
+     .default_text = "auto", .min = 1, .max = CONNECTIONS_MAX, .reloadable = true, .settable = true,
+     .help = "Once it was at its limit, it takes new sessions again only when it has fewer than "
+             "this; auto is 3/4 of max_connections."},
+    {BACKEND(connect_rate), .name = "connect_rate", .type = OPTION_RATE, .default_text = "none",
+     .reloadable = true, .settable = true,
+     .help = "New connections that may be made to it in a time; beyond that it counts as full for "
+             "the moment. The burst is a tenth of a second's worth unless given."},
+    {BACKEND(backup), .name = "backup", .type = OPTION_BOOL, .default_text = "false",
+     .reloadable = true,
+     .help = "Whether it stands by, and only joins in while the pool has fewer healthy backends "
+             "than min_healthy."},
     {BACKEND(admin), .name = "admin", .type = OPTION_WORD, .default_text = "ready",
      .words = admin_state_names, .reloadable = true, .settable = true,
      .help = "What the operator wants of it: ready takes new sessions, drain only keeps those it "

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "base/units.h"
 #include "lookup.h"
 #include "options.h"
@@ -52,7 +53,9 @@ int model_set_backend(struct model *model, struct model_backend *backend, const 
                       const char *value, struct str *out_problem)
 {
     const struct option_def *def = options_find(SECTION_BACKEND, option);
+    struct model_backend before = *backend;
     STR_AUTO problem = {0};
+    char shown[SHOW_MAX];
     int rc;
 
     (void)model; /* for options that will have to be judged against the rest */
@@ -63,6 +66,12 @@ int model_set_backend(struct model *model, struct model_backend *backend, const 
     if (rc != 0) {
         str_printf(out_problem, "%s: %s", option,
                    rc == -ENOMEM ? "out of memory; try again later" : str_text(&problem));
+        return -EINVAL;
+    }
+    if (backend_judge_limits(backend, option, &problem) != 0) {
+        str_printf(out_problem, "%s: %s: %s", option, option_show(value, shown),
+                   str_text(&problem));
+        *backend = before; /* what can be set is no text, so nothing was freed */
         return -EINVAL;
     }
     (void)option_set_secret(def, backend, 0, NULL);
@@ -261,50 +270,72 @@ static void drop(struct errlist *dropped, const struct override *item,
                 item->by != NULL ? item->by : "somebody");
 }
 
-/* Applies one override to the new model. Returns 1 when it stands, 0 when it was dropped. */
-static int reapply(const struct override *item, struct model *model, struct model_backend *backend,
-                   struct errlist *dropped)
+/* Whether the file says of that option what it said when it was overridden; if not, how. */
+static bool file_agrees(const struct override *item, const struct model_backend *backend,
+                        struct str *out_reason)
 {
+    const char *then = item->file_value != NULL ? item->file_value : "";
     STR_AUTO now = {0};
-    STR_AUTO reason = {0};
-    bool given;
 
+    (void)model_get_backend(backend, item->option, &now);
+    if (strcmp(str_text(&now), then) == 0) {
+        return true;
+    }
+    str_printf(out_reason, "the file now says %s instead of %s",
+               now.len > 0 ? str_text(&now) : "nothing", *then != '\0' ? then : "nothing");
+    return false;
+}
+
+/* Applies one override to the new model. False with a reason when it cannot stand. */
+static bool reapply(const struct override *item, struct model *model, struct model_backend *backend,
+                    struct str *out_reason)
+{
     if (backend == NULL) {
-        drop(dropped, item, NULL, "the backend is gone");
-        return 0;
+        str_append(out_reason, "the backend is gone");
+        return false;
     }
-    given = model_get_backend(backend, item->option, &now);
-    if (given != (item->file_value != NULL) ||
-        (given && strcmp(str_text(&now), item->file_value) != 0)) {
-        str_printf(&reason, "the file now says %s instead of %s",
-                   given ? str_text(&now) : "nothing",
-                   item->file_value != NULL ? item->file_value : "nothing");
-        drop(dropped, item, backend, str_text(&reason));
-        return 0;
+    return file_agrees(item, backend, out_reason) &&
+           model_set_backend(model, backend, item->option, item->value, out_reason) == 0;
+}
+
+/* Twice: one that another stands in the way of (max_connections, resume_connections) may stand once
+ * that other one has been replaced. */
+static void reapply_all(const struct overrides *list, struct model *model,
+                        const struct backend_finder *finder, bool *stands, struct errlist *dropped)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < list->count; i++) {
+            struct model_backend *backend = finder_find(finder, &list->items[i]);
+            STR_AUTO reason = {0};
+
+            stands[i] = stands[i] || reapply(&list->items[i], model, backend, &reason);
+            if (pass == 1 && !stands[i]) {
+                drop(dropped, &list->items[i], backend, str_text(&reason));
+            }
+        }
     }
-    if (model_set_backend(model, backend, item->option, item->value, &reason) != 0) {
-        drop(dropped, item, backend, str_text(&reason));
-        return 0;
-    }
-    return 1;
 }
 
 int overrides_reapply(const struct overrides *list, struct model *model, struct overrides *kept,
                       struct errlist *dropped)
 {
     struct backend_finder finder = {0};
-    int rc = list->count > 0 ? finder_init(&finder, model) : 0;
+    bool *stands = calloc(list->count + 1, sizeof(*stands));
+    int rc = stands != NULL ? 0 : -ENOMEM;
 
+    if (rc == 0 && list->count > 0) {
+        rc = finder_init(&finder, model);
+    }
+    if (rc == 0) {
+        reapply_all(list, model, &finder, stands, dropped);
+    }
     for (size_t i = 0; i < list->count && rc == 0; i++) {
-        const struct override *item = &list->items[i];
-
-        if (reapply(item, model, finder_find(&finder, item), dropped) == 1) {
-            rc = append_item(kept, item);
-        }
+        rc = stands[i] ? append_item(kept, &list->items[i]) : 0;
     }
     if (rc != 0) {
         overrides_free(kept);
     }
     finder_fini(&finder);
+    free(stands);
     return rc;
 }

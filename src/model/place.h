@@ -1,6 +1,6 @@
 /*
  * Numbered places of one kind, each held under a key: what the registry keeps for slots, rows,
- * services and listeners alike. A place goes
+ * pools, services and listeners alike. A place goes
  *
  *   free -> planned -> live -> retired -> free
  *              |         ^        |
@@ -34,11 +34,13 @@ struct place {
     bool touched; /* its number was used before */
     uint32_t retired_generation;
     /* Slots only. */
-    struct place *row; /* which outlives it */
-    uint64_t checks;   /* kinds and ports of its checks as one number; 0: none */
-    uint32_t heir_of;  /* planned: the slot to take health from, or HEIR_NONE */
+    struct place *row, *pool; /* which outlive it */
+    uint64_t checks;          /* kinds and ports of its checks as one number; 0: none */
+    uint32_t heir_of;         /* planned: the slot to take health from, or HEIR_NONE */
     struct addr address;
-    /* Rows only. */
+    bool ready;             /* as committed last: by the operator's will it takes sessions */
+    uint32_t limit, resume; /* as committed last */
+    /* Rows and pools only. */
     uint32_t n_slots;
     size_t key_len;
     char key[];

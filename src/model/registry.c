@@ -7,15 +7,20 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "place.h"
+#include "slot.h"
 
-/* In this order when places are freed: a slot needs its row to say good-bye. */
-enum space_kind { SPACE_SLOTS, SPACE_ROWS, SPACE_SERVICES, SPACE_LISTENERS, SPACE_COUNT };
+/* In this order when places are freed: a slot needs its row and its pool to say good-bye. */
+enum space_kind {
+    SPACE_SLOTS,
+    SPACE_ROWS,
+    SPACE_POOLS,
+    SPACE_SERVICES,
+    SPACE_LISTENERS,
+    SPACE_COUNT
+};
 
 struct space_info {
     uint32_t limit;
@@ -26,6 +31,7 @@ struct space_info {
 static const struct space_info space_infos[SPACE_COUNT] = {
     [SPACE_SLOTS] = {SB_SLOTS_MAX, true, "backend addresses"},
     [SPACE_ROWS] = {BACKENDS_MAX, true, "backends"},
+    [SPACE_POOLS] = {POOLS_MAX, true, "pools"},
     [SPACE_SERVICES] = {SERVICES_MAX, true, "services"},
     [SPACE_LISTENERS] = {UINT32_MAX, false, "listening addresses"},
 };
@@ -56,19 +62,6 @@ RB_GENERATE_INTERNAL(health_tree, place, health_link, compare_health,
 
 /* --- planning --- */
 
-/* The same for the same kinds and ports in any order; never 0 where there are some. */
-static uint64_t sum_checks(const struct model_pool *pool, const struct model_backend *backend)
-{
-    uint64_t sum = 0;
-    size_t n;
-    const struct model_check *checks = model_backend_checks(pool, backend, &n);
-
-    for (size_t i = 0; i < n; i++) {
-        sum += XXH3_64bits_withSeed(checks[i].kind, strlen(checks[i].kind), checks[i].port);
-    }
-    return n > 0 && sum == 0 ? 1 : sum;
-}
-
 /* Sorts what the monitor has found out, by address and checks. */
 static void gather_health(struct registry *registry)
 {
@@ -90,7 +83,7 @@ static void gather_health(struct registry *registry)
 }
 
 static int plan_backend(struct registry *registry, const struct model_pool *pool,
-                        struct model_backend *backend)
+                        struct place *pool_place, struct model_backend *backend)
 {
     struct place_key key = {0};
     struct place *row;
@@ -110,12 +103,14 @@ static int plan_backend(struct registry *registry, const struct model_pool *pool
     }
     if (slot->row == NULL) {
         slot->row = row;
+        slot->pool = pool_place;
         slot->address = backend->address;
         row->n_slots++;
+        pool_place->n_slots++;
         registry->slot_places[slot->index] = slot;
     }
     if (slot->state != PLACE_LIVE) {
-        struct place wish = {.address = backend->address, .checks = sum_checks(pool, backend)};
+        struct place wish = {.address = backend->address, .checks = slot_sum_checks(pool, backend)};
         struct place *ancestor = RB_FIND(health_tree, &registry->known_health, &wish);
 
         slot->heir_of = ancestor != NULL ? ancestor->index : HEIR_NONE;
@@ -123,6 +118,23 @@ static int plan_backend(struct registry *registry, const struct model_pool *pool
     backend->row = row->index;
     backend->slot = slot->index;
     return 0;
+}
+
+static int plan_pool(struct registry *registry, struct model_pool *pool)
+{
+    struct place_key key = {0};
+    struct place *place;
+    int rc;
+
+    place_key_add_name(&key, pool->name);
+    rc = space_want(&registry->spaces[SPACE_POOLS], &key, &place);
+    if (rc == 0) {
+        pool->row = place->index;
+    }
+    for (size_t i = 0; i < pool->n_backends && rc == 0; i++) {
+        rc = plan_backend(registry, pool, place, &pool->backends[i]);
+    }
+    return rc;
 }
 
 static int plan_listener(struct registry *registry, const struct model_service *service, size_t i)
@@ -171,12 +183,8 @@ static int plan_model(struct registry *registry, struct model *model)
     for (size_t i = 0; i < model->n_services && rc == 0; i++) {
         rc = plan_service(registry, &model->services[i]);
     }
-    for (size_t i = 0; i < model->n_pools; i++) {
-        struct model_pool *pool = &model->pools[i];
-
-        for (size_t j = 0; j < pool->n_backends && rc == 0; j++) {
-            rc = plan_backend(registry, pool, &pool->backends[j]);
-        }
+    for (size_t i = 0; i < model->n_pools && rc == 0; i++) {
+        rc = plan_pool(registry, &model->pools[i]);
     }
     return rc;
 }
@@ -224,6 +232,7 @@ static void detach_slot(struct registry *registry, const struct place *slot)
     registry->slot_places[slot->index] = NULL;
     if (slot->row != NULL) {
         slot->row->n_slots--;
+        slot->pool->n_slots--;
     }
 }
 
@@ -252,73 +261,20 @@ void registry_abort(struct registry *registry)
 
 /* --- committing --- */
 
-static void set_unresolved(struct registry *registry, const struct model_backend *backend)
-{
-    char reason[SB_REASON_MAX];
-    const char *shown = model_backend_shown(backend);
-    int host_len = shown == backend->address_text ? (int)strcspn(shown, ":") : (int)strlen(shown);
-
-    (void)snprintf(reason, sizeof(reason), "the name %.*s does not resolve", host_len, shown);
-    scoreboard_set_health(registry->sb, backend->slot, SB_HEALTH_DOWN, reason, registry->now_ms);
-}
-
-static void set_first_health(struct registry *registry, const struct model_pool *pool,
-                             const struct place *slot)
-{
-    static const enum sb_health health[START_COUNT] = {[START_UNKNOWN] = SB_HEALTH_UNKNOWN,
-                                                       [START_UP] = SB_HEALTH_UP,
-                                                       [START_DOWN] = SB_HEALTH_DOWN};
-    static const char *const reasons[START_COUNT] = {
-        [START_UNKNOWN] = "no check result yet",
-        [START_UP] = "assumed up until the first check",
-        [START_DOWN] = "assumed down until the first check"};
-    char reason[SB_REASON_MAX];
-    uint64_t since_ms;
-    enum sb_health inherited;
-
-    if (slot->heir_of == HEIR_NONE) {
-        scoreboard_set_health(registry->sb, slot->index, health[pool->start], reasons[pool->start],
-                              registry->now_ms);
-        return;
-    }
-    inherited = scoreboard_get_health(registry->sb, slot->heir_of, &since_ms, reason);
-    scoreboard_set_health(registry->sb, slot->index, inherited, reason, registry->now_ms);
-}
-
-static void commit_backend(struct registry *registry, const struct model_pool *pool,
-                           const struct model_backend *backend)
-{
-    struct place *slot = registry->slot_places[backend->slot];
-    bool is_new = slot->state != PLACE_LIVE;
-    uint64_t checks = sum_checks(pool, backend);
-
-    if (slot->state == PLACE_PLANNED && slot->touched) {
-        scoreboard_clear_slot(registry->sb, slot->index);
-    }
-    if (backend->address.ip.family == ADDR_NONE) {
-        set_unresolved(registry, backend); /* also when it stays so: the name may be another */
-    } else if (checks == 0) {
-        if (is_new || slot->checks != 0) {
-            scoreboard_set_health(registry->sb, slot->index, SB_HEALTH_UP, "no check configured",
-                                  registry->now_ms);
-        }
-    } else if (is_new) {
-        set_first_health(registry, pool, slot);
-    }
-    slot->checks = checks;
-}
-
 /* New slots first: they inherit from others while those are still as the plan saw them. */
 static void commit_backends(struct registry *registry, const struct model *model, bool new_ones)
 {
+    struct slot_commit commit = {
+        .sb = registry->sb, .now_ms = registry->now_ms, .first = model->generation == 1};
+
     for (size_t i = 0; i < model->n_pools; i++) {
         const struct model_pool *pool = &model->pools[i];
 
         for (size_t j = 0; j < pool->n_backends; j++) {
-            const struct place *slot = registry->slot_places[pool->backends[j].slot];
+            struct place *slot = registry->slot_places[pool->backends[j].slot];
 
             if ((slot->state != PLACE_LIVE) == new_ones) {
-                commit_backend(registry, pool, &pool->backends[j]);
+                slot_commit(&commit, slot, pool, &pool->backends[j]);
             }
         }
     }
@@ -328,6 +284,8 @@ static void clear_row(struct registry *registry, enum space_kind kind, uint32_t 
 {
     if (kind == SPACE_ROWS) {
         scoreboard_clear_row(registry->sb, index);
+    } else if (kind == SPACE_POOLS) {
+        scoreboard_clear_pool(registry->sb, index);
     } else if (kind == SPACE_SERVICES) {
         scoreboard_clear_service(registry->sb, index);
     }
@@ -381,6 +339,9 @@ static bool is_busy(const struct registry *registry, enum space_kind kind,
         return atomic_load_explicit(&sb->slot_active[place->index], memory_order_acquire) != 0;
     case SPACE_ROWS:
         return place->n_slots != 0;
+    case SPACE_POOLS:
+        return place->n_slots != 0 ||
+               atomic_load_explicit(&sb->pools[place->index].queued, memory_order_acquire) != 0;
     case SPACE_SERVICES:
         return atomic_load_explicit(&sb->services[place->index].active, memory_order_acquire) != 0;
     default:

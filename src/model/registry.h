@@ -1,12 +1,14 @@
 /*
  * Who holds which place in the scoreboard: slots by (pool, backend, address), rows by (pool,
- * backend), service rows by service. Listener ids go by address alone, so that an address which
- * moves to another service keeps its sockets; only an address with port 0, which stands for another
- * port each time, goes by (service, address), as written and not as the kernel chose. In master.
+ * backend), pool rows by pool, service rows by service. Listener ids go by address alone, so that
+ * an address which moves to another service keeps its sockets; only an address with port 0, which
+ * stands for another port each time, goes by (service, address), as written and not as the kernel
+ * chose. In master.
  *
  * Places are planned for a new model and then committed or aborted as a whole; a place that the new
- * model no longer names stays taken until its last session is gone, and is handed back if a later
- * model names it again meanwhile.
+ * model no longer names stays taken until its last session is gone (a pool's, until nobody waits in
+ * its queue and none of its slots is left), and is handed back if a later model names it again
+ * meanwhile.
  *
  * Health of a slot, decided at commit:
  *   its name does not resolve                     down
@@ -15,6 +17,10 @@
  *   another slot of the model before has the same
  *   address, kinds and ports, and was checked     as that one
  *   else                                          the pool's `start`
+ *
+ * A slot begins a slow start at commit when it takes sessions (ready, with a weight) and did not in
+ * the model before; but not at the daemon's start. Whether it counts as full is judged anew when
+ * its limits have changed.
  */
 #ifndef SLUICE_MODEL_REGISTRY_H
 #define SLUICE_MODEL_REGISTRY_H
@@ -29,7 +35,7 @@ struct registry *registry_create(struct scoreboard *sb);
 void registry_destroy(struct registry *registry); /* NULL is allowed */
 
 /*
- * Fills slot, row and listener id of everything in model; known names keep theirs, new ones get
+ * Fills slots, rows and listener ids of everything in model; known names keep theirs, new ones get
  * free places. Listener ids count up from 0 without bound and never come back, not even for the
  * same address once it was gone: nothing may be indexed by them. The scoreboard is not touched.
  * now_ms becomes the time of health that changes. Returns 0; -ENOSPC when places run out or
@@ -45,8 +51,8 @@ int registry_plan(struct registry *registry, struct model *model, uint64_t now_m
 void registry_commit(struct registry *registry, const struct model *model);
 /* Forgets the plan; harmless without one. */
 void registry_abort(struct registry *registry);
-/* Frees retired places without sessions, once every process works with generation or later. Does
- * nothing while a plan is open. */
+/* Frees retired places that nobody uses any more, once every process works with generation or
+ * later. Does nothing while a plan is open. */
 void registry_sweep(struct registry *registry, uint32_t oldest_generation_in_use);
 
 #endif

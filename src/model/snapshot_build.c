@@ -1,18 +1,27 @@
 /*
- * Writes a planned model as one block: header, services, listeners, pools, backends, checks. A
- * pool's checks stand once, shared by its backends; a backend's own stand for themselves. In
- * master.
+ * Writes a planned model as one block: header, services, listeners, pools, backends, checks, hash
+ * tables. A pool's checks stand once, shared by its backends; a backend's own stand for themselves.
+ * In master.
  */
 #include "snapshot_build.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
+#include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
+#include "tables.h"
 
 #define ALIGNMENT 8
+
+/* What all hash tables can come to, so that no number of entries or offset overflows. */
+#define ENTRIES_MAX                                                                                \
+    ((uint64_t)POOLS_MAX * MAGLEV_SIZE +                                                           \
+     (uint64_t)(BACKENDS_MAX / MAGLEV_LARGE_FROM) * MAGLEV_SIZE_LARGE)
+_Static_assert(ENTRIES_MAX * sizeof(uint16_t) < UINT32_C(512) << 20, "hash tables fit into 512 MB");
 
 /* Where everything goes, and how far the filling has come. */
 struct layout {
@@ -22,7 +31,9 @@ struct layout {
     struct snapshot_pool *pools;
     struct snapshot_backend *backends;
     struct snapshot_check *checks;
-    uint32_t service, listener, pool, backend, check; /* filled so far */
+    uint16_t *entries;
+    uint32_t service, listener, pool, backend, check, entry; /* filled so far */
+    const struct snapshot_header *previous;
 };
 
 static bool count(const struct model *model, struct snapshot_header *header)
@@ -30,6 +41,7 @@ static bool count(const struct model *model, struct snapshot_header *header)
     size_t n_listeners = 0;
     size_t n_backends = 0;
     size_t n_checks = 0;
+    size_t n_entries = 0;
 
     for (size_t i = 0; i < model->n_services; i++) {
         n_listeners += model->services[i].n_listeners;
@@ -38,6 +50,7 @@ static bool count(const struct model *model, struct snapshot_header *header)
         const struct model_pool *pool = &model->pools[i];
 
         n_backends += pool->n_backends;
+        n_entries += table_size(pool);
         n_checks += pool->n_checks;
         for (size_t j = 0; j < pool->n_backends; j++) {
             n_checks += pool->backends[j].n_own_checks;
@@ -52,6 +65,7 @@ static bool count(const struct model *model, struct snapshot_header *header)
     header->n_pools = (uint32_t)model->n_pools;
     header->n_backends = (uint32_t)n_backends;
     header->n_checks = (uint32_t)n_checks;
+    header->n_entries = (uint32_t)n_entries;
     return true;
 }
 
@@ -76,7 +90,24 @@ static void set_offsets(struct snapshot_header *header)
     header->pools_offset = reserve(&size, header->n_pools, sizeof(struct snapshot_pool));
     header->backends_offset = reserve(&size, header->n_backends, sizeof(struct snapshot_backend));
     header->checks_offset = reserve(&size, header->n_checks, sizeof(struct snapshot_check));
+    header->entries_offset = reserve(&size, header->n_entries, sizeof(uint16_t));
     header->size_bytes = size;
+}
+
+/* So many, then one per interval: rounded up, so that the rate is not exceeded. */
+static struct snapshot_rate convert_rate(const struct units_rate *rate)
+{
+    uint64_t per_ns = UINT64_C(1000000) * rate->per_ms;
+    uint64_t burst = rate->burst;
+
+    if (rate->count == 0) {
+        return (struct snapshot_rate){0};
+    }
+    if (burst == 0) {
+        burst = UINT64_C(100) * rate->count / rate->per_ms; /* a tenth of a second's worth */
+    }
+    return (struct snapshot_rate){.interval_ns = (per_ns + rate->count - 1) / rate->count,
+                                  .burst = burst > 0 ? (uint32_t)burst : 1};
 }
 
 static void fill_service(struct layout *layout, const struct model_service *from)
@@ -93,6 +124,11 @@ static void fill_service(struct layout *layout, const struct model_service *from
         .keepalive_ms = from->keepalive_ms,
         .user_timeout_ms = from->user_timeout_ms,
         .max_connections = from->max_connections,
+        .fallback_pool = from->fallback_index,
+        .persistence_ms = from->persistence_ms,
+        .persistence_mask = from->persistence_mask,
+        .persistence_mask6 = from->persistence_mask6,
+        .accept_rate = convert_rate(&from->accept_rate),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_listeners; i++) {
@@ -144,11 +180,39 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
         .first_check = from->n_own_checks > 0 ? first_own_check : first_pool_check,
         .n_checks = (uint32_t)n_checks,
         .admin = from->admin,
+        .resume_connections = model_backend_resume(from),
+        .backup = from->backup ? 1 : 0,
+        .connect_rate = convert_rate(&from->connect_rate),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
 }
 
-static void fill_pool(struct layout *layout, const struct model_pool *from)
+/* Returns 0 or -ENOMEM. */
+static int fill_table(struct layout *layout, const struct model_pool *from,
+                      struct snapshot_pool *pool)
+{
+    uint32_t size = table_size(from);
+    uint64_t seed = layout->header.hash_seed;
+    uint16_t *entries = layout->entries + layout->entry;
+    const uint16_t *known;
+
+    pool->first_entry = layout->entry;
+    pool->n_entries = size;
+    if (size == 0) {
+        return 0;
+    }
+    layout->entry += size;
+    pool->table_inputs = table_inputs(from, size, seed);
+    known = table_find(layout->previous, pool);
+    if (known != NULL) {
+        memcpy(entries, known, size * sizeof(*entries));
+        return 0;
+    }
+    return table_build(from, size, seed, entries);
+}
+
+/* Returns 0 or -ENOMEM. */
+static int fill_pool(struct layout *layout, const struct model_pool *from)
 {
     struct snapshot_pool *to = &layout->pools[layout->pool++];
     uint32_t first_check = fill_checks(layout, from->checks, from->n_checks);
@@ -162,19 +226,63 @@ static void fill_pool(struct layout *layout, const struct model_pool *from)
         .keepalive_ms = from->keepalive_ms,
         .user_timeout_ms = from->user_timeout_ms,
         .start = from->start,
+        .row = from->row,
+        .hash_key = from->hash_key,
+        .queue = from->queue,
+        .queue_timeout_ms = from->queue_timeout_ms,
+        .slow_start_ms = from->slow_start_ms,
+        .panic_threshold = from->panic_threshold,
+        .min_healthy = from->min_healthy,
+        .backup_use = from->backup_use,
+        .on_return = from->on_return,
+        .on_down = from->on_down,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {
         fill_backend(layout, from, first_check, &from->backends[i]);
     }
+    return fill_table(layout, from, to);
 }
 
-void *snapshot_build(const struct model *model, uint32_t generation, size_t *out_bytes)
+static void set_arrays(struct layout *layout, char *bytes)
 {
-    struct layout layout = {.header = {.magic = SNAPSHOT_MAGIC,
-                                       .layout = SNAPSHOT_LAYOUT,
-                                       .generation = generation,
-                                       .max_connections = model->global.max_connections}};
+    const struct snapshot_header *header = &layout->header;
+
+    layout->services = (void *)(bytes + header->services_offset);
+    layout->listeners = (void *)(bytes + header->listeners_offset);
+    layout->pools = (void *)(bytes + header->pools_offset);
+    layout->backends = (void *)(bytes + header->backends_offset);
+    layout->checks = (void *)(bytes + header->checks_offset);
+    layout->entries = (void *)(bytes + header->entries_offset);
+}
+
+/* Returns 0 or -ENOMEM. */
+static int fill(struct layout *layout, const struct model *model)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < model->n_services; i++) {
+        fill_service(layout, &model->services[i]);
+    }
+    for (size_t i = 0; i < model->n_pools && rc == 0; i++) {
+        rc = fill_pool(layout, &model->pools[i]);
+    }
+    return rc;
+}
+
+void *snapshot_build(const struct model *model, uint32_t generation, uint64_t hash_seed,
+                     const struct snapshot_header *previous, size_t *out_bytes)
+{
+    const char *given_seed = model->global.hash_seed;
+    struct layout layout = {
+        .header = {.magic = SNAPSHOT_MAGIC,
+                   .layout = SNAPSHOT_LAYOUT,
+                   .generation = generation,
+                   .max_connections = model->global.max_connections,
+                   .hash_seed = given_seed != NULL ? XXH3_64bits(given_seed, strlen(given_seed))
+                                                   : hash_seed},
+        .previous = previous,
+    };
     const struct snapshot_header *header = &layout.header;
     char *bytes;
 
@@ -187,16 +295,10 @@ void *snapshot_build(const struct model *model, uint32_t generation, size_t *out
         return NULL;
     }
     memcpy(bytes, header, sizeof(*header));
-    layout.services = (void *)(bytes + header->services_offset);
-    layout.listeners = (void *)(bytes + header->listeners_offset);
-    layout.pools = (void *)(bytes + header->pools_offset);
-    layout.backends = (void *)(bytes + header->backends_offset);
-    layout.checks = (void *)(bytes + header->checks_offset);
-    for (size_t i = 0; i < model->n_services; i++) {
-        fill_service(&layout, &model->services[i]);
-    }
-    for (size_t i = 0; i < model->n_pools; i++) {
-        fill_pool(&layout, &model->pools[i]);
+    set_arrays(&layout, bytes);
+    if (fill(&layout, model) != 0) {
+        free(bytes);
+        return NULL;
     }
     *out_bytes = header->size_bytes;
     return bytes;

@@ -5,9 +5,12 @@
 #include "model/model.h"
 
 /*
- * Lays out the snapshot of a model whose places are planned. The result is malloc'ed, the caller's,
- * and passes snapshot_check(). NULL without memory or beyond a bound.
+ * Lays out the snapshot of a model whose places are planned. hash_seed is what hashes of clients
+ * are keyed by where the model gives none. Hash tables whose inputs are those of a pool of that
+ * name in previous (may be NULL) are copied from there. The result is malloc'ed, the caller's, and
+ * passes snapshot_check(). NULL without memory or beyond a bound.
  */
-void *snapshot_build(const struct model *model, uint32_t generation, size_t *out_bytes);
+void *snapshot_build(const struct model *model, uint32_t generation, uint64_t hash_seed,
+                     const struct snapshot_header *previous, size_t *out_bytes);
 
 #endif

@@ -1,11 +1,15 @@
 /*
- * Judges backends: the truth table of eligibility.h in code. Pure, in every process.
+ * Judges pools and backends: the truth table of eligibility.h in code. Pure, in every process.
  */
 #include "eligibility.h"
 
+#define SLOW_START_FROM 100 /* permille */
+
 const char *const backend_state_names[BACKEND_STATE_COUNT] = {
-    [BACKEND_MAINTENANCE] = "maintenance", [BACKEND_DOWN] = "down", [BACKEND_DRAINING] = "draining",
-    [BACKEND_STARTING] = "starting",       [BACKEND_FULL] = "full", [BACKEND_UP] = "up",
+    [BACKEND_MAINTENANCE] = "maintenance", [BACKEND_DOWN] = "down",
+    [BACKEND_DRAINING] = "draining",       [BACKEND_STARTING] = "starting",
+    [BACKEND_EJECTED] = "ejected",         [BACKEND_FULL] = "full",
+    [BACKEND_STANDBY] = "standby",         [BACKEND_UP] = "up",
 };
 
 const char *const admin_state_names[ADMIN_COUNT + 1] = {
@@ -13,11 +17,6 @@ const char *const admin_state_names[ADMIN_COUNT + 1] = {
     [ADMIN_DRAIN] = "drain",
     [ADMIN_MAINTENANCE] = "maintenance",
 };
-
-static bool is_full(const struct backend_facts *facts)
-{
-    return facts->max_connections != 0 && facts->active >= facts->max_connections;
-}
 
 enum backend_state eligibility_judge(const struct backend_facts *facts)
 {
@@ -29,7 +28,48 @@ enum backend_state eligibility_judge(const struct backend_facts *facts)
         return BACKEND_DRAINING;
     if (facts->health != SB_HEALTH_UP)
         return BACKEND_STARTING;
-    return is_full(facts) ? BACKEND_FULL : BACKEND_UP;
+    if (facts->ejected)
+        return BACKEND_EJECTED;
+    if (facts->full)
+        return BACKEND_FULL;
+    return facts->standby ? BACKEND_STANDBY : BACKEND_UP;
+}
+
+/* Bad health is overlooked; what the operator said, and load, never are. */
+static bool panic_lets_in(const struct backend_facts *facts)
+{
+    return facts->panic && facts->admin == ADMIN_READY && facts->weight != 0 &&
+           facts->has_address && !facts->full;
+}
+
+bool eligibility_takes_new(const struct backend_facts *facts)
+{
+    switch (eligibility_judge(facts)) {
+    case BACKEND_UP:
+        return true;
+    case BACKEND_DOWN:
+    case BACKEND_EJECTED:
+        return panic_lets_in(facts);
+    default:
+        return false;
+    }
+}
+
+bool eligibility_takes_returning(const struct backend_facts *facts)
+{
+    switch (eligibility_judge(facts)) {
+    case BACKEND_UP:
+        return true;
+    case BACKEND_STANDBY:
+        return !facts->leaves;
+    case BACKEND_DOWN:
+    case BACKEND_EJECTED:
+        return panic_lets_in(facts);
+    case BACKEND_DRAINING:
+        return facts->health == SB_HEALTH_UP && !facts->ejected && !facts->full;
+    default:
+        return false;
+    }
 }
 
 static enum sb_health health_of(const struct snapshot_backend *backend, const struct scoreboard *sb)
@@ -41,14 +81,67 @@ static enum sb_health health_of(const struct snapshot_backend *backend, const st
     return atomic_load_explicit(&sb->slot_health[backend->slot], memory_order_relaxed);
 }
 
-struct backend_facts eligibility_facts(const struct snapshot_backend *backend,
+void eligibility_survey(const struct snapshot_pool *pool, const struct snapshot_backend *backends,
+                        const struct scoreboard *sb, struct pool_survey *out)
+{
+    struct pool_survey survey = {.first_backup = SNAPSHOT_NONE};
+
+    for (uint32_t i = 0; i < pool->n_backends; i++) {
+        const struct snapshot_backend *backend = &backends[i];
+        if (backend->admin != ADMIN_READY || backend->weight == 0)
+            continue;
+        enum sb_health health = health_of(backend, sb);
+        bool is_up = health == SB_HEALTH_UP;
+        survey.ready++;
+        survey.up += is_up;
+        survey.starting += !is_up && health != SB_HEALTH_DOWN;
+        survey.primaries_up += is_up && !backend->backup;
+        if (is_up && backend->backup && survey.first_backup == SNAPSHOT_NONE)
+            survey.first_backup = i;
+    }
+    survey.needs_backups = survey.primaries_up < pool->min_healthy;
+    survey.panic = ((uint64_t)survey.up + survey.starting) * 100 <
+                   (uint64_t)survey.ready * pool->panic_threshold;
+    *out = survey;
+}
+
+static bool stands_by(const struct snapshot_pool *pool, const struct snapshot_backend *backend,
+                      uint32_t i, const struct pool_survey *survey)
+{
+    if (!backend->backup || survey->panic)
+        return false;
+    return !survey->needs_backups ||
+           (pool->backup_use == BACKUP_USE_FIRST && survey->first_backup != i);
+}
+
+struct backend_facts eligibility_facts(const struct snapshot_pool *pool,
+                                       const struct snapshot_backend *backends, uint32_t i,
+                                       const struct pool_survey *survey,
                                        const struct scoreboard *sb)
 {
+    const struct snapshot_backend *backend = &backends[i];
+    uint32_t active = atomic_load_explicit(&sb->slot_active[backend->slot], memory_order_relaxed);
+    bool full = atomic_load_explicit(&sb->slot_full[backend->slot], memory_order_relaxed);
+
     return (struct backend_facts){
         .admin = (enum admin_state)backend->admin,
         .health = health_of(backend, sb),
         .weight = backend->weight,
-        .active = atomic_load_explicit(&sb->slot_active[backend->slot], memory_order_relaxed),
-        .max_connections = backend->max_connections,
+        .has_address = backend->address.ip.family != ADDR_NONE,
+        .full = eligibility_is_full(active, backend->max_connections, backend->resume_connections,
+                                    full),
+        .standby = stands_by(pool, backend, i, survey),
+        .leaves = pool->on_return == SESSIONS_CLOSE,
+        .panic = survey->panic,
     };
+}
+
+uint32_t eligibility_slow_permille(uint64_t from_ms, uint32_t period_ms, uint64_t now_ms)
+{
+    if (from_ms == 0 || period_ms == 0)
+        return 1000;
+    uint64_t age_ms = now_ms > from_ms ? now_ms - from_ms : 0;
+    if (age_ms >= period_ms)
+        return 1000;
+    return SLOW_START_FROM + (uint32_t)(age_ms * (1000 - SLOW_START_FROM) / period_ms);
 }

@@ -1,6 +1,7 @@
 /*
- * Reservations: the shared counts of slots, services and the daemon, each worker's share of them,
- * and their repair after a worker's death. Reserving and releasing in workers, repair in master.
+ * Reservations: the shared counts of slots, services, queues and the daemon, each worker's share of
+ * them, and their repair after a worker's death. Reserving and releasing in workers, repair in
+ * master.
  *
  * A worker announces in its intent word what it is about to change, and changes in this order:
  *
@@ -68,6 +69,15 @@ static struct place daemon_place(const struct scoreboard *sb, uint32_t worker)
                           .turns = &sb->workers[worker].turns};
 }
 
+static struct place queue_place(const struct scoreboard *sb, uint32_t worker, uint32_t pool)
+{
+    struct sb_pool_cell *cell = scoreboard_pool_cell(sb, worker, pool);
+    return (struct place){.count = &sb->pools[pool].queued,
+                          .peak = &sb->pools[pool].queued_peak,
+                          .share = &cell->queued,
+                          .turns = &cell->turns};
+}
+
 static struct place place_of(const struct scoreboard *sb, uint32_t worker, enum sb_place place,
                              uint32_t index)
 {
@@ -76,6 +86,8 @@ static struct place place_of(const struct scoreboard *sb, uint32_t worker, enum 
         return slot_place(sb, worker, index);
     case SB_SERVICE:
         return service_place(sb, worker, index);
+    case SB_QUEUE:
+        return queue_place(sb, worker, index);
     case SB_DAEMON:
         break;
     }
@@ -236,6 +248,8 @@ static bool is_intent(uint64_t intent)
         return index < SB_SLOTS_MAX;
     case SB_SERVICE:
         return index < SERVICES_MAX;
+    case SB_QUEUE:
+        return index < POOLS_MAX;
     case SB_DAEMON:
         return index == 0;
     }
@@ -268,6 +282,15 @@ uint32_t scoreboard_settle(struct scoreboard *sb)
     return kept;
 }
 
+static void take_queues_out(struct scoreboard *sb, uint32_t worker)
+{
+    for (uint32_t i = 0; i < POOLS_MAX; i++) {
+        take_share_out(queue_place(sb, worker, i));
+        atomic_store_explicit(&scoreboard_pool_cell(sb, worker, i)->oldest_us, 0,
+                              memory_order_relaxed);
+    }
+}
+
 static uint32_t take_services_out(struct scoreboard *sb, uint32_t worker)
 {
     uint32_t sessions = 0;
@@ -289,6 +312,7 @@ uint32_t scoreboard_repair(struct scoreboard *sb, uint32_t worker)
 
     for (uint32_t i = 0; i < SB_SLOTS_MAX; i++)
         take_share_out(slot_place(sb, worker, i));
+    take_queues_out(sb, worker);
     uint32_t sessions = take_services_out(sb, worker);
     take_share_out(daemon_place(sb, worker));
     atomic_store_explicit(&dead->waiting, 0, memory_order_relaxed);

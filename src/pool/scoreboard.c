@@ -44,12 +44,18 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->workers = carve(base, &at, n_workers * sizeof(*sb->workers));
     sb->slot_active = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_active));
     sb->slot_health = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_health));
+    sb->slot_full = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_full));
+    sb->slot_rate = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_rate));
+    sb->slot_time = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_time));
     sb->slots = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slots));
     sb->rows = carve(base, &at, BACKENDS_MAX * sizeof(*sb->rows));
     sb->services = carve(base, &at, SERVICES_MAX * sizeof(*sb->services));
+    sb->pools = carve(base, &at, POOLS_MAX * sizeof(*sb->pools));
     sb->slot_cells = carve(base, &at, n_workers * SB_SLOTS_MAX * sizeof(*sb->slot_cells));
     sb->row_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->row_cells));
     sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
+    sb->pool_cells = carve(base, &at, n_workers * POOLS_MAX * sizeof(*sb->pool_cells));
+    sb->leases = carve(base, &at, SB_LEASES_MAX * sizeof(*sb->leases));
     return at;
 }
 
@@ -180,6 +186,18 @@ static uint64_t present_since(const struct sb_slot *slot)
     return atomic_load_explicit(&slot->record[version % 2].since_ms, memory_order_relaxed);
 }
 
+/* Whether the slot was fresh until now. What is only assumed before its first check changes
+ * nothing: who was found down has recovered when it comes up, however early that was. */
+static bool take_freshness(struct sb_slot *slot, enum sb_health health)
+{
+    bool found_down = health == SB_HEALTH_DOWN &&
+                      atomic_load_explicit(&slot->checks_failed, memory_order_relaxed) != 0;
+
+    if (health != SB_HEALTH_UP && !found_down)
+        return false;
+    return atomic_exchange_explicit(&slot->fresh, 0, memory_order_relaxed) != 0;
+}
+
 bool scoreboard_set_health(struct scoreboard *sb, uint32_t slot, enum sb_health health,
                            const char *reason, uint64_t now_ms)
 {
@@ -188,7 +206,11 @@ bool scoreboard_set_health(struct scoreboard *sb, uint32_t slot, enum sb_health 
         atomic_load_explicit(&sb->slot_health[slot], memory_order_relaxed) != (uint8_t)health;
 
     publish(&sb->slots[slot], health, changed || since_ms == 0 ? now_ms : since_ms, reason);
+    bool was_fresh = take_freshness(&sb->slots[slot], health);
     if (changed) {
+        if (health == SB_HEALTH_UP)
+            atomic_store_explicit(&sb->slots[slot].slow_from_ms, was_fresh ? 0 : now_ms,
+                                  memory_order_relaxed);
         atomic_store_explicit(&sb->slot_health[slot], (uint8_t)health, memory_order_relaxed);
         /* Release: who sees the new epoch sees the new health. */
         atomic_fetch_add_explicit(&sb->header->health_epoch, 1, memory_order_release);
@@ -237,7 +259,13 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero32(&record->last_latency_us);
     zero32(&record->streak);
     zero64(&record->next_check_ms);
+    zero64(&record->slow_from_ms);
+    zero32(&record->fresh);
+    zero32(&record->pool);
     zero32(&sb->slot_active[slot]);
+    atomic_store_explicit(&sb->slot_full[slot], 0, memory_order_relaxed);
+    zero64(&sb->slot_rate[slot]);
+    zero64(&sb->slot_time[slot]);
     for (uint32_t w = 0; w < sb->header->n_workers; w++) {
         zero32(&scoreboard_slot_cell(sb, w, slot)->active);
         zero32(&scoreboard_slot_cell(sb, w, slot)->turns);
@@ -257,4 +285,11 @@ void scoreboard_clear_service(struct scoreboard *sb, uint32_t service)
     memset(&sb->services[service], 0, sizeof(sb->services[service]));
     for (uint32_t w = 0; w < sb->header->n_workers; w++)
         memset(scoreboard_service_cell(sb, w, service), 0, sizeof(struct sb_service_cell));
+}
+
+void scoreboard_clear_pool(struct scoreboard *sb, uint32_t pool)
+{
+    memset(&sb->pools[pool], 0, sizeof(sb->pools[pool]));
+    for (uint32_t w = 0; w < sb->header->n_workers; w++)
+        memset(scoreboard_pool_cell(sb, w, pool), 0, sizeof(struct sb_pool_cell));
 }

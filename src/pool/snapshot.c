@@ -48,6 +48,11 @@ const struct snapshot_check *snapshot_checks(const struct snapshot_header *snaps
     return array_at(snapshot, snapshot->checks_offset);
 }
 
+const uint16_t *snapshot_entries(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->entries_offset);
+}
+
 /* An array of the snapshot as its header describes it. */
 struct array {
     uint64_t start, end; /* bytes */
@@ -80,6 +85,7 @@ static bool arrays_are_good(const struct snapshot_header *s)
         ARRAY_OF(s->pools_offset, s->n_pools, struct snapshot_pool, POOLS_MAX),
         ARRAY_OF(s->backends_offset, s->n_backends, struct snapshot_backend, BACKENDS_MAX),
         ARRAY_OF(s->checks_offset, s->n_checks, struct snapshot_check, CHECKS_ALL),
+        ARRAY_OF(s->entries_offset, s->n_entries, uint16_t, UINT32_MAX),
     };
     const size_t n = sizeof(arrays) / sizeof(arrays[0]);
 
@@ -111,12 +117,21 @@ static bool address_is_good(const struct addr *address)
            (address->ip.family != ADDR_UNIX || address->path[0] != '\0');
 }
 
+static bool rate_is_good(const struct snapshot_rate *rate)
+{
+    return rate->interval_ns == 0 ||
+           (rate->burst > 0 && rate->burst <= UINT64_MAX / 4 / rate->interval_ns);
+}
+
 static bool service_is_good(const struct snapshot_header *s, uint32_t i)
 {
     const struct snapshot_service *service = &snapshot_services(s)[i];
 
     if (!name_is_good(service->name) || service->row >= SERVICES_MAX ||
         service->pool >= s->n_pools ||
+        (service->fallback_pool != SNAPSHOT_NONE && service->fallback_pool >= s->n_pools) ||
+        service->persistence_mask > 32 || service->persistence_mask6 > 128 ||
+        !rate_is_good(&service->accept_rate) ||
         !range_is_good(service->first_listener, service->n_listeners, s->n_listeners))
         return false;
     const struct snapshot_listener *listeners = &snapshot_listeners(s)[service->first_listener];
@@ -138,12 +153,36 @@ static bool listener_is_good(const struct snapshot_header *s, uint32_t i)
     return i - service->first_listener < service->n_listeners; /* wraps when before the first */
 }
 
+static bool entries_are_good(const struct snapshot_header *s, const struct snapshot_pool *pool)
+{
+    const uint16_t *entries = snapshot_entries(s) + pool->first_entry;
+
+    for (uint32_t i = 0; i < pool->n_entries; i++) {
+        if (entries[i] >= pool->n_backends)
+            return false;
+    }
+    return true;
+}
+
 static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
 {
     const struct snapshot_pool *pool = &snapshot_pools(s)[i];
 
-    return name_is_good(pool->name) && pool->start < START_COUNT &&
-           range_is_good(pool->first_backend, pool->n_backends, s->n_backends);
+    return name_is_good(pool->name) && pool->row < POOLS_MAX && pool->start < START_COUNT &&
+           pool->hash_key < HASH_KEY_COUNT && pool->backup_use < BACKUP_USE_COUNT &&
+           pool->on_return < SESSIONS_COUNT && pool->on_down < SESSIONS_COUNT &&
+           pool->panic_threshold <= 100 &&
+           range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&
+           range_is_good(pool->first_entry, pool->n_entries, s->n_entries) &&
+           entries_are_good(s, pool);
+}
+
+static bool resume_is_good(const struct snapshot_backend *backend)
+{
+    if (backend->max_connections == 0)
+        return backend->resume_connections == 0;
+    return backend->resume_connections > 0 &&
+           backend->resume_connections <= backend->max_connections;
 }
 
 static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
@@ -152,7 +191,8 @@ static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
 
     return name_is_good(backend->name) && address_is_good(&backend->address) &&
            backend->slot < SB_SLOTS_MAX && backend->row < BACKENDS_MAX &&
-           backend->weight <= WEIGHT_MAX && backend->admin < ADMIN_COUNT &&
+           backend->weight <= WEIGHT_MAX && backend->admin < ADMIN_COUNT && backend->backup <= 1 &&
+           resume_is_good(backend) && rate_is_good(&backend->connect_rate) &&
            backend->n_checks <= CHECKS_MAX &&
            range_is_good(backend->first_check, backend->n_checks, s->n_checks);
 }

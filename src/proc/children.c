@@ -62,16 +62,15 @@ static void close_all_but(int *keep, size_t n)
     close_range(from, ~0U, 0);
 }
 
-/* Listeners, clients, pipes and the event loop are master's: a child keeps its own few things. */
+/* Listeners, clients, pipes and the event loop are master's: a child keeps its own few things, and
+ * what it wakes workers with. */
 static void keep_own_descriptors(const struct child *child, int channel)
 {
     const struct master *master = child->master;
     int keep[WORKERS_MAX + 2] = {channel, log_fd()};
     size_t n = 2;
     for (uint32_t i = 0; i < master->n_workers; i++) {
-        if (is_monitor(child) || i == child->id) {
-            keep[n++] = master->wakes[i];
-        }
+        keep[n++] = master->wakes[i];
     }
     close_all_but(keep, n);
 }
@@ -93,7 +92,7 @@ static _Noreturn void child_main(struct child *child, int channel)
     if (is_monitor(child)) {
         exit(monitor_run(channel, master->wakes, master->n_workers, &master->sb));
     }
-    exit(worker_run(child->id, channel, master->wakes[child->id], &master->sb));
+    exit(worker_run(child->id, channel, master->wakes, &master->sb));
 }
 
 /* --- telling --- */
@@ -225,6 +224,7 @@ static void heard(struct child *child, int fd)
     switch (master->message.type) {
     case MESSAGE_HEALTH:
         heard_health(master);
+        pools_watch_soon(master);
         break;
     case MESSAGE_READY:
         child->ready_generation = master->message.number;
@@ -238,6 +238,9 @@ static void heard(struct child *child, int fd)
         break;
     case MESSAGE_SESSIONS:
         sessions_page(master, child->id, master->message.number, &master->message.sessions);
+        break;
+    case MESSAGE_EXPLANATION:
+        explain_answered(master, child->id, master->message.number, &master->message.explanation);
         break;
     default:
         break;
@@ -378,7 +381,13 @@ static uint32_t account_for_death(struct child *child)
     atomic_store(&row->state, SB_WORKER_DEAD);
     atomic_fetch_add(&row->restarts, master->stopping ? 0 : 1);
     sessions_worker_gone(master, child->id);
-    return scoreboard_repair(&master->sb, child->id);
+    explain_worker_gone(master, child->id);
+    uint32_t lost = scoreboard_repair(&master->sb, child->id);
+    /* Its places at backends are free now, perhaps for somebody who waits. */
+    for (uint32_t i = 0; i < master->n_workers; i++) {
+        (void)!write(master->wakes[i], &(uint64_t){1}, sizeof(uint64_t));
+    }
+    return lost;
 }
 
 static void died(struct child *child, int status)

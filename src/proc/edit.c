@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ctl/standing.h"
 #include "master.h"
-#include "pool/eligibility.h"
 
 struct edit {
     struct master *master;
@@ -26,46 +26,69 @@ static void fault(struct edit *edit, const char *text)
     errlist_add(&edit->errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", text);
 }
 
-/* Whether the pool's backends, as model has them, take new sessions; load does not count. */
-static size_t count_eligible(const struct master *master, const struct model_pool *pool)
+/* How many of the running pool's backends would take new clients with what the new model says of
+ * them. False without memory. */
+static bool foresee_takers(const struct edit *edit, const struct standing *running,
+                           uint32_t *out_takers)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < pool->n_backends; i++) {
-        const struct model_backend *backend = &pool->backends[i];
-        struct backend_facts facts = {
-            .admin = (enum admin_state)backend->admin,
-            .health = (enum sb_health)atomic_load(&master->sb.slot_health[backend->slot]),
-            .weight = backend->weight,
-        };
-        n += eligibility_takes_new(eligibility_judge(&facts));
+    uint32_t n = running->pool->n_backends;
+    struct snapshot_backend *backends = calloc(n + 1, sizeof(*backends));
+    struct standing standing;
+    if (backends == NULL) {
+        return false;
     }
-    return n;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct model_backend *wanted = &edit->pool->backends[i];
+        backends[i] = running->backends[i];
+        backends[i].weight = wanted->weight;
+        backends[i].admin = wanted->admin;
+        backends[i].backup = wanted->backup;
+    }
+    standing_judge(running->pool, backends, &edit->master->sb, &standing);
+    *out_takers = standing.takers;
+    free(backends);
+    return true;
 }
 
+/* What becomes of new clients of those who use the pool. */
 static void list_services(const struct model *model, const char *pool, struct str *out)
 {
     for (size_t i = 0; i < model->n_services; i++) {
-        if (strcmp(model->services[i].pool, pool) == 0) {
-            str_printf(out, "%s\"%s\"", out->len > 0 ? ", " : "", model->services[i].name);
+        const struct model_service *service = &model->services[i];
+        if (strcmp(service->pool, pool) != 0) {
+            continue;
+        }
+        str_printf(out, "; new clients of service \"%s\" would be ", service->name);
+        if (service->fallback_pool != NULL) {
+            str_printf(out, "sent to its fallback pool \"%s\"", service->fallback_pool);
+        } else {
+            str_append(out, "refused");
         }
     }
 }
 
-/* What takes the last eligible backend away needs force. */
+/* What takes the last backend that new clients may come to away needs force. */
 static bool leaves_one(struct edit *edit)
 {
-    const struct model_pool *before = model_find_pool(edit->master->model, edit->pool->name);
-    if (count_eligible(edit->master, before) == 0 || count_eligible(edit->master, edit->pool) > 0) {
+    const struct master *master = edit->master;
+    struct standing before;
+    uint32_t takers = 0;
+    standing_of(master->running, (uint32_t)(edit->pool - edit->model->pools), &master->sb, &before);
+    if (before.takers == 0) {
         return true;
     }
-    STR_AUTO services = {0};
-    list_services(edit->model, edit->pool->name, &services);
+    if (!foresee_takers(edit, &before, &takers)) {
+        fault(edit, "out of memory; nothing was changed");
+        return false;
+    }
+    if (takers > 0) {
+        return true;
+    }
     STR_AUTO text = {0};
-    str_printf(&text,
-               "this would take away the last eligible backend of pool \"%s\"; every new client of "
-               "service %s would be refused; make another backend ready first, or end the command "
-               "with force",
-               edit->pool->name, services.len > 0 ? str_text(&services) : "(none)");
+    str_printf(&text, "this would take away the last eligible backend of pool \"%s\"",
+               edit->pool->name);
+    list_services(edit->model, edit->pool->name, &text);
+    str_append(&text, "; make another backend ready first, or end the command with force");
     fault(edit, str_text(&text));
     return false;
 }
@@ -106,14 +129,26 @@ static void file_value(const struct edit *edit, const char *option, struct str *
     model_get_backend(model_find_backend(pool, edit->backend->name), option, out);
 }
 
-static bool set_one(struct edit *edit, const struct ctl_setting *setting, const struct ctl_who *who)
+/* Whatever their order: one that another stands in the way of is tried once more after it. */
+static bool set_all(struct edit *edit, const struct ctl_setting *settings, size_t n)
 {
-    STR_AUTO problem = {0};
-    if (model_set_backend(edit->model, edit->backend, setting->option, setting->value, &problem) !=
-        0) {
-        fault(edit, str_text(&problem));
-        return false;
+    size_t tries = 2 * n;
+    for (size_t i = 0; i < tries; i++) {
+        STR_AUTO problem = {0};
+        const struct ctl_setting *setting = &settings[i % n];
+        if (model_set_backend(edit->model, edit->backend, setting->option, setting->value,
+                              &problem) != 0 &&
+            i >= n) {
+            fault(edit, str_text(&problem));
+            return false;
+        }
     }
+    return true;
+}
+
+static bool note_override(struct edit *edit, const struct ctl_setting *setting,
+                          const struct ctl_who *who)
+{
     STR_AUTO in_file = {0}, now = {0};
     file_value(edit, setting->option, &in_file);
     model_get_backend(edit->backend, setting->option, &now);
@@ -206,9 +241,10 @@ void edit_backend(struct master *master, const char *pool, const char *backend,
         return;
     }
     *edit = (struct edit){.master = master, .done = done, .arg = arg};
-    bool fine = prepare(edit) && find_target(edit, pool, backend);
+    bool fine = prepare(edit) && find_target(edit, pool, backend) &&
+                set_all(edit, settings, n_settings);
     for (size_t i = 0; fine && i < n_settings; i++) {
-        fine = set_one(edit, &settings[i], who);
+        fine = note_override(edit, &settings[i], who);
     }
     if (fine && (force || leaves_one(edit))) {
         put_into_force(edit, who, pool, backend);

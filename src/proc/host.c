@@ -37,6 +37,11 @@ static const struct model *host_model(void *host)
     return ((const struct master *)host)->model;
 }
 
+static const struct snapshot_header *host_snapshot(void *host)
+{
+    return ((const struct master *)host)->running;
+}
+
 static const struct overrides *host_overrides(void *host)
 {
     return &((const struct master *)host)->overrides;
@@ -71,6 +76,12 @@ static void host_sessions(void *host, const struct session_filter *filter, ctl_s
     sessions_start(host, filter, done, arg);
 }
 
+static void host_explain(void *host, const struct explanation_question *question,
+                         ctl_explain_fn *done, void *arg)
+{
+    explain_start(host, question, done, arg);
+}
+
 static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 {
     struct master *master = host;
@@ -82,10 +93,12 @@ static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 const struct ctl_host_ops master_host_ops = {
     .info = host_info,
     .model = host_model,
+    .snapshot = host_snapshot,
     .overrides = host_overrides,
     .set_backend = host_set_backend,
     .reload = host_reload,
     .check_config = host_check_config,
     .sessions = host_sessions,
+    .explain = host_explain,
     .stop = host_stop,
 };

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -365,6 +366,7 @@ static void teardown(struct master *master)
     acks_end_all(master);
     load_cancel_all(master);
     sessions_cancel_all(master);
+    explain_cancel_all(master);
     if (master->control != NULL) {
         ctl_server_destroy(master->control);
         unlink(master->model->global.control_socket);
@@ -385,6 +387,7 @@ static void teardown(struct master *master)
     free(master->wakes);
     free(master->children);
     fd_close(&master->snapshot);
+    snapshot_unmap(master->running);
     registry_destroy(master->registry);
     overrides_free(&master->overrides);
     model_free(master->model);
@@ -402,6 +405,7 @@ int master_run(const char *config_file, struct model *model)
     }
     master->config_file = config_file;
     master->snapshot = -1;
+    (void)!getrandom(&master->hash_seed, sizeof(master->hash_seed), 0);
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->acks);

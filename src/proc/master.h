@@ -40,9 +40,11 @@ struct child {
 struct load_job; /* load.c: a file being read */
 struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct listing;  /* sessions.c: a collection of session lists under way */
+struct inquiry;  /* explain.c: a question to a worker under way */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(acks, ack);
+LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
 
 /* watchdog.c */
 struct watchdog {
@@ -51,6 +53,16 @@ struct watchdog {
     uint64_t grace_until_ms; /* master was late: nobody is judged before */
     pid_t judged;            /* aborted, not reaped yet; 0: none */
     uint64_t judged_ms;
+};
+
+/* pools.c: how a pool, and which pool a service used, at the last look. Kept by scoreboard row; a row
+ * may be given to another name, so the name and the generation of that look are kept too. */
+struct watched {
+    char name[NAME_BYTES_MAX];
+    uint32_t generation; /* 0: never looked at */
+    bool unsettled;      /* of a pool: health was not known yet, and nothing was told so far */
+    bool lost, backups_used, panic;
+    bool uses_fallback; /* of a service */
 };
 
 struct master {
@@ -65,7 +77,9 @@ struct master {
     uint32_t n_workers;
     struct child *children;     /* n_workers workers, then the monitor */
     int *wakes;                 /* a worker's eventfd each */
-    int snapshot;               /* the running generation's memfd */
+    int snapshot;               /* the running generation's memfd … */
+    const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
+    uint64_t hash_seed;         /* where the file gives none */
     uint32_t connections_limit; /* in force, also where the file says "auto" */
     struct events *events;
     struct ctl_server *control;
@@ -78,7 +92,11 @@ struct master {
     struct load_jobs loads;
     struct listings listings;
     struct acks acks;
+    struct inquiries inquiries;
+    struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
+    bool watch_is_due; /* pools_watch() will be called by itself */
     uint32_t next_listing;
+    uint32_t next_inquiry;
     struct message message; /* scratch */
 };
 
@@ -149,6 +167,26 @@ void sessions_page(struct master *master, uint32_t worker, uint32_t number,
                    const struct message_sessions *page);
 void sessions_worker_gone(struct master *master, uint32_t worker);
 void sessions_cancel_all(struct master *master);
+
+/* --- explain.c --- */
+
+/* Asks a running worker. done is called once, perhaps before the return. */
+void explain_start(struct master *master, const struct explanation_question *question,
+                   ctl_explain_fn *done, void *arg);
+/* An answer came from a worker. */
+void explain_answered(struct master *master, uint32_t worker, uint32_t number,
+                      const struct explanation *explanation);
+void explain_worker_gone(struct master *master, uint32_t worker);
+void explain_cancel_all(struct master *master);
+
+/* --- pools.c --- */
+
+/* Tells of every pool that was lost or restored, of backups and fallback pools that came into use
+ * or are no longer, of panic. To be called after each publish … */
+void pools_watch(struct master *master);
+/* … and this after each change of health: the same in a moment, so that many changes at once cost
+ * one look. */
+void pools_watch_soon(struct master *master);
 
 /* --- host.c --- */
 

@@ -22,6 +22,14 @@ static size_t bytes_used(const struct message *message)
         return MESSAGE_HEAD_BYTES + sizeof(message->log);
     case MESSAGE_HEALTH:
         return MESSAGE_HEAD_BYTES + sizeof(message->health);
+    case MESSAGE_EXPLAIN:
+        return MESSAGE_HEAD_BYTES + sizeof(message->question);
+    case MESSAGE_EXPLANATION:
+        if (message->explanation.n_others > EXPLANATION_OTHERS_MAX) {
+            return 0;
+        }
+        return MESSAGE_HEAD_BYTES + offsetof(struct explanation, others) +
+               message->explanation.n_others * sizeof(struct explanation_other);
     case MESSAGE_SESSIONS:
         if (message->sessions.count > MESSAGE_PAGE) {
             return 0;

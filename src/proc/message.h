@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sluice/explanation.h"
 #include "sluice/limits.h"
 #include "sluice/scoreboard.h"
 #include "sluice/session_info.h"
@@ -20,11 +21,13 @@ enum message_type {
     MESSAGE_DRAIN,        /* deadline_ms; workers stop accepting, monitor ends */
     MESSAGE_LIST,         /* list: what to list */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
+    MESSAGE_EXPLAIN,      /* number: of the question; question */
     /* worker, monitor → master */
-    MESSAGE_RESYNC,   /* something could not be taken: send all of it again */
-    MESSAGE_READY,    /* number: the generation it works with now */
-    MESSAGE_SESSIONS, /* sessions: one page */
-    MESSAGE_HEALTH,   /* health: one transition */
+    MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
+    MESSAGE_READY,       /* number: the generation it works with now */
+    MESSAGE_SESSIONS,    /* sessions: one page */
+    MESSAGE_HEALTH,      /* health: one transition */
+    MESSAGE_EXPLANATION, /* number: of the question; explanation */
 };
 
 #define MESSAGE_PAGE 500 /* sessions in one message */
@@ -59,6 +62,8 @@ struct message {
         struct message_sessions sessions;
         struct message_health health;
         struct message_log log;
+        struct explanation_question question;
+        struct explanation explanation;
     };
 };
 

@@ -17,7 +17,7 @@
 #include "model/snapshot_build.h"
 
 /* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
- * log, wake, reserves, and what a message brings. */
+ * log, reserves, and what a message brings. Beside them, one to wake each worker. */
 #define DESCRIPTORS_BESIDE 32
 
 static size_t count_listeners(const struct model *model)
@@ -36,7 +36,7 @@ static uint32_t auto_limit(const struct model *model, uint32_t n_workers)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
         return 0;
     }
-    uint64_t beside = DESCRIPTORS_BESIDE + count_listeners(model);
+    uint64_t beside = DESCRIPTORS_BESIDE + n_workers + count_listeners(model);
     uint64_t usable = limit.rlim_cur > beside ? limit.rlim_cur - beside : 2;
     uint64_t sessions = usable / 2 * n_workers;
     return sessions < UINT32_MAX ? (uint32_t)sessions : UINT32_MAX;
@@ -56,10 +56,11 @@ static bool write_all(int fd, const char *bytes, size_t n)
 }
 
 /* The snapshot in a memfd that nobody can change any more, or -errno. */
-static int seal_snapshot(const struct model *model, uint32_t generation)
+static int seal_snapshot(const struct master *master, const struct model *model,
+                         uint32_t generation)
 {
     size_t n = 0;
-    void *bytes = snapshot_build(model, generation, &n);
+    void *bytes = snapshot_build(model, generation, master->hash_seed, master->running, &n);
     if (bytes == NULL) {
         return -ENOMEM;
     }
@@ -101,12 +102,14 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     }
     model->global.max_connections = limit; /* what the snapshot should say … */
     uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;
-    int snapshot = seal_snapshot(model, generation);
+    int snapshot = seal_snapshot(master, model, generation);
     model->global.max_connections = asked; /* … and what the file said */
-    if (snapshot < 0) {
+    const struct snapshot_header *running = snapshot < 0 ? NULL : snapshot_map(snapshot);
+    if (running == NULL) {
         errlist_add(errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "cannot make the snapshot for the workers: %s; free some memory",
-                    strerror(-snapshot));
+                    strerror(snapshot < 0 ? -snapshot : errno));
+        fd_close(&snapshot);
         return refuse(master, model);
     }
     model->generation = generation;
@@ -114,9 +117,12 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     listeners_commit(master->listeners, model);
     fd_close(&master->snapshot);
     master->snapshot = snapshot;
+    snapshot_unmap(master->running);
+    master->running = running;
     master->connections_limit = limit;
     model_free(master->model);
     master->model = model;
     children_sync(master);
+    pools_watch(master);
     return true;
 }

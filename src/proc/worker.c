@@ -1,6 +1,6 @@
 /*
  * The worker process: its loop and its conversation with master. The data path is proxy's. Owns the
- * event base, the channel and the wake descriptor.
+ * event base and the channel.
  */
 #include "worker.h"
 
@@ -25,8 +25,8 @@
 
 struct worker {
     uint32_t id;
-    int channel; /* -1 once master is gone */
-    int wake;
+    int channel;      /* -1 once master is gone */
+    const int *wakes; /* of all workers */
     int reserve; /* given up for a moment so that a message's descriptor always finds a place */
     bool has_message;
     bool draining;
@@ -48,13 +48,14 @@ static void on_channel(evutil_socket_t fd, short what, void *arg)
     ((struct worker *)arg)->has_message = true;
 }
 
-/* Only has to end the wait: the turn looks for what has changed. */
+/* Health has changed, or a place somebody here may be waiting for was given back. */
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    (void)arg;
+    struct worker *worker = arg;
     uint64_t count;
     (void)!read(fd, &count, sizeof(count));
+    proxy_woken(worker->proxy);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -76,14 +77,14 @@ static int setup(struct worker *worker)
     if (worker->base == NULL) {
         return -ENOMEM;
     }
-    worker->proxy = proxy_create(worker->base, worker->sb, worker->id);
+    worker->proxy = proxy_create(worker->base, worker->sb, worker->id, worker->wakes);
     if (worker->proxy == NULL) {
         return -ENOMEM;
     }
     event_assign(&worker->channel_event, worker->base, worker->channel, EV_READ | EV_PERSIST,
                  on_channel, worker);
-    event_assign(&worker->wake_event, worker->base, worker->wake, EV_READ | EV_PERSIST, on_wake,
-                 worker);
+    event_assign(&worker->wake_event, worker->base, worker->wakes[worker->id], EV_READ | EV_PERSIST,
+                 on_wake, worker);
     evtimer_assign(&worker->timer, worker->base, on_timer, worker);
     if (event_add(&worker->channel_event, NULL) != 0 || event_add(&worker->wake_event, NULL) != 0) {
         return -ENOMEM;
@@ -98,7 +99,6 @@ static void teardown(struct worker *worker)
         event_base_free(worker->base);
     }
     fd_close(&worker->channel);
-    fd_close(&worker->wake);
     fd_close(&worker->reserve);
 }
 
@@ -169,6 +169,14 @@ static void list_sessions(struct worker *worker)
     message_send(worker->channel, &worker->message, -1);
 }
 
+static void explain(struct worker *worker)
+{
+    struct explanation_question question = worker->message.question;
+    worker->message.type = MESSAGE_EXPLANATION;
+    proxy_explain(worker->proxy, &question, &worker->message.explanation);
+    message_send(worker->channel, &worker->message, -1);
+}
+
 static void handle_message(struct worker *worker, int fd)
 {
     const struct message *message = &worker->message;
@@ -186,6 +194,9 @@ static void handle_message(struct worker *worker, int fd)
         break;
     case MESSAGE_LIST:
         list_sessions(worker);
+        break;
+    case MESSAGE_EXPLAIN:
+        explain(worker);
         break;
     case MESSAGE_LOG:
         message_take_log(message, fd);
@@ -279,7 +290,7 @@ static void loop(struct worker *worker)
     }
 }
 
-int worker_run(uint32_t id, int channel, int wake, struct scoreboard *sb)
+int worker_run(uint32_t id, int channel, const int *wakes, struct scoreboard *sb)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL) {
@@ -287,7 +298,7 @@ int worker_run(uint32_t id, int channel, int wake, struct scoreboard *sb)
     }
     *worker = (struct worker){.id = id,
                               .channel = channel,
-                              .wake = wake,
+                              .wakes = wakes,
                               .reserve = -1,
                               .sb = sb,
                               .row = &sb->workers[id]};

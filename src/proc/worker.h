@@ -7,9 +7,10 @@
 #include "sluice/scoreboard.h"
 
 /*
- * Runs worker number id until it is drained. channel: the socketpair to master; wake: an eventfd
- * that the monitor writes to when a health changed. Both are owned. Returns the exit status.
+ * Runs worker number id until it is drained. channel: the socketpair to master, owned. wakes: an
+ * eventfd for each worker, written to when a health has changed or a place may have become free for
+ * somebody who waits there; the caller's. Returns the exit status.
  */
-int worker_run(uint32_t id, int channel, int wake, struct scoreboard *sb);
+int worker_run(uint32_t id, int channel, const int *wakes, struct scoreboard *sb);
 
 #endif

@@ -7,29 +7,42 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "pool/ewma.h"
+#include "queue.h"
 #include "session.h"
 
 /* What one try to connect came to. */
 enum try_result { TRY_UNDER_WAY, TRY_CONNECTED, TRY_FAILED, TRY_REFUSED };
 
-static const struct snapshot_pool *current_pool(const struct session *s, uint32_t *out_index)
+/* The service's pool; NULL: the service is gone. */
+static const struct snapshot_pool *current_pool(const struct session *s)
 {
     const struct proxy *proxy = s->proxy;
     uint32_t service = proxy->service_of_row[s->service_row];
     if (service == SNAPSHOT_NONE) {
         return NULL;
     }
-    *out_index = snapshot_services(proxy->snapshot)[service].pool;
-    return &snapshot_pools(proxy->snapshot)[*out_index];
+    return &snapshot_pools(proxy->snapshot)[snapshot_services(proxy->snapshot)[service].pool];
+}
+
+static const struct snapshot_pool *chosen_pool(const struct session *s)
+{
+    return &snapshot_pools(s->proxy->snapshot)[s->attempt->chosen.pool];
+}
+
+static const struct snapshot_backend *chosen_backend(const struct session *s)
+{
+    return &snapshot_backends(
+        s->proxy->snapshot)[chosen_pool(s)->first_backend + s->attempt->chosen.index];
 }
 
 static void stop_waiting(struct session *s)
 {
     struct attempt *attempt = s->attempt;
+    queue_leave(s);
     if (attempt->waiting) {
         attempt->waiting = false;
         TAILQ_REMOVE(&s->proxy->waiting, attempt, waiting_link);
@@ -62,11 +75,7 @@ void connect_abandon(struct session *s)
         close(s->backend.fd);
         s->backend.fd = -1;
     }
-    if (s->slot != SNAPSHOT_NONE) {
-        scoreboard_release(s->proxy->sb, s->proxy->worker, SB_SLOT, s->slot);
-        s->slot = SNAPSHOT_NONE;
-        s->row = SNAPSHOT_NONE;
-    }
+    session_release_backend(s);
 }
 
 /* At most one line a second and worker, with the number of failures that it stands for. */
@@ -78,12 +87,8 @@ static void warn_failure(struct session *s, int error)
         return;
     }
     char client[ADDR_TEXT_MAX];
-    uint32_t pool_index;
-    const struct snapshot_pool *pool = current_pool(s, &pool_index);
-    const struct snapshot_backend *backend =
-        &snapshot_backends(proxy->snapshot)[pool->first_backend + s->attempt->backend_index];
-    log_warning("connect to backend failed", LOG_STR("pool", pool->name),
-                LOG_STR("backend", backend->name), LOG_STR("error", strerror(error)),
+    log_warning("connect to backend failed", LOG_STR("pool", chosen_pool(s)->name),
+                LOG_STR("backend", chosen_backend(s)->name), LOG_STR("error", strerror(error)),
                 LOG_INT("session", s->id),
                 LOG_STR("client", addr_ip_format(&s->peer, true, client)),
                 LOG_INT("failures", proxy->unwarned));
@@ -99,11 +104,15 @@ static void note_failure(struct session *s, int error)
     atomic_fetch_add_explicit(&row->connect_failures, 1, memory_order_relaxed);
     if (attempt->generation == s->proxy->snapshot->generation) {
         warn_failure(s, error);
-        attempt->tried[attempt->n_tried++] = attempt->backend_index;
+        if (s->timed) { /* or a backend that refuses at once would seem the fastest of all */
+            ewma_add(&s->proxy->sb->slot_time[s->slot],
+                     chosen_pool(s)->connect_timeout_ms * UINT64_C(1000), s->proxy->now_ms);
+        }
+        attempt->tried[attempt->n_tried++] = (struct choose_tried){
+            .pool = (uint16_t)attempt->chosen.pool, .index = (uint16_t)attempt->chosen.index};
     }
     attempt->tries++;
-    uint32_t pool_index;
-    const struct snapshot_pool *pool = current_pool(s, &pool_index);
+    const struct snapshot_pool *pool = current_pool(s);
     if (pool != NULL && attempt->tries <= pool->retries) {
         atomic_fetch_add_explicit(&row->retries, 1, memory_order_relaxed);
     }
@@ -114,8 +123,17 @@ static void connected(struct session *s)
 {
     struct proxy *proxy = s->proxy;
     struct sb_row *row = &proxy->sb->rows[s->row];
-    sb_hist_add(&row->connect_time_us, clock_now_us() - s->attempt->started_us, proxy->now_ms);
+    uint64_t now_us = clock_now_us();
+    uint64_t connect_us = now_us - s->attempt->started_us;
+    sb_hist_add(&row->connect_time_us, connect_us, proxy->now_ms);
+    if (s->timed) {
+        s->connect_us = connect_us < UINT32_MAX ? (uint32_t)connect_us : UINT32_MAX;
+        s->asked_us = (uint32_t)proxy->woken_us; /* the clock that the answer is timed by */
+    }
     atomic_fetch_add_explicit(&row->connections_total, 1, memory_order_relaxed);
+    /* What changed while it was connecting has passed it over. */
+    proxy->endings_due |= s->attempt->epoch != proxy->health_epoch ||
+                          s->attempt->generation != proxy->snapshot->generation;
     slab_free(&proxy->attempt_slab, s->attempt);
     s->attempt = NULL;
     s->state = SESSION_OPEN;
@@ -129,15 +147,19 @@ static void connected(struct session *s)
 }
 
 /* The backend's place is reserved: opens a connection to it. */
-static enum try_result try_backend(struct session *s, const struct snapshot_pool *pool,
-                                   const struct snapshot_backend *backend)
+static enum try_result try_backend(struct session *s)
 {
+    const struct snapshot_pool *pool = chosen_pool(s);
+    const struct snapshot_backend *backend = chosen_backend(s);
     s->slot = backend->slot;
     s->row = backend->row;
+    s->hold = s->attempt->chosen.hold;
+    s->timed = chooser_wants_times(s->proxy->chooser, s->attempt->chosen.pool);
     s->backend_keepalive_ms = backend->address.ip.family == ADDR_UNIX ? 0 : pool->keepalive_ms;
     s->backend_user_timeout_ms =
         backend->address.ip.family == ADDR_UNIX ? 0 : pool->user_timeout_ms;
     s->attempt->started_us = clock_now_us();
+    s->attempt->epoch = s->proxy->health_epoch;
     int fd = socket_open_backend(&backend->address);
     if (fd < 0) {
         session_refuse(s, fd == -EMFILE || fd == -ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);
@@ -167,6 +189,14 @@ static enum try_result try_backend(struct session *s, const struct snapshot_pool
     return TRY_FAILED;
 }
 
+/* In the queue of the pool that was chosen from. */
+static void wait_for_place(struct session *s)
+{
+    if (!queue_enter(s, s->attempt->chosen.pool)) {
+        session_refuse(s, chosen_pool(s)->queue == 0 ? REFUSAL_FULL : REFUSAL_QUEUE_FULL);
+    }
+}
+
 /* No backend can be had: refuses or waits. */
 static void without_backend(struct session *s, enum choice choice)
 {
@@ -176,7 +206,7 @@ static void without_backend(struct session *s, enum choice choice)
         wait_for_health(s);
         break;
     case CHOICE_FULL:
-        session_refuse(s, REFUSAL_FULL);
+        wait_for_place(s);
         break;
     case CHOICE_TRIED:
         if (attempt->again) {
@@ -194,9 +224,48 @@ static void without_backend(struct session *s, enum choice choice)
     }
 }
 
-static uint64_t client_key(const struct session *s)
+/* Which of the service's addresses the client asked for, where choosing goes by that. */
+static const struct addr_ip *destination_of(struct session *s, uint32_t service)
 {
-    return XXH3_64bits(s->peer.bytes, sizeof(s->peer.bytes));
+    struct addr_ip *destination = &s->attempt->destination;
+    if (!chooser_wants_destination(s->proxy->chooser, service)) {
+        return NULL;
+    }
+    if (destination->family == ADDR_NONE) {
+        struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+        socklen_t len = sizeof(address);
+        (void)getsockname(s->client.fd, (struct sockaddr *)&address, &len);
+        addr_ip_from_sockaddr((struct sockaddr *)&address, destination);
+    }
+    return destination;
+}
+
+static enum choice choose(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    struct attempt *attempt = s->attempt;
+    uint32_t service = proxy->service_of_row[s->service_row];
+    uint32_t pool = snapshot_services(proxy->snapshot)[service].pool;
+    /* Who comes now has to wait behind those who already do. */
+    if (attempt->queued_us == 0 &&
+        queue_has_waiters(proxy, &snapshot_pools(proxy->snapshot)[pool])) {
+        attempt->chosen = (struct chosen){.pool = pool};
+        return CHOICE_FULL;
+    }
+    const struct choose_request request = {
+        .service = service,
+        .client = &s->peer,
+        .destination = destination_of(s, service),
+        .tried = attempt->tried,
+        .n_tried = attempt->n_tried,
+        .now_us = proxy->woken_us,
+        .again = attempt->again,
+    };
+    enum choice choice = chooser_choose(proxy->chooser, &request, &attempt->chosen);
+    if (choice == CHOICE_MADE) {
+        queue_give_place_back(s);
+    }
+    return choice;
 }
 
 void connect_begin(struct session *s)
@@ -206,12 +275,12 @@ void connect_begin(struct session *s)
     for (;;) {
         /* Nobody watches the client until there is a backend; nothing is tried twice for one who is
          * gone. */
-        if (attempt->tries > 0 && socket_error(s->client.fd) != 0) {
+        bool came_long_ago = attempt->tries > 0 || attempt->queued_us != 0;
+        if (came_long_ago && socket_error(s->client.fd) != 0) {
             session_refuse(s, REFUSAL_CLIENT_GONE);
             return;
         }
-        uint32_t pool_index;
-        const struct snapshot_pool *pool = current_pool(s, &pool_index);
+        const struct snapshot_pool *pool = current_pool(s);
         if (pool == NULL) {
             session_refuse(s, REFUSAL_STOPPING);
             return;
@@ -224,15 +293,12 @@ void connect_begin(struct session *s)
             attempt->generation = proxy->snapshot->generation;
             attempt->n_tried = 0;
         }
-        enum choice choice = chooser_pick(proxy->chooser, pool_index, client_key(s), attempt->tried,
-                                          attempt->n_tried, &attempt->backend_index);
+        enum choice choice = choose(s);
         if (choice != CHOICE_MADE) {
             without_backend(s, choice);
             return;
         }
-        enum try_result result = try_backend(
-            s, pool,
-            &snapshot_backends(proxy->snapshot)[pool->first_backend + attempt->backend_index]);
+        enum try_result result = try_backend(s);
         if (result == TRY_CONNECTED) {
             connected(s);
             return;

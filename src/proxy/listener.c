@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "pool/rate.h"
 #include "session.h"
 
 #define PAUSE_MS 50
@@ -26,6 +27,7 @@ struct listener {
     uint32_t id;
     uint32_t service;   /* index in the present snapshot */
     uint64_t paused_ms; /* until then; 0: not paused */
+    bool is_paced;      /* paused by accept_rate alone */
     bool emptying;      /* to be closed: whoever cannot be served is turned away, not left */
 };
 
@@ -50,6 +52,22 @@ static void pause_listener(struct listener *listener, int error)
         proxy->warned_accept_ms = proxy->now_ms;
         log_warning("cannot accept", LOG_STR("error", strerror(error)));
     }
+}
+
+/* Whether accept_rate lets a client in now; else accepting pauses until it does. */
+static bool take_turn(struct listener *listener, const struct snapshot_service *service)
+{
+    struct proxy *proxy = listener->proxy;
+    _Atomic uint64_t *word = &proxy->sb->services[service->row].accept_rate;
+    if (listener->emptying || rate_take(word, &service->accept_rate, proxy->woken_us * 1000)) {
+        return true;
+    }
+    uint64_t due_ms =
+        rate_due_ns(word, &service->accept_rate, proxy->woken_us * 1000) / 1000000 + 1;
+    event_del(&listener->event);
+    listener->is_paced = true;
+    listener->paused_ms = due_ms > proxy->now_ms ? due_ms : proxy->now_ms + 1;
+    return false;
 }
 
 /* No descriptor left: gives the spare one up to accept and reset a client, who would otherwise wait
@@ -100,7 +118,12 @@ static bool accept_failed(struct listener *listener, int error)
 /* Accepts at most most clients. False: the queue is empty, or accepting is paused. */
 static bool accept_some(struct listener *listener, uint32_t most)
 {
+    struct proxy *proxy = listener->proxy;
+    const struct snapshot_service *service = &snapshot_services(proxy->snapshot)[listener->service];
     for (uint32_t i = 0; i < most; i++) {
+        if (service->accept_rate.interval_ns != 0 && !take_turn(listener, service)) {
+            return false;
+        }
         struct sockaddr_storage address;
         socklen_t len = sizeof(address);
         int fd =
@@ -112,7 +135,13 @@ static bool accept_some(struct listener *listener, uint32_t most)
             }
             addr_ip_from_sockaddr((struct sockaddr *)&address, &peer);
             session_start(listener->proxy, listener->service, fd, &peer);
-        } else if (!accept_failed(listener, errno)) {
+            continue;
+        }
+        int error = errno;
+        if (service->accept_rate.interval_ns != 0 && !listener->emptying) {
+            rate_give_back(&proxy->sb->services[service->row].accept_rate, &service->accept_rate);
+        }
+        if (!accept_failed(listener, error)) {
             return false;
         }
     }
@@ -182,6 +211,9 @@ void listener_rebind(struct proxy *proxy)
     struct listener *listener;
     LIST_FOREACH (listener, &proxy->listeners, link) {
         listener->service = service_of(proxy->snapshot, listener->id);
+        if (listener->is_paced && listener->paused_ms != 0) {
+            listener->paused_ms = proxy->now_ms; /* the rate may be another */
+        }
     }
 }
 
@@ -199,6 +231,7 @@ void listener_resume(struct proxy *proxy)
     LIST_FOREACH (listener, &proxy->listeners, link) {
         if (listener->paused_ms != 0 && proxy->now_ms >= listener->paused_ms) {
             listener->paused_ms = 0;
+            listener->is_paced = false;
             if (event_add(&listener->event, NULL) != 0) {
                 listener->paused_ms = proxy->now_ms + PAUSE_MS;
             }

@@ -11,12 +11,14 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "buffer.h"
+#include "queue.h"
 #include "session.h"
 
 #define SESSION_ARENA_BYTES (256 * 1024)
 #define ATTEMPT_ARENA_BYTES (64 * 1024)
 
-struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker)
+struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker,
+                           const int *wakes)
 {
     struct proxy *proxy = calloc(1, sizeof(*proxy));
     if (proxy == NULL) {
@@ -26,12 +28,14 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     proxy->sb = sb;
     proxy->worker = worker;
     proxy->row = &sb->workers[worker];
+    proxy->wakes = wakes;
     proxy->now_ms = clock_now_ms();
     proxy->drain_deadline_ms = UINT64_MAX;
     proxy->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     LIST_INIT(&proxy->listeners);
     TAILQ_INIT(&proxy->sessions);
     TAILQ_INIT(&proxy->waiting);
+    LIST_INIT(&proxy->queues);
     STAILQ_INIT(&proxy->ready);
     STAILQ_INIT(&proxy->dead);
     wheel_init(&proxy->wheel, proxy->now_ms);
@@ -70,6 +74,7 @@ void proxy_destroy(struct proxy *proxy)
     listener_close_all(proxy);
     end_all(proxy);
     free_dead(proxy);
+    queue_free_all(proxy);
     chooser_destroy(proxy->chooser);
     snapshot_unmap(proxy->snapshot);
     slab_fini(&proxy->session_slab);
@@ -82,7 +87,8 @@ void proxy_destroy(struct proxy *proxy)
 int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
 {
     proxy_touch(proxy);
-    struct chooser *chooser = chooser_create(snapshot, proxy->sb, proxy->worker, proxy->chooser);
+    struct chooser *chooser =
+        chooser_create(snapshot, proxy->sb, proxy->worker, proxy->now_ms, proxy->chooser);
     if (chooser == NULL) {
         snapshot_unmap(snapshot);
         return -ENOMEM;
@@ -104,6 +110,8 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     chooser_destroy(old_chooser);
     snapshot_unmap(old);
     /* Whoever waits may find a backend in the new one. */
+    queue_find_use(proxy);
+    proxy->endings_due = true;
     connect_retry_waiting(proxy);
     return 0;
 }
@@ -131,7 +139,7 @@ void proxy_wake(struct proxy *proxy)
 
 bool proxy_busy(const struct proxy *proxy)
 {
-    return !STAILQ_EMPTY(&proxy->ready);
+    return !STAILQ_EMPTY(&proxy->ready) || proxy->queues_due || proxy->endings_due;
 }
 
 /* Each flow that used its budget up gets one more; those that use that up too come next turn. */
@@ -152,6 +160,8 @@ static void retry_waiting(struct proxy *proxy)
     uint32_t epoch = atomic_load_explicit(&proxy->sb->header->health_epoch, memory_order_acquire);
     if (epoch != proxy->health_epoch) {
         proxy->health_epoch = epoch;
+        proxy->queues_due = true;
+        proxy->endings_due = true;
         connect_retry_waiting(proxy);
     }
 }
@@ -161,7 +171,9 @@ uint64_t proxy_turn(struct proxy *proxy)
     proxy_touch(proxy);
     work_ready(proxy);
     retry_waiting(proxy);
+    endings_work(proxy);
     wheel_advance(&proxy->wheel, proxy->now_ms, session_fire, proxy);
+    queue_serve(proxy);
     listener_resume(proxy);
     if (proxy->draining && proxy->now_ms >= proxy->drain_deadline_ms) {
         end_all(proxy);
@@ -184,11 +196,55 @@ uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
         uint64_t in = resume > now_ms ? resume - now_ms : 0;
         next = in < next ? in : next;
     }
+    uint64_t queue_due = queue_due_ms(proxy);
+    if (queue_due != UINT64_MAX) {
+        uint64_t in = queue_due > now_ms ? queue_due - now_ms : 0;
+        next = in < next ? in : next;
+    }
     if (proxy->draining && proxy->drain_deadline_ms != UINT64_MAX) {
         uint64_t in = proxy->drain_deadline_ms > now_ms ? proxy->drain_deadline_ms - now_ms : 0;
         next = in < next ? in : next;
     }
     return next;
+}
+
+void proxy_woken(struct proxy *proxy)
+{
+    proxy_touch(proxy);
+    proxy->queues_due = true;
+}
+
+static uint32_t find_service(const struct proxy *proxy, const char *name)
+{
+    if (proxy->snapshot == NULL) {
+        return SNAPSHOT_NONE;
+    }
+    const struct snapshot_service *services = snapshot_services(proxy->snapshot);
+    for (uint32_t i = 0; i < proxy->snapshot->n_services; i++) {
+        if (strncmp(services[i].name, name, NAME_BYTES_MAX) == 0) {
+            return i;
+        }
+    }
+    return SNAPSHOT_NONE;
+}
+
+void proxy_explain(struct proxy *proxy, const struct explanation_question *question,
+                   struct explanation *out)
+{
+    uint32_t service = find_service(proxy, question->service);
+    if (service == SNAPSHOT_NONE) {
+        *out = (struct explanation){.service = SNAPSHOT_NONE,
+                                    .generation =
+                                        proxy->snapshot == NULL ? 0 : proxy->snapshot->generation};
+        return;
+    }
+    const struct choose_request request = {
+        .service = service,
+        .client = &question->client,
+        .destination = question->destination.family == ADDR_NONE ? NULL : &question->destination,
+        .now_us = clock_now_us(),
+    };
+    chooser_explain(proxy->chooser, &request, out);
 }
 
 void proxy_renew_lag(struct proxy *proxy)

@@ -14,14 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sluice/explanation.h"
 #include "sluice/scoreboard.h"
 #include "sluice/session_info.h"
 #include "sluice/snapshot.h"
 
 struct proxy;
 
-/* base and sb outlive it. worker is this process's number. NULL without memory. */
-struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker);
+/* base, sb and wakes outlive it. worker is this process's number; wakes are the eventfds that wake
+ * each worker (NULL: there is only this one). NULL without memory. */
+struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker,
+                           const int *wakes);
 /* Closes everything at once: every session ends as ENDING_DRAIN_DEADLINE. */
 void proxy_destroy(struct proxy *proxy); /* NULL is allowed */
 
@@ -48,6 +51,13 @@ uint64_t proxy_turn(struct proxy *proxy);
  * before one. */
 uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms);
 size_t proxy_sessions(const struct proxy *proxy);
+
+/* Somebody has written this worker's eventfd: places may have become free. */
+void proxy_woken(struct proxy *proxy);
+
+/* Answers which backend a client would get; nothing is changed by it. */
+void proxy_explain(struct proxy *proxy, const struct explanation_question *question,
+                   struct explanation *out);
 
 /* Begins the measuring of the longest turn (sb_worker.loop_lag_us) anew. */
 void proxy_renew_lag(struct proxy *proxy);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "buffer.h"
+#include "pool/ewma.h"
 #include "session.h"
 
 bool relay_register(struct session *s, struct leg *leg)
@@ -29,6 +30,16 @@ bool relay_register(struct session *s, struct leg *leg)
     return true;
 }
 
+/* The backend has answered for the first time: how long that and the connect took. One sample for
+ * both, because a connect alone would make a slow backend seem fast until its first answer. */
+static void note_first_byte(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    uint32_t answer_us = (uint32_t)proxy->woken_us - s->asked_us;
+    ewma_add(&proxy->sb->slot_time[s->slot], (uint64_t)s->connect_us + answer_us, proxy->now_ms);
+    s->timed = false;
+}
+
 static void account(struct session *s, const struct leg *from, size_t n)
 {
     struct proxy *proxy = s->proxy;
@@ -37,10 +48,14 @@ static void account(struct session *s, const struct leg *from, size_t n)
         scoreboard_service_cell(proxy->sb, proxy->worker, s->service_row);
     s->active_ms = proxy->now_ms;
     if (from == &s->client) {
+        s->asked_us = (uint32_t)proxy->woken_us;
         s->bytes_in += n;
         scoreboard_bump(&row->bytes_in, n);
         scoreboard_bump(&service->bytes_in, n);
     } else {
+        if (s->timed) {
+            note_first_byte(s);
+        }
         s->bytes_out += n;
         scoreboard_bump(&row->bytes_out, n);
         scoreboard_bump(&service->bytes_out, n);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "buffer.h"
+#include "queue.h"
 #include "session.h"
 
 static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t service_row)
@@ -88,7 +89,7 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     s->started_ms = proxy->now_ms;
     s->active_ms = proxy->now_ms;
     s->peer = *peer;
-    s->service_row = service->row;
+    s->service_row = (uint16_t)service->row;
     s->slot = SNAPSHOT_NONE;
     s->row = SNAPSHOT_NONE;
     s->idle_timeout_ms = service->idle_timeout_ms;
@@ -118,6 +119,31 @@ static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
     leg->fd = -1;
 }
 
+/* How long the client's lease goes on. A backend that could not be connected to is no reason. */
+static uint64_t lease_keep_ms(const struct session *s)
+{
+    uint32_t service = s->proxy->service_of_row[s->service_row];
+    if (s->attempt != NULL || service == SNAPSHOT_NONE) {
+        return 0;
+    }
+    return snapshot_services(s->proxy->snapshot)[service].persistence_ms;
+}
+
+void session_release_backend(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    if (s->slot == SNAPSHOT_NONE) {
+        return;
+    }
+    if (s->hold.place != 0) {
+        lease_release(proxy->sb, &s->hold, s->row, proxy->now_ms, lease_keep_ms(s));
+    }
+    scoreboard_release(proxy->sb, proxy->worker, SB_SLOT, s->slot);
+    queue_place_freed(proxy, s->slot);
+    s->slot = SNAPSHOT_NONE;
+    s->row = SNAPSHOT_NONE;
+}
+
 /* Everything that both ends have in common: nothing of the session is left but its record. It is
  * counted, in counter, where its place is given back: whoever dies in between is counted once. */
 static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
@@ -126,8 +152,9 @@ static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
     connect_abandon(s);
     leg_release(proxy, &s->client, orderly);
     leg_release(proxy, &s->backend, orderly);
-    if (s->slot != SNAPSHOT_NONE) {
-        scoreboard_release(proxy->sb, proxy->worker, SB_SLOT, s->slot);
+    session_release_backend(s);
+    if (s->attempt != NULL) {
+        queue_give_place_back(s);
     }
     scoreboard_bump(counter, 1);
     scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, s->service_row);
@@ -195,6 +222,9 @@ void session_set_timer(struct session *s)
     if (!s->settled && s->started_ms + SETTLE_MS < due) {
         due = s->started_ms + SETTLE_MS;
     }
+    if (s->hold.place != 0 && s->proxy->now_ms + LEASE_RENEW_MS < due) {
+        due = s->proxy->now_ms + LEASE_RENEW_MS;
+    }
     if (due == UINT64_MAX) {
         wheel_clear(&s->proxy->wheel, &s->timer);
     } else {
@@ -213,6 +243,9 @@ static void fire_open(struct session *s)
                        s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT : ENDING_HALF_CLOSE_TIMEOUT);
         return;
     }
+    if (s->hold.place != 0) {
+        lease_renew(s->proxy->sb, &s->hold, s->row, s->proxy->now_ms);
+    }
     session_set_timer(s);
 }
 
@@ -224,6 +257,8 @@ void session_fire(struct wheel_entry *entry, void *proxy)
     case SESSION_WAITING:
         if (s->attempt->waiting) {
             session_refuse(s, REFUSAL_START_TIMEOUT);
+        } else if (s->attempt->queue != NULL) {
+            session_refuse(s, REFUSAL_QUEUE_TIMEOUT);
         } else {
             connect_begin(s);
         }

@@ -36,8 +36,8 @@
 /* Socket options that only matter to long-lived sessions are set at this age: short ones never
  * pay for them. Well under the time-outs they set. */
 #define SETTLE_MS 2000
-#define TRIED_MAX 11 /* first try and at most 10 retries */
 
+struct queue;  /* queue.c */
 struct buffer; /* what a slow peer has not taken yet: buffer.h */
 
 /* One side of a session. */
@@ -58,14 +58,20 @@ struct leg {
 struct attempt {
     struct session *session;
     TAILQ_ENTRY(attempt) waiting_link;
-    uint64_t started_us;       /* of this try */
-    uint32_t tried[TRIED_MAX]; /* indices in the pool, valid for generation */
+    uint64_t started_us;                  /* of this try */
+    struct choose_tried tried[TRIED_MAX]; /* valid for generation */
     uint32_t n_tried;
     uint32_t generation;
+    uint32_t epoch; /* health_epoch of the try under way */
     uint32_t tries;
-    bool again;             /* a Unix socket's backlog was full: worth another try a little later */
-    bool waiting;           /* linked into proxy->waiting */
-    uint32_t backend_index; /* in the pool, of the try under way */
+    bool again;           /* a Unix socket's backlog was full: worth another try a little later */
+    bool waiting;         /* for a health: linked into proxy->waiting */
+    bool has_queue_place; /* counted in the queue of the pool of queue_row */
+    uint32_t queue_row;
+    struct queue *queue;        /* linked into it: waits for a place; NULL: not */
+    uint64_t queued_us;         /* when it first came to wait for a place; 0: never did */
+    struct chosen chosen;       /* of the try under way */
+    struct addr_ip destination; /* that the client connected to, where the pool looks at it */
 };
 
 struct session {
@@ -76,14 +82,18 @@ struct session {
     uint64_t id;
     uint64_t started_ms;
     struct addr_ip peer;
-    uint32_t service_row;
     uint32_t slot, row; /* SNAPSHOT_NONE: no backend reserved */
     uint32_t idle_timeout_ms, half_close_timeout_ms;
     uint32_t backend_keepalive_ms, backend_user_timeout_ms;
+    struct lease_hold hold; /* its part in the client's lease; all-zero: none */
+    uint32_t connect_us;    /* while timed: how long the connect took */
+    uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
+    uint16_t service_row;
     uint8_t state; /* enum session_state */
     bool in_ready : 1;
     bool settled : 1;
     bool dead : 1;
+    bool timed : 1;          /* the time to the backend's first byte is wanted */
     struct attempt *attempt; /* NULL once open */
     struct proxy *proxy;
     TAILQ_ENTRY(session) all_link;
@@ -115,6 +125,11 @@ struct proxy {
     struct session_queue ready, dead;
     size_t n_sessions;
     uint64_t next_id;
+    LIST_HEAD(, queue) queues;
+    bool queues_due;       /* something may have changed for those who wait in them */
+    bool has_queues;       /* anybody may ever wait */
+    bool endings_due;      /* health has changed: some sessions may have to end */
+    const int *wakes;      /* eventfds of all workers; NULL: there are no others */
     uint32_t health_epoch; /* at which the waiting ones were last tried */
     bool draining;
     uint64_t drain_deadline_ms;
@@ -148,6 +163,8 @@ void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum r
  * turn's end. Harmless on a dead one. */
 void session_refuse(struct session *s, enum refusal reason);
 void session_finish(struct session *s, enum ending reason);
+/* Gives the place at its backend back, and its part in the client's lease. */
+void session_release_backend(struct session *s);
 /* Queues it for the turn's left-over work. */
 void session_make_ready(struct session *s);
 /* Sets the timer for the state it is in. */
@@ -160,12 +177,17 @@ void session_fire(struct wheel_entry *entry, void *proxy);
 void connect_begin(struct session *s);
 /* The event of a backend leg while connecting. */
 void connect_event(struct session *s, short what);
-/* Some health has changed: chooses anew for everyone who waits for that. */
+/* Some health has changed: chooses anew for everyone who waits for one. */
 void connect_retry_waiting(struct proxy *proxy);
 /* The try under way took too long. */
 void connect_timed_out(struct session *s);
 /* Gives the reserved place and the unconnected descriptor back. */
 void connect_abandon(struct session *s);
+
+/* --- endings.c --- */
+
+/* Ends sessions that may not stay where they are (on_down, on_return), a bounded number a turn. */
+void endings_work(struct proxy *proxy);
 
 /* --- relay.c --- */
 

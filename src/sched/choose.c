@@ -1,315 +1,335 @@
 /*
- * The choice of a backend. In workers. A pool's eligible weights are folded into one packed array,
- * anew whenever any health has changed since, so that schedulers look at nothing else; load is
- * looked at with each pick, and settled by the reservation.
+ * The choice of a backend: leases first, then the pool's scheduler, then the fallback pool; settled
+ * by a reservation. Load is looked at with each pick, everything else was folded before (fold.c).
+ * In workers.
  */
 #include "choose.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
-#include "pool/eligibility.h"
+#include "chooser.h"
 
-#define WEIGHT_UNIT 1000 /* sched_view.weight of one configured unit */
-#define LOOKS_MAX   32   /* at a pool whose places are taken faster than they are found */
+#define LOOKS_MAX 32 /* at a pool whose places are taken faster than they are found */
 
-struct chooser_pool {
-    const struct sched_ops *ops;
-    void *state; /* owned; NULL: the scheduler needs none */
-    const struct snapshot_backend *backends;
-    uint32_t *weight; /* what view.weight points at */
-    struct sched_view view;
-    bool folded;
-    uint32_t epoch;      /* health_epoch that weight was folded at */
-    uint32_t n_starting; /* backends without a check result, at that time */
-};
+/* --- who asks --- */
 
-struct chooser {
-    const struct snapshot_header *snapshot;
-    struct scoreboard *sb;
-    uint32_t worker;
-    struct chooser_pool *pools;         /* as in the snapshot */
-    uint32_t *weights, *slots, *limits; /* of all backends, as in the snapshot */
-};
-
-/* Construction */
-
-/* At least one item, so that NULL always means no memory. */
-static void *alloc_array(size_t n, size_t item_bytes)
-{
-    return calloc(n == 0 ? 1 : n, item_bytes);
-}
-
-static uint32_t table_len(void)
+uint32_t chooser_tried(const struct choose_request *request, uint32_t pool, uint32_t *indices)
 {
     uint32_t n = 0;
-    while (sched_table[n] != NULL)
-        n++;
+    for (uint32_t t = 0; t < request->n_tried; t++) {
+        if (request->tried[t].pool == pool)
+            indices[n++] = request->tried[t].index;
+    }
     return n;
 }
 
-static int alloc_arrays(struct chooser *chooser)
+/* What of an address is hashed: no padding, no scope. */
+static uint64_t hash_address(const struct addr_ip *ip, uint16_t port, uint64_t seed)
 {
-    const struct snapshot_header *snapshot = chooser->snapshot;
-
-    chooser->pools = alloc_array(snapshot->n_pools, sizeof(*chooser->pools));
-    chooser->weights = alloc_array(snapshot->n_backends, sizeof(*chooser->weights));
-    chooser->slots = alloc_array(snapshot->n_backends, sizeof(*chooser->slots));
-    chooser->limits = alloc_array(snapshot->n_backends, sizeof(*chooser->limits));
-    if (chooser->pools == NULL || chooser->weights == NULL || chooser->slots == NULL ||
-        chooser->limits == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < snapshot->n_backends; i++) {
-        chooser->slots[i] = snapshot_backends(snapshot)[i].slot;
-        chooser->limits[i] = snapshot_backends(snapshot)[i].max_connections;
-    }
-    return 0;
+    struct {
+        uint8_t bytes[16];
+        uint16_t port;
+        uint8_t family, zero;
+    } key = {.port = port, .family = ip->family};
+    memcpy(key.bytes, ip->bytes, sizeof(key.bytes));
+    return XXH3_64bits_withSeed(&key, sizeof(key), seed);
 }
 
-/* The one fact that is left out here is load: it is looked at with each pick. */
-static enum backend_state judge_without_load(const struct snapshot_backend *backend,
-                                             const struct scoreboard *sb)
+struct sched_request chooser_question(const struct chooser *chooser,
+                                      const struct choose_request *request, uint32_t p,
+                                      const uint32_t *tried, uint32_t n_tried)
 {
-    struct backend_facts facts = eligibility_facts(backend, sb);
-    facts.max_connections = 0;
-    return eligibility_judge(&facts);
-}
-
-static void refresh(struct chooser_pool *pool, const struct scoreboard *sb)
-{
-    /* Acquire, and first: health changed after this look brings a newer epoch. */
-    uint32_t epoch = atomic_load_explicit(&sb->header->health_epoch, memory_order_acquire);
-    if (pool->folded && pool->epoch == epoch)
-        return;
-
-    pool->n_starting = 0;
-    for (uint32_t i = 0; i < pool->view.n; i++) {
-        const struct snapshot_backend *backend = &pool->backends[i];
-        enum backend_state state = judge_without_load(backend, sb);
-        pool->weight[i] = eligibility_takes_new(state) ? backend->weight * WEIGHT_UNIT : 0;
-        pool->n_starting += state == BACKEND_STARTING;
-    }
-    pool->epoch = epoch;
-    pool->folded = true;
-}
-
-static int open_pool(struct chooser *chooser, uint32_t p)
-{
-    const struct snapshot_pool *record = &snapshot_pools(chooser->snapshot)[p];
-    struct chooser_pool *pool = &chooser->pools[p];
-    uint32_t first = record->first_backend;
-
-    if (record->scheduler >= table_len())
-        return -EINVAL;
-    pool->ops = sched_table[record->scheduler];
-    pool->backends = snapshot_backends(chooser->snapshot) + first;
-    pool->weight = chooser->weights + first;
-    pool->view = (struct sched_view){
-        .n = record->n_backends,
-        .weight = pool->weight,
-        .slot = chooser->slots + first,
-        .limit = chooser->limits + first,
-        .slot_active = chooser->sb->slot_active,
-    };
-    refresh(pool, chooser->sb);
-    if (pool->ops->state_bytes != NULL) {
-        pool->state = alloc_array(1, pool->ops->state_bytes(record->n_backends));
-        if (pool->state == NULL)
-            return -ENOMEM;
-    }
-    if (pool->ops->init != NULL)
-        pool->ops->init(pool->state, &pool->view, chooser->worker);
-    return 0;
-}
-
-static int open_pools(struct chooser *chooser)
-{
-    for (uint32_t p = 0; p < chooser->snapshot->n_pools; p++) {
-        int err = open_pool(chooser, p);
-        if (err != 0)
-            return err;
-    }
-    return 0;
-}
-
-/* What the schedulers take over from the previous generation */
-
-/* Where the backend of a scoreboard row was. */
-struct was {
-    uint32_t pool; /* SNAPSHOT_NONE: nowhere */
-    uint32_t index;
-};
-
-static struct was *map_rows(const struct chooser *previous)
-{
-    struct was *map = alloc_array(BACKENDS_MAX, sizeof(*map));
-    if (map == NULL)
-        return NULL;
-    for (uint32_t row = 0; row < BACKENDS_MAX; row++)
-        map[row].pool = SNAPSHOT_NONE;
-    for (uint32_t p = 0; p < previous->snapshot->n_pools; p++) {
-        const struct chooser_pool *pool = &previous->pools[p];
-        for (uint32_t i = 0; i < pool->view.n; i++)
-            map[pool->backends[i].row] = (struct was){.pool = p, .index = i};
-    }
-    return map;
-}
-
-/*
- * Fills old_index for pool p. Returns which pool it was, or SNAPSHOT_NONE. Names are compared too:
- * a row may have been given to another backend meanwhile.
- */
-static uint32_t match_pool(const struct chooser *chooser, const struct chooser *previous,
-                           const struct was *map, uint32_t p, uint32_t *old_index)
-{
-    const struct snapshot_pool *old_records = snapshot_pools(previous->snapshot);
-    const char *name = snapshot_pools(chooser->snapshot)[p].name;
     const struct chooser_pool *pool = &chooser->pools[p];
-    uint32_t found = SNAPSHOT_NONE;
+    bool with_port = pool->record->hash_key == HASH_KEY_SOURCE_PORT && pool->ops != &sched_sh;
+    struct sched_request question = {.tried = tried, .n_tried = n_tried, .now_us = request->now_us};
 
-    for (uint32_t i = 0; i < pool->view.n; i++) {
-        const struct was *was = &map[pool->backends[i].row];
-        old_index[i] = SCHED_NONE;
-        if (was->pool == SNAPSHOT_NONE || strcmp(old_records[was->pool].name, name) != 0)
-            continue;
-        const struct snapshot_backend *old = &previous->pools[was->pool].backends[was->index];
-        if (strcmp(old->name, pool->backends[i].name) != 0)
-            continue;
-        found = was->pool;
-        old_index[i] = was->index;
+    question.key =
+        hash_address(request->client, with_port ? request->client->port : 0, pool->view.seed);
+    if (pool->ops->by_destination && request->destination != NULL)
+        question.destination = hash_address(request->destination, 0, pool->view.seed);
+    return question;
+}
+
+bool chooser_wants_destination(const struct chooser *chooser, uint32_t service)
+{
+    const struct snapshot_service *record = &snapshot_services(chooser->snapshot)[service];
+    return chooser->pools[record->pool].ops->by_destination ||
+           (record->fallback_pool != SNAPSHOT_NONE &&
+            chooser->pools[record->fallback_pool].ops->by_destination);
+}
+
+/* --- leases --- */
+
+uint64_t chooser_lease_key(const struct chooser *chooser, uint32_t service,
+                           const struct addr_ip *client)
+{
+    const struct snapshot_service *record = &snapshot_services(chooser->snapshot)[service];
+    struct addr_ip masked = *client;
+
+    addr_ip_mask(&masked, client->family == ADDR_IPV4 ? record->persistence_mask
+                                                      : record->persistence_mask6);
+    return hash_address(&masked, 0, chooser->service_seeds[service]);
+}
+
+uint32_t chooser_leased(const struct chooser *chooser, uint32_t p, uint64_t lease_key,
+                        const struct sched_request *request, struct lease_info *out_info)
+{
+    const struct chooser_pool *pool = &chooser->pools[p];
+
+    if (!lease_find(chooser->sb, lease_key, request->now_us / 1000, out_info))
+        return SCHED_NONE;
+    struct row_place place = chooser->rows[out_info->row];
+    if (place.pool != p || !pool->returning[place.index] || sched_was_tried(request, place.index) ||
+        (pool->has_bounds && !sched_has_room(&pool->view, request, place.index)))
+        return SCHED_NONE;
+    return place.index;
+}
+
+/* --- asking the scheduler --- */
+
+static bool is_held_back(const struct chooser_pool *pool)
+{
+    return pool->ops->kind == SCHED_BY_LOAD && pool->n_slow > 0 &&
+           pool->n_slow < pool->view.n_eligible;
+}
+
+static void earn(struct chooser_pool *pool)
+{
+    pool->n_held = 0;
+    for (uint32_t s = 0; s < pool->n_slow; s++) {
+        uint32_t i = pool->slow[s];
+        uint32_t credit = pool->credit[i] + pool->share[s];
+        pool->credit[i] = credit < CREDIT_MAX ? credit : CREDIT_MAX;
+        pool->held[i] = pool->credit[i] < CREDIT_ONE;
+        pool->n_held += pool->held[i];
     }
-    return found;
 }
 
-static uint32_t largest_pool(const struct snapshot_header *snapshot)
+/* Nobody's slow start lasts for ever in the scheduler's eyes: marks end with the pick. */
+static void unhold(struct chooser_pool *pool)
 {
-    uint32_t largest = 0;
-    for (uint32_t p = 0; p < snapshot->n_pools; p++) {
-        uint32_t n = snapshot_pools(snapshot)[p].n_backends;
-        if (n > largest)
-            largest = n;
+    for (uint32_t s = 0; s < pool->n_slow; s++)
+        pool->held[pool->slow[s]] = 0;
+    pool->view.held = NULL;
+    pool->view.bounded = pool->has_bounds;
+}
+
+uint32_t chooser_ask(struct chooser_pool *pool, const struct sched_request *request)
+{
+    if (!is_held_back(pool))
+        return pool->ops->pick(pool->state, &pool->view, request);
+
+    earn(pool);
+    if (pool->n_held > 0) {
+        pool->view.held = pool->held;
+        pool->view.bounded = true;
     }
-    return largest;
-}
-
-static int carry_states(struct chooser *chooser, const struct chooser *previous)
-{
-    struct was *map = map_rows(previous);
-    uint32_t *old_index = alloc_array(largest_pool(chooser->snapshot), sizeof(*old_index));
-
-    for (uint32_t p = 0; map != NULL && old_index != NULL && p < chooser->snapshot->n_pools; p++) {
-        struct chooser_pool *pool = &chooser->pools[p];
-        uint32_t old_p = match_pool(chooser, previous, map, p, old_index);
-        if (old_p == SNAPSHOT_NONE)
-            continue;
-        const struct chooser_pool *old = &previous->pools[old_p];
-        if (pool->ops->carry != NULL && pool->ops == old->ops)
-            pool->ops->carry(pool->state, &pool->view, old->state, old->view.n, old_index);
+    uint32_t i = pool->ops->pick(pool->state, &pool->view, request);
+    if (pool->n_held > 0) {
+        unhold(pool);
+        /* Better somebody in slow start than nobody. */
+        if (i == SCHED_NONE)
+            i = pool->ops->pick(pool->state, &pool->view, request);
     }
-    int err = map == NULL || old_index == NULL ? -ENOMEM : 0;
-    free(map);
-    free(old_index);
-    return err;
+    if (i != SCHED_NONE && pool->factor[i] < 1000)
+        pool->credit[i] -= pool->credit[i] < CREDIT_ONE ? pool->credit[i] : CREDIT_ONE;
+    return i;
 }
 
-struct chooser *chooser_create(const struct snapshot_header *snapshot, struct scoreboard *sb,
-                               uint32_t worker, const struct chooser *previous)
+enum choice chooser_why_none(const struct chooser_pool *pool, const struct sched_request *request)
 {
-    struct chooser *chooser = alloc_array(1, sizeof(*chooser));
-    if (chooser == NULL)
-        return NULL;
-    chooser->snapshot = snapshot;
-    chooser->sb = sb;
-    chooser->worker = worker;
-
-    int err = alloc_arrays(chooser);
-    if (err == 0)
-        err = open_pools(chooser);
-    if (err == 0 && previous != NULL)
-        err = carry_states(chooser, previous);
-    if (err != 0) {
-        chooser_destroy(chooser);
-        errno = -err;
-        return NULL;
-    }
-    return chooser;
-}
-
-void chooser_destroy(struct chooser *chooser)
-{
-    if (chooser == NULL)
-        return;
-    for (uint32_t p = 0; chooser->pools != NULL && p < chooser->snapshot->n_pools; p++)
-        free(chooser->pools[p].state);
-    free(chooser->pools);
-    free(chooser->weights);
-    free(chooser->slots);
-    free(chooser->limits);
-    free(chooser);
-}
-
-/* Picking */
-
-/* Why nothing could be chosen. */
-static enum choice explain_none(const struct chooser_pool *pool,
-                                const struct sched_request *request)
-{
-    bool any_eligible = false;
-
-    for (uint32_t i = 0; i < pool->view.n; i++) {
-        if (pool->view.weight[i] == 0)
-            continue;
-        any_eligible = true;
-        if (!sched_was_tried(request, i))
+    for (uint32_t e = 0; e < pool->view.n_eligible; e++) {
+        if (!sched_was_tried(request, pool->eligible[e]))
             return CHOICE_FULL;
     }
-    if (any_eligible)
+    if (pool->view.n_eligible > 0)
         return CHOICE_TRIED;
-    return pool->n_starting != 0 ? CHOICE_STARTING : CHOICE_NONE;
+    return pool->survey.starting != 0 ? CHOICE_STARTING : CHOICE_NONE;
 }
 
 static bool any_usable(const struct chooser_pool *pool, const struct sched_request *request)
 {
-    for (uint32_t i = 0; i < pool->view.n; i++) {
-        if (sched_usable(&pool->view, request, i))
+    for (uint32_t e = 0; e < pool->view.n_eligible; e++) {
+        if (sched_usable(&pool->view, request, pool->eligible[e]))
             return true;
     }
     return false;
 }
 
-static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, uint32_t i)
+/* --- reserving --- */
+
+/*
+ * Keeps slot_full: set by whoever takes the last place, cleared by whoever next sees it under
+ * resume_connections. Both may happen at once and the mark be wrong for a moment; it only counts
+ * between the two marks (eligibility_is_full()), so nothing can stay shut for ever.
+ */
+static void note_load(struct scoreboard *sb, const struct sched_view *view, uint32_t i)
+{
+    uint32_t slot = view->slot[i];
+    uint32_t active = sched_active(view, i);
+
+    if (view->limit[i] == 0)
+        return;
+    if (active >= view->limit[i])
+        atomic_store_explicit(&sb->slot_full[slot], 1, memory_order_relaxed);
+    else if (active < view->resume[i] &&
+             atomic_load_explicit(&sb->slot_full[slot], memory_order_relaxed) != 0)
+        atomic_store_explicit(&sb->slot_full[slot], 0, memory_order_relaxed);
+}
+
+static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, uint32_t i,
+                    uint64_t now_us)
 {
     struct scoreboard *sb = chooser->sb;
-    uint32_t slot = pool->view.slot[i];
+    const struct sched_view *view = &pool->view;
+    uint32_t slot = view->slot[i];
 
-    if (!scoreboard_reserve(sb, chooser->worker, SB_SLOT, slot, pool->view.limit[i]))
+    note_load(sb, view, i);
+    if (!scoreboard_reserve(sb, chooser->worker, SB_SLOT, slot, view->limit[i]))
         return false;
-    scoreboard_note_peak(&sb->rows[pool->backends[i].row].connections_peak,
-                         sched_active(&pool->view, i));
+    if (!rate_take(&sb->slot_rate[slot], &view->rate[i], now_us * 1000)) {
+        scoreboard_release(sb, chooser->worker, SB_SLOT, slot);
+        return false;
+    }
+    note_load(sb, view, i); /* not sooner: a place given back at once made nothing full */
+    scoreboard_note_peak(&sb->rows[pool->backends[i].row].connections_peak, sched_active(view, i));
     return true;
 }
 
-enum choice chooser_pick(struct chooser *chooser, uint32_t p, uint64_t key, const uint32_t *tried,
-                         uint32_t n_tried, uint32_t *out_index)
-{
-    struct chooser_pool *pool = &chooser->pools[p];
-    const struct sched_request request = {.tried = tried, .n_tried = n_tried, .key = key};
+/* --- choosing --- */
 
-    refresh(pool, chooser->sb);
+static enum choice choose_scheduled(struct chooser *chooser, struct chooser_pool *pool,
+                                    const struct sched_request *question, uint32_t *out_index)
+{
     /* One whose last place somebody else took first is seen to be full at the next look. And places
      * may have moved while backends were looked at one after the other: a pool is full only when it
      * is so at a second look. */
     for (int look = 0; look < LOOKS_MAX; look++) {
-        uint32_t i = pool->ops->pick(pool->state, &pool->view, &request);
+        uint32_t i = chooser_ask(pool, question);
         if (i == SCHED_NONE) {
-            enum choice choice = explain_none(pool, &request);
-            if (choice != CHOICE_FULL || !any_usable(pool, &request))
+            enum choice choice = chooser_why_none(pool, question);
+            if (choice != CHOICE_FULL || !any_usable(pool, question))
                 return choice;
-        } else if (reserve(chooser, pool, i)) {
+        } else if (reserve(chooser, pool, i, question->now_us)) {
             *out_index = i;
             return CHOICE_MADE;
         }
     }
     return CHOICE_FULL;
+}
+
+static enum choice choose_in(struct chooser *chooser, uint32_t p,
+                             const struct choose_request *request, struct chosen *out)
+{
+    struct chooser_pool *pool = &chooser->pools[p];
+    const struct snapshot_service *service =
+        &snapshot_services(chooser->snapshot)[request->service];
+    uint32_t tried[TRIED_MAX];
+    uint32_t n_tried = chooser_tried(request, p, tried);
+    struct sched_request question = chooser_question(chooser, request, p, tried, n_tried);
+    enum choice choice = CHOICE_NONE;
+    uint64_t lease_key = 0;
+
+    chooser_refresh(chooser, pool, request->now_us / 1000);
+    *out = (struct chosen){.pool = p, .index = SCHED_NONE};
+    if (service->persistence_ms != 0) {
+        struct lease_info info;
+        lease_key = chooser_lease_key(chooser, request->service, request->client);
+        out->index = chooser_leased(chooser, p, lease_key, &question, &info);
+    }
+    if (out->index != SCHED_NONE && reserve(chooser, pool, out->index, request->now_us))
+        choice = CHOICE_MADE;
+    else
+        choice = choose_scheduled(chooser, pool, &question, &out->index);
+    if (choice == CHOICE_MADE && service->persistence_ms != 0)
+        (void)lease_take(chooser->sb, lease_key, pool->backends[out->index].row,
+                         request->now_us / 1000, &out->hold);
+    return choice;
+}
+
+enum choice chooser_choose(struct chooser *chooser, const struct choose_request *request,
+                           struct chosen *out)
+{
+    const struct snapshot_service *service =
+        &snapshot_services(chooser->snapshot)[request->service];
+    enum choice choice = choose_in(chooser, service->pool, request, out);
+
+    bool nothing_left = choice == CHOICE_NONE || (choice == CHOICE_TRIED && !request->again);
+
+    if (!nothing_left || service->fallback_pool == SNAPSHOT_NONE)
+        return choice;
+    enum choice fallback = choose_in(chooser, service->fallback_pool, request, out);
+    if (fallback != CHOICE_NONE)
+        return fallback;
+    /* That the fallback has nothing either is no news; what was wrong with the pool itself is. */
+    out->pool = service->pool;
+    return choice;
+}
+
+bool chooser_wants_times(const struct chooser *chooser, uint32_t pool)
+{
+    return chooser->pools[pool].ops->by_time;
+}
+
+static bool is_full(const struct sched_view *view, uint32_t i)
+{
+    bool full = atomic_load_explicit(&view->sb->slot_full[view->slot[i]], memory_order_relaxed);
+    return eligibility_is_full(sched_active(view, i), view->limit[i], view->resume[i], full);
+}
+
+uint64_t chooser_due_us(const struct chooser *chooser, uint32_t p, uint64_t now_us)
+{
+    const struct sched_view *view = &chooser->pools[p].view;
+    uint64_t soonest_ns = UINT64_MAX;
+
+    for (uint32_t e = 0; e < view->n_eligible; e++) {
+        uint32_t i = view->eligible[e];
+        if (view->rate[i].interval_ns == 0 || is_full(view, i))
+            continue;
+        uint64_t due_ns =
+            rate_due_ns(&view->sb->slot_rate[view->slot[i]], &view->rate[i], now_us * 1000);
+        soonest_ns = due_ns < soonest_ns ? due_ns : soonest_ns;
+    }
+    return soonest_ns == UINT64_MAX ? UINT64_MAX : (soonest_ns + 999) / 1000;
+}
+
+/* --- sessions that are to end --- */
+
+/* Why sessions of backend i are to be ended now; ENDING_COUNT: they are not. */
+static enum ending ending_of(const struct chooser *chooser, const struct chooser_pool *pool,
+                             uint32_t i)
+{
+    const struct snapshot_backend *backend = &pool->backends[i];
+    struct backend_facts facts =
+        eligibility_facts(pool->record, pool->backends, i, &pool->survey, chooser->sb);
+
+    if (pool->survey.panic)
+        return ENDING_COUNT;
+    if (pool->record->on_down == SESSIONS_CLOSE && facts.health == SB_HEALTH_DOWN &&
+        facts.has_address)
+        return ENDING_BACKEND_DOWN;
+    if (pool->record->on_return == SESSIONS_CLOSE && backend->backup && !pool->survey.needs_backups)
+        return ENDING_PRIMARIES_BACK;
+    return ENDING_COUNT;
+}
+
+bool chooser_find_endings(struct chooser *chooser, uint64_t now_ms, uint8_t *endings)
+{
+    bool any = false;
+
+    for (uint32_t p = 0; p < chooser->snapshot->n_pools; p++) {
+        struct chooser_pool *pool = &chooser->pools[p];
+        if (pool->record->on_down != SESSIONS_CLOSE && pool->record->on_return != SESSIONS_CLOSE)
+            continue;
+        chooser_refresh(chooser, pool, now_ms);
+        for (uint32_t i = 0; i < pool->view.n; i++) {
+            enum ending ending = ending_of(chooser, pool, i);
+            if (ending == ENDING_COUNT)
+                continue;
+            endings[pool->backends[i].slot] = (uint8_t)ending;
+            any = true;
+        }
+    }
+    return any;
 }

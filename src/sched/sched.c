@@ -21,6 +21,28 @@ bool sched_was_tried(const struct sched_request *request, uint32_t i)
     return false;
 }
 
+bool sched_has_room(const struct sched_view *view, const struct sched_request *request, uint32_t i)
+{
+    uint32_t slot = view->slot[i];
+
+    if (view->held != NULL && view->held[i] != 0)
+        return false;
+    if (view->limit[i] != 0 &&
+        eligibility_is_full(
+            sched_active(view, i), view->limit[i], view->resume[i],
+            atomic_load_explicit(&view->sb->slot_full[slot], memory_order_relaxed) != 0))
+        return false;
+    return rate_allows(&view->sb->slot_rate[slot], &view->rate[i], request->now_us * 1000);
+}
+
+uint64_t sched_mix(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
 static bool is_called(const struct sched_ops *ops, const char *name)
 {
     if (strcmp(ops->name, name) == 0)

@@ -1,6 +1,6 @@
 /*
- * Times, sizes, numbers, booleans and the nearest word: no input may crash, what is accepted must
- * survive being printed and parsed again, what is refused must leave the output alone.
+ * Times, sizes, rates, numbers, booleans and the nearest word: no input may crash, what is accepted
+ * must survive being printed and parsed again, what is refused must leave the output alone.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -35,6 +35,23 @@ static void check_round_trip(const char *text, parse_fn *parse, format_fn *forma
     }
     expect(parse(format(value, buf), &back, &problem) == 0);
     expect(back == value);
+}
+
+static void check_rate(const char *text)
+{
+    const struct units_rate untouched = {.count = 7, .per_ms = 8, .burst = 9};
+    struct units_rate rate = untouched;
+    struct units_rate back;
+    const char *problem = NULL;
+    char buf[UNITS_TEXT_MAX];
+
+    if (units_parse_rate(text, &rate, &problem) != 0) {
+        expect(problem != NULL && memcmp(&rate, &untouched, sizeof(rate)) == 0);
+        return;
+    }
+    expect(rate.burst <= 1000000 && rate.count <= UINT64_C(1000) * rate.per_ms);
+    expect(units_parse_rate(units_format_rate(&rate, buf), &back, &problem) == 0);
+    expect(memcmp(&rate, &back, sizeof(rate)) == 0);
 }
 
 static void check_uint(const char *text)
@@ -77,6 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     check_round_trip(text, units_parse_time, units_format_time);
     check_round_trip(text, units_parse_size, units_format_size);
+    check_rate(text);
     check_uint(text);
     check_bool(text);
     check_nearest(text);

@@ -1,4 +1,4 @@
-/* Times, sizes, numbers, booleans, and the nearest word. */
+/* Times, sizes, rates, numbers, booleans, and the nearest word. */
 #include "base/units.h"
 
 #include <check.h>
@@ -137,6 +137,81 @@ START_TEST(bad_sizes_are_refused)
     ck_assert_int_eq(units_parse_size(bad_sizes[_i], &bytes, &problem), -EINVAL);
     ck_assert_uint_eq(bytes, UNTOUCHED);
     ck_assert_ptr_nonnull(problem);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    struct units_rate rate;
+} good_rates[] = {
+    {"100/s", {100, 1000, 0}},
+    {"100/s:500", {100, 1000, 500}},
+    {"1/h", {1, 3600000, 0}},
+    {"1/m:1", {1, 60000, 1}},
+    {"1000000/s:1000000", {1000000, 1000, 1000000}},
+    {"60000000/m", {60000000, 60000, 0}},
+    {"3600000000/h", {UINT32_C(3600000000), 3600000, 0}},
+    {"none", {0, 0, 0}},
+};
+
+START_TEST(rates_parse_and_print)
+{
+    struct units_rate rate;
+    const char *problem = NULL;
+    char buf[UNITS_TEXT_MAX];
+
+    ck_assert_int_eq(units_parse_rate(good_rates[_i].text, &rate, &problem), 0);
+    ck_assert_uint_eq(rate.count, good_rates[_i].rate.count);
+    ck_assert_uint_eq(rate.per_ms, good_rates[_i].rate.per_ms);
+    ck_assert_uint_eq(rate.burst, good_rates[_i].rate.burst);
+    ck_assert_str_eq(units_format_rate(&rate, buf), good_rates[_i].text);
+    ck_assert_ptr_null(problem);
+}
+END_TEST
+
+#define NO_RATE                                                                                    \
+    "not a rate; write a whole number with /s, /m or /h, such as \"100/s\", with a burst "         \
+    "\"100/s:500\", or \"none\""
+#define NO_SUCH_RATE  "rate out of range; at least \"1/h\", at most \"1000000/s\""
+#define NO_SUCH_BURST "burst out of range; 1 to 1000000"
+
+static const struct {
+    const char *text, *problem;
+} bad_rates[] = {
+    {"", NO_RATE},
+    {"100", NO_RATE},
+    {"/s", NO_RATE},
+    {"100/", NO_RATE},
+    {"100/d", NO_RATE},
+    {"100/ms", NO_RATE},
+    {"100/S", NO_RATE},
+    {"100 /s", NO_RATE},
+    {"100/s ", NO_RATE},
+    {"100/s500", NO_RATE},
+    {"100/s:", NO_RATE},
+    {"100/s:x", NO_RATE},
+    {"100/s:5:5", NO_RATE},
+    {"1.5/s", NO_RATE},
+    {"-1/s", NO_RATE},
+    {"None", NO_RATE},
+    {"0/s", NO_SUCH_RATE},
+    {"1000001/s", NO_SUCH_RATE},
+    {"60000001/m", NO_SUCH_RATE},
+    {"3600000001/h", NO_SUCH_RATE},
+    {"18446744073709551617/s", NO_SUCH_RATE}, /* past 64 bits, where it would be 1 */
+    {"1/s:0", NO_SUCH_BURST},
+    {"1/s:1000001", NO_SUCH_BURST},
+    {"1/s:18446744073709551617", NO_SUCH_BURST},
+};
+
+START_TEST(bad_rates_are_refused)
+{
+    struct units_rate rate = {7, 8, 9};
+    const char *problem = NULL;
+
+    ck_assert_int_eq(units_parse_rate(bad_rates[_i].text, &rate, &problem), -EINVAL);
+    ck_assert_str_eq(problem, bad_rates[_i].problem);
+    ck_assert(rate.count == 7 && rate.per_ms == 8 && rate.burst == 9);
 }
 END_TEST
 
@@ -334,6 +409,8 @@ int main(void)
     tcase_add_test(tc, time_problems_say_what_is_wrong);
     tcase_add_loop_test(tc, sizes_parse, 0, COUNT(good_sizes));
     tcase_add_loop_test(tc, bad_sizes_are_refused, 0, COUNT(bad_sizes));
+    tcase_add_loop_test(tc, rates_parse_and_print, 0, COUNT(good_rates));
+    tcase_add_loop_test(tc, bad_rates_are_refused, 0, COUNT(bad_rates));
     tcase_add_test(tc, whole_numbers);
     tcase_add_loop_test(tc, bad_numbers_are_refused, 0, COUNT(bad_numbers));
     tcase_add_test(tc, booleans);

@@ -190,6 +190,7 @@ UNUSED static int draft_apply(void)
     header.pools_offset = place(&at, pools_bytes);
     header.backends_offset = place(&at, backends_bytes);
     header.checks_offset = place(&at, checks_bytes);
+    header.entries_offset = (uint32_t)at;
     header.size_bytes = at;
     bytes = calloc(1, at);
     ck_assert_ptr_nonnull(bytes);

@@ -2,72 +2,7 @@
  * Every command of the control socket without the socket: levels, arguments, what the host is
  * asked, replies in both forms, and the pinned shape of show stats.
  */
-#include "test_ctl_fixture.h"
-
-#include <jansson.h>
-
-static struct {
-    struct str text;
-    bool is_error, denied;
-    unsigned n_done;
-} result;
-
-static struct request *pending; /* started, not done */
-
-static void on_done(struct request *request)
-{
-    STR_AUTO frame = {0};
-
-    str_reset(&result.text);
-    str_append_n(&result.text, str_text(&request->reply.body), request->reply.body.len);
-    result.is_error = request->reply.is_error;
-    result.denied = request->denied;
-    result.n_done++;
-    codec_frame(&frame, str_text(&result.text), result.text.len);
-    /* No empty line but the closing one, in whatever a command says. */
-    if (frame.len > 1)
-        ck_assert_ptr_eq(strstr(str_text(&frame), "\n\n"), frame.data + frame.len - 2);
-    if (request->afterwards)
-        request->afterwards(request);
-    if (pending == request)
-        pending = NULL;
-    request_free(request);
-}
-
-static void start(const char *line, enum ctl_level level)
-{
-    static const struct ctl_who who = {.uid = 1001, .gid = 1001, .pid = 42,
-                                       .login_uid = UINT32_MAX, .text = "uid 1001 pid 42"};
-    struct codec_words words = {0};
-    const char *problem = NULL;
-
-    ck_assert_int_eq(codec_split(line, strlen(line), &words, &problem), 0);
-    pending = request_create(&fake.host, &words, &who, 64 * 1024 * 1024, clock_now_ms(),
-                             clock_wall_ms());
-    ck_assert_ptr_nonnull(pending);
-    result.n_done = 0;
-    request_start(pending, level, on_done, &fake);
-}
-
-static const char *run(const char *line)
-{
-    start(line, CTL_LEVEL_ADMINISTER);
-    ck_assert_uint_eq(result.n_done, 1);
-    return str_text(&result.text);
-}
-
-static json_t *run_json(const char *line)
-{
-    json_error_t error;
-    json_t *json = json_loads(run(line), 0, &error);
-
-    ck_assert_msg(json != NULL, "%s: %s: %s", line, error.text, str_text(&result.text));
-    ck_assert(json_is_object(json));
-    return json;
-}
-
-#define says(text, part)                                                                           \
-    ck_assert_msg(strstr(text, part) != NULL, "\"%s\" is not in: %s", part, text)
+#include "test_ctl_run.h"
 
 /* --- levels --- */
 
@@ -87,6 +22,7 @@ static const struct {
     {"show checks", CTL_LEVEL_READ, "show checks web"},
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
+    {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
     {"help", CTL_LEVEL_READ, "help show"},
     {"set backend", CTL_LEVEL_OPERATE, "set backend web a weight=4"},
     {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
@@ -178,7 +114,22 @@ static const struct {
     {"xyzzy \"a b\"", {"unknown command: xyzzy \"a b\"", "help"}},
     {"show upstreams", {"unknown command"}},
     {"upgrade /bin/false", {"unknown command"}},
-    {"explain web 10.0.0.1", {"unknown command"}},
+    {"explain", {"something is missing", "usage: explain SERVICE CLIENT[:PORT] [to=ADDRESS]"}},
+    {"explain web", {"something is missing"}},
+    {"explain web 10.0.0.1 10.0.0.2", {"too many words"}},
+    {"explain wbe 10.0.0.1", {"no service wbe", "did you mean web"}},
+    {"explain web nonsense", {"client nonsense is no address", "[2001:db8::1]:40000"}},
+    {"explain web 10.0.0.300", {"client 10.0.0.300 is no address"}},
+    {"explain web 10.0.0.1:", {"client 10.0.0.1: is no address: no port"}},
+    {"explain web 10.0.0.1:99999", {"port out of range"}},
+    {"explain web [::1]", {"client [::1] is no address: no port"}},
+    {"explain web 1::2::3", {"client 1::2::3 is no address"}},
+    {"explain web client.example.net:80", {"client client.example.net:80 is no address"}},
+    {"explain web unix:/run/x", {"client unix:/run/x is no address"}},
+    {"explain web \"\"", {"client \"\" is no address"}},
+    {"explain web 10.0.0.1 to=x", {"to x is no address"}},
+    {"explain web 10.0.0.1 to=unix", {"to unix is no address"}},
+    {"explain web 10.0.0.1 sni=x.org", {"unknown option sni="}},
     {"rollback", {"unknown command"}},
     {"show pools x", {"too many words", "usage: show pools"}},
     {"show pools x=y", {"unknown option x="}},
@@ -258,6 +209,7 @@ static const struct {
     {"check config", "check - as 1001"},
     {"check config /tmp/a=b.conf", "check /tmp/a=b.conf as 1001"},
     {"reload why=x", "reload by uid 1001 pid 42"},
+    {"explain web 10.1.2.3", "explain web 10.1.2.3 to 0.0.0.0:80"},
     {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
     {"show sessions service=web backend=web/b client=10.0.0.0/8 idle=2m limit=7",
      "sessions service=6 row=4 client=10.0.0.0/8 idle=120000 limit=7"},
@@ -318,7 +270,7 @@ END_TEST
 START_TEST(an_answer_to_nobody)
 {
     static const char *const lines[] = {"reload", "drain backend web a", "show sessions",
-                                        "check config json"};
+                                        "check config json", "explain web unix"};
 
     fake.holds = true;
     fake.n_sessions = 3;
@@ -344,78 +296,6 @@ START_TEST(stop_comes_after_its_reply)
 END_TEST
 
 /* --- figures --- */
-
-static json_t *named(json_t *json, const char *list, const char *name)
-{
-    json_t *array = json_object_get(json, list), *item;
-    size_t i;
-
-    json_array_foreach(array, i, item)
-        if (strcmp(json_string_value(json_object_get(item, "name")), name) == 0)
-            return item;
-    ck_abort_msg("no %s in %s", name, list);
-    return NULL;
-}
-
-#define is_text(object, key, value)                                                                \
-    ck_assert_str_eq(json_string_value(json_object_get(object, key)), value)
-#define is_number(object, key, value)                                                              \
-    ck_assert_int_eq(json_integer_value(json_object_get(object, key)), value)
-
-/* On a slow machine time goes on. */
-#define is_about(object, key, value)                                                               \
-    do {                                                                                           \
-        is_at_least(object, key, value);                                                           \
-        ck_assert_int_le(json_integer_value(json_object_get(object, key)), (value) + 60);          \
-    } while (0)
-#define is_at_least(object, key, value)                                                            \
-    ck_assert_int_ge(json_integer_value(json_object_get(object, key)), value)
-
-START_TEST(backends_tell_state_and_why)
-{
-    json_t *json = run_json("show backends json"), *backend;
-
-    backend = named(json, "backends", "a");
-    is_text(backend, "state", "up");
-    is_text(backend, "reason", "connected");
-    is_about(backend, "since_seconds", 4);
-    is_number(backend, "effective_weight_permille", 3000);
-    backend = named(json, "backends", "b");
-    is_text(backend, "state", "starting");
-    is_text(backend, "health", "unknown");
-    is_number(backend, "effective_weight_permille", 0);
-    backend = named(json, "backends", "c");
-    is_text(backend, "state", "maintenance");
-    is_text(backend, "admin", "maintenance");
-    is_text(backend, "reason", "admin=maintenance by uid 0 pid 42: new disks");
-    /* since the operator said so */
-    is_at_least(backend, "since_seconds", 90 * 86400);
-    is_text(named(json, "backends", "main"), "state", "up"); /* it has no checks */
-    json_decref(json);
-}
-END_TEST
-
-START_TEST(a_full_and_a_down_backend)
-{
-    json_t *json, *backend;
-
-    scoreboard_set_health(&fake.sb, 9, SB_HEALTH_UP, "connected", clock_now_ms());
-    atomic_store(&fake.sb.slot_active[9], 2);
-    scoreboard_set_health(&fake.sb, FAKE_SLOT, SB_HEALTH_DOWN, "connect: refused",
-                          clock_now_ms());
-    json = run_json("show backends web json");
-    backend = named(json, "backends", "b");
-    is_text(backend, "state", "full");
-    is_text(backend, "reason", "2 of 2 connections");
-    is_number(backend, "effective_weight_permille", 1000);
-    is_number(backend, "connections_active", 2);
-    backend = named(json, "backends", "a");
-    is_text(backend, "state", "down");
-    is_text(backend, "reason", "connect: refused");
-    ck_assert_uint_eq(json_array_size(json_object_get(json, "backends")), 3);
-    json_decref(json);
-}
-END_TEST
 
 static void fill_counters(void)
 {
@@ -578,7 +458,7 @@ END_TEST
 
 /* --- the pinned shape of show stats json --- */
 
-enum shape_kind { TEXT, NUMBER, TEXTS, COUNTS_REFUSED, COUNTS_ENDED, OBJECT, OBJECTS };
+enum shape_kind { TEXT, NUMBER, BOOL, TEXTS, COUNTS_REFUSED, COUNTS_ENDED, OBJECT, OBJECTS };
 
 struct shape {
     const char *name;
@@ -594,6 +474,7 @@ static const struct shape backend_shape[] = {
     {"address", TEXT},
     {"weight", NUMBER},
     {"effective_weight_permille", NUMBER},
+    {"backup", BOOL, NULL, true},
     {"state", TEXT},
     {"admin", TEXT},
     {"health", TEXT},
@@ -620,6 +501,7 @@ static const struct shape backend_shape[] = {
 static const struct shape pool_shape[] = {
     {"name", TEXT},          {"scheduler", TEXT},   {"queued", NUMBER},
     {"queued_peak", NUMBER}, {"overrides", NUMBER}, {"backends", OBJECTS, backend_shape},
+    {"panic", BOOL, NULL, true}, {"backups_used", BOOL, NULL, true},
     {0},
 };
 
@@ -627,6 +509,8 @@ static const struct shape service_shape[] = {
     {"name", TEXT},
     {"listen", TEXTS},
     {"pool", TEXT},
+    {"fallback_pool", TEXT, NULL, true},
+    {"uses", TEXT, NULL, true},
     {"connections_active", NUMBER},
     {"connections_peak", NUMBER},
     {"connections_total", NUMBER},
@@ -692,6 +576,9 @@ static void check_value(json_t *json, const struct shape *shape)
     case NUMBER:
         ck_assert_msg(json_is_integer(json), "%s", shape->name);
         break;
+    case BOOL:
+        ck_assert_msg(json_is_boolean(json), "%s", shape->name);
+        break;
     case TEXTS:
         ck_assert_uint_gt(json_array_size(json), 0);
         json_array_foreach(json, i, item)
@@ -751,10 +638,8 @@ int main(void)
     tcase_add_test(tc, a_change_is_told_with_standing_overrides);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
-    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 4);
+    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);
     tcase_add_test(tc, stop_comes_after_its_reply);
-    tcase_add_test(tc, backends_tell_state_and_why);
-    tcase_add_test(tc, a_full_and_a_down_backend);
     tcase_add_test(tc, figures_are_summed);
     tcase_add_test(tc, services_listen_where_they_are_bound);
     tcase_add_test(tc, errors_list_what_failed);

@@ -1,7 +1,7 @@
 /*
- * What the control tests share: a host made by hand (model, overrides, scoreboard, events) that
- * notes what it is asked, answers at once or when told to, and refuses when told to. Included by
- * test_ctl_*.c, each of which forks per test.
+ * What the control tests share: a host made by hand (model, snapshot, overrides, scoreboard, events)
+ * that notes what it is asked, answers at once or when told to, and refuses when told to. Included
+ * by test_ctl_*.c, each of which forks per test.
  */
 #ifndef TEST_CTL_FIXTURE_H
 #define TEST_CTL_FIXTURE_H
@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "ctl/host.h"
 #include "ctl/request.h"
+#include "sched/sched.h"
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define UNUSED       __attribute__((unused))
@@ -23,8 +24,18 @@
 #define FAKE_SLOT    7 /* of the first backend; rows and slots differ on purpose */
 #define FAKE_ROW     3
 
+/* Room for all the fake model has; tests may change what it says. */
+struct fake_snapshot {
+    struct snapshot_header header;
+    struct snapshot_service services[2];
+    struct snapshot_listener listeners[2];
+    struct snapshot_pool pools[2];
+    struct snapshot_backend backends[4];
+};
+
 static struct {
     struct model model;
+    struct fake_snapshot snapshot;
     struct overrides overrides;
     struct scoreboard sb;
     struct ctl_host host;
@@ -36,8 +47,11 @@ static struct {
     bool holds;             /* not before fake_answer() */
     const char *refuses;    /* with this error */
     uint32_t n_sessions, silent_workers;
+    struct explanation explanation;
+    bool is_silent; /* no worker explains anything */
     ctl_change_fn *change_done;
     ctl_sessions_fn *sessions_done;
+    ctl_explain_fn *explain_done;
     void *arg;
 } fake;
 
@@ -125,13 +139,17 @@ UNUSED static void fake_answer(void)
 {
     ctl_change_fn *change_done = fake.change_done;
     ctl_sessions_fn *sessions_done = fake.sessions_done;
+    ctl_explain_fn *explain_done = fake.explain_done;
 
     fake.change_done = NULL;
     fake.sessions_done = NULL;
+    fake.explain_done = NULL;
     if (change_done)
         fake_answer_change(change_done, fake.arg);
     if (sessions_done)
         fake_answer_sessions(sessions_done, fake.arg);
+    if (explain_done)
+        explain_done(fake.arg, fake.is_silent ? NULL : &fake.explanation);
 }
 
 static void fake_answer_or_hold(ctl_change_fn *done, void *arg)
@@ -156,6 +174,12 @@ static const struct model *fake_model(void *host)
 {
     ck_assert_ptr_eq(host, &fake);
     return &fake.model;
+}
+
+static const struct snapshot_header *fake_snapshot(void *host)
+{
+    ck_assert_ptr_eq(host, &fake);
+    return &fake.snapshot.header;
 }
 
 static const struct overrides *fake_overrides(void *host)
@@ -219,6 +243,24 @@ static void fake_sessions(void *host, const struct session_filter *filter, ctl_s
         fake_answer();
 }
 
+static void fake_explain(void *host, const struct explanation_question *question,
+                         ctl_explain_fn *done, void *arg)
+{
+    char client[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
+
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "explain %s %s to %s", question->service,
+             question->client.family == ADDR_UNIX
+                 ? "unix"
+                 : addr_ip_format(&question->client, question->client.port != 0, client),
+             addr_ip_format(&question->destination, question->destination.port != 0, to));
+    fake.n_asked++;
+    fake.explain_done = done;
+    fake.arg = arg;
+    if (!fake.holds)
+        fake_answer();
+}
+
 static void fake_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 {
     ck_assert_ptr_eq(host, &fake);
@@ -230,13 +272,68 @@ static void fake_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 static const struct ctl_host_ops fake_ops = {
     .info = fake_info,
     .model = fake_model,
+    .snapshot = fake_snapshot,
     .overrides = fake_overrides,
     .set_backend = fake_set_backend,
     .reload = fake_reload,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
+    .explain = fake_explain,
     .stop = fake_stop,
 };
+
+static void fake_fill_backend(const struct model_pool *pool, const struct model_backend *from,
+                              struct snapshot_backend *to)
+{
+    size_t n_checks = 0;
+
+    model_backend_checks(pool, from, &n_checks);
+    *to = (struct snapshot_backend){
+        .address = from->address,
+        .slot = from->slot,
+        .row = from->row,
+        .weight = from->weight,
+        .max_connections = from->max_connections,
+        .resume_connections = from->max_connections / 2,
+        .n_checks = (uint32_t)n_checks,
+        .admin = from->admin,
+    };
+    snprintf(to->name, sizeof(to->name), "%s", from->name);
+}
+
+/* The fake model as workers would see it. */
+static void fake_fill_snapshot(struct fake_snapshot *out)
+{
+    uint32_t n = 0;
+
+    out->header = (struct snapshot_header){
+        .generation = 3,
+        .n_services = COUNT(fake_services),
+        .n_listeners = COUNT(fake_listeners),
+        .n_pools = COUNT(fake_pools),
+        .services_offset = offsetof(struct fake_snapshot, services),
+        .listeners_offset = offsetof(struct fake_snapshot, listeners),
+        .pools_offset = offsetof(struct fake_snapshot, pools),
+        .backends_offset = offsetof(struct fake_snapshot, backends),
+    };
+    out->services[0] = (struct snapshot_service){
+        .name = "web", .row = 6, .n_listeners = 2, .fallback_pool = SNAPSHOT_NONE};
+    for (int i = 0; i < COUNT(fake_listeners); i++)
+        out->listeners[i].address = fake_listeners[i].address;
+    for (uint32_t p = 0; p < out->header.n_pools; p++) {
+        const struct model_pool *pool = &fake_pools[p];
+
+        out->pools[p] = (struct snapshot_pool){.row = p + 10,
+                                               .scheduler = sched_find(pool->scheduler),
+                                               .first_backend = n,
+                                               .n_backends = (uint32_t)pool->n_backends,
+                                               .min_healthy = 1};
+        snprintf(out->pools[p].name, sizeof(out->pools[p].name), "%s", pool->name);
+        for (size_t i = 0; i < pool->n_backends; i++)
+            fake_fill_backend(pool, &pool->backends[i], &out->backends[n++]);
+    }
+    out->header.n_backends = n;
+}
 
 static void fake_start(void)
 {
@@ -252,6 +349,8 @@ static void fake_start(void)
     fake.model.global.control_read = fake_nobody;
     fake.model.global.control_operate = fake_nobody;
     fake.model.global.control_administer = fake_nobody;
+    fake_fill_snapshot(&fake.snapshot);
+    fake.explanation = (struct explanation){.generation = 3};
     fake.overrides.items = &fake_override;
     fake.overrides.count = 1;
     ck_assert_int_eq(scoreboard_create(&fake.sb, FAKE_WORKERS, now_ms - 12000, clock_wall_ms()),

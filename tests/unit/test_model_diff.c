@@ -27,6 +27,8 @@ static void expect_diff(const char *from, const char *to, const char *expected)
     model_free(new_model);
 }
 
+#define TWO "backend \"a\" { address = \"h:1\" }\n"
+
 START_TEST(no_changes)
 {
     expect_diff(SERVICE POOL, SERVICE POOL, "");
@@ -81,6 +83,49 @@ START_TEST(pools_and_backends)
 }
 END_TEST
 
+START_TEST(rates)
+{
+    expect_diff("service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n"
+                "accept_rate = \"100/s\" }" POOL,
+                "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n"
+                "accept_rate = \"100/s:500\" }" POOL,
+                "service web: accept_rate 100/s -> 100/s:500\n");
+    expect_diff(SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\" } }",
+                SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\"\n"
+                        "connect_rate = \"5/m\" } }",
+                "pool web: backend a: connect_rate none -> 5/m\n");
+    expect_diff(SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\"\n"
+                        "connect_rate = \"5/m\" } }",
+                SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\"\n"
+                        "connect_rate = \"05/m\" } }",
+                "");
+    expect_diff(SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\"\n"
+                        "connect_rate = \"5/m\" } }",
+                SERVICE "pool \"web\" { backend \"a\" { address = \"h:1\"\n"
+                        "connect_rate = \"5/h\" } }",
+                "pool web: backend a: connect_rate 5/m -> 5/h\n");
+}
+END_TEST
+
+START_TEST(what_backups_and_full_ones_do)
+{
+    expect_diff(SERVICE "pool \"web\" { " TWO "backend \"b\" { address = \"h:2\" } }",
+                SERVICE "pool \"web\" { " TWO "backend \"b\" { address = \"h:2\" backup = true\n"
+                        "max_connections = 9 resume_connections = 3 }\n"
+                        "queue = 5 min_healthy = 1 on_return = \"close\" }",
+                "pool web: queue 0 -> 5\n"
+                "pool web: on_return keep -> close\n"
+                "pool web: backend b: max_connections 0 -> 9\n"
+                "pool web: backend b: resume_connections auto -> 3\n"
+                "pool web: backend b: backup false -> true\n");
+    expect_diff(SERVICE POOL "pool \"x\" { }",
+                "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n"
+                "fallback_pool = \"x\" persistence = \"1m\" }" POOL "pool \"x\" { }",
+                "service web: fallback_pool unset -> x\n"
+                "service web: persistence 0s -> 1m\n");
+}
+END_TEST
+
 START_TEST(checks)
 {
     expect_diff(SERVICE "pool \"web\" { check \"tcp\" { }\ncheck \"http:a\" { port = 81 }\n"
@@ -105,13 +150,14 @@ START_TEST(what_needs_a_restart)
 {
     expect_diff("global { workers = 2 log = \"stderr\" }" SERVICE POOL,
                 "global { workers = 4 log = \"/tmp/a b\" user = \"u\" group = \"g\"\n"
-                "control_socket = \"/s\" control_read = { \"x\" } }" SERVICE POOL,
+                "control_socket = \"/s\" control_read = { \"x\" } hash_seed = \"q\" }" SERVICE POOL,
                 "global: workers 2 -> 4: needs a restart\n"
                 "global: user unset -> u: needs a restart\n"
                 "global: group unset -> g: needs a restart\n"
                 "global: control_socket /run/sluice/control.sock -> /s: needs a restart\n"
                 "global: control_read x added\n"
-                "global: log stderr -> \"/tmp/a b\"\n");
+                "global: log stderr -> \"/tmp/a b\"\n"
+                "global: hash_seed unset -> q: needs a restart\n");
     expect_diff("global { workers = 2 }" SERVICE POOL, SERVICE POOL,
                 "global: workers 2 -> auto: needs a restart\n");
     expect_diff("global { max_connections = 2 }" SERVICE POOL, SERVICE POOL,
@@ -121,8 +167,8 @@ END_TEST
 
 START_TEST(what_is_fixed_is_kept)
 {
-    struct model *running =
-        read_good("global { workers = 2 user = \"u\" log = \"/a\" }" SERVICE POOL);
+    struct model *running = read_good(
+        "global { workers = 2 user = \"u\" log = \"/a\" hash_seed = \"h\" }" SERVICE POOL);
     struct model *later = read_good("global { workers = 4 group = \"g\" log = \"/b\" "
                                     "control_socket = \"/s\" }" SERVICE POOL);
 
@@ -130,6 +176,7 @@ START_TEST(what_is_fixed_is_kept)
     ck_assert_uint_eq(later->global.workers, 2);
     ck_assert_str_eq(later->global.user, "u");
     ck_assert_ptr_null(later->global.group);
+    ck_assert_str_eq(later->global.hash_seed, "h");
     ck_assert_str_eq(later->global.control_socket, "/run/sluice/control.sock");
     ck_assert_str_eq(later->global.log, "/b");
     model_free(running);
@@ -191,7 +238,8 @@ END_TEST
 
 int main(void)
 {
-    return RUN_SUITE("model diff", no_changes, services, pools_and_backends, checks,
-                     what_needs_a_restart, what_is_fixed_is_kept, only_global_has_fixed_options,
-                     resolved_addresses, many_lines);
+    return RUN_SUITE("model diff", no_changes, services, pools_and_backends, rates,
+                     what_backups_and_full_ones_do, checks, what_needs_a_restart,
+                     what_is_fixed_is_kept, only_global_has_fixed_options, resolved_addresses,
+                     many_lines);
 }

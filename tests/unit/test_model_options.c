@@ -24,6 +24,9 @@ static void wrap(const char *section, const char *text, struct str *out)
     if (is_pool) { /* so that the pool has a user all the same */
         str_append(out, "service \"other\" { listen = { \"127.0.0.2:80\" } pool = \"web\" }\n");
     }
+    if (strstr(text, "spare") != NULL) {
+        str_append(out, "pool \"spare\" { backend \"z\" { address = \"10.9.9.9:80\" } }\n");
+    }
     str_printf(out, "pool \"web\" { %s check \"tcp\" { %s }\n", in_pool ? text : "",
                in_check ? text : "");
     str_printf(out, "backend \"a\" { %s %s } }\n", is_address ? "" : "address = \"10.0.0.1:80\"",
@@ -89,6 +92,7 @@ static const struct accepted accepted[] = {
     {"global", "log_format = \"logfmt\"", NULL},
     {"global", "log_level = \"error\"", NULL},
     {"global", "log_level = \"debug\"", NULL},
+    {"global", "hash_seed = \"a b\"", NULL},
     {"global", "drain_timeout = \"0s\"", NULL},
     {"global", "drain_timeout = \"40d\"", NULL},
     {"service", "listen = { \"0.0.0.0:80\", \"[::]:80\" }", NULL},
@@ -111,13 +115,43 @@ static const struct accepted accepted[] = {
     {"service", "user_timeout = \"24d\"", NULL},
     {"service", "max_connections = 0", NULL},
     {"service", "max_connections = 2147483647", NULL},
+    {"service", "fallback_pool = \"spare\"", NULL},
+    {"service", "accept_rate = \"none\"", NULL},
+    {"service", "accept_rate = \"100/s\"", NULL},
+    {"service", "accept_rate = \"999999/s:500\"", NULL},
+    {"service", "accept_rate = \"010/m:05\"", "accept_rate = \"10/m:5\""},
+    {"service", "accept_rate = \"1/h\"", NULL},
+    {"service", "persistence = \"0s\"", NULL},
+    {"service", "persistence = \"40d\"", NULL},
+    {"service", "persistence_mask = 0", NULL},
+    {"service", "persistence_mask = 32", NULL},
+    {"service", "persistence_mask6 = 0", NULL},
+    {"service", "persistence_mask6 = 128", NULL},
     {"pool", "scheduler = \"rr\"", NULL},
+    {"pool", "scheduler = \"mh\" hash_key = \"source\"", "hash_key = \"source\""},
+    {"pool", "scheduler = \"mh\" hash_key = \"source_port\"", "hash_key = \"source_port\""},
     {"pool", "connect_timeout = \"1ms\"", NULL},
     {"pool", "connect_timeout = \"40d\"", NULL},
     {"pool", "retries = 0", NULL},
     {"pool", "retries = 10", NULL},
     {"pool", "keepalive = \"1500ms\"", NULL},
     {"pool", "user_timeout = \"1ms\"", NULL},
+    {"pool", "queue = 0", NULL},
+    {"pool", "queue = 1000000", NULL},
+    {"pool", "queue_timeout = \"0s\"", NULL},
+    {"pool", "queue_timeout = \"40d\"", NULL},
+    {"pool", "slow_start = \"1ms\"", NULL},
+    {"pool", "slow_start = \"40d\"", NULL},
+    {"pool", "panic_threshold = 0", NULL},
+    {"pool", "panic_threshold = 100", NULL},
+    {"pool", "min_healthy = 1", NULL},
+    {"pool", "min_healthy = 8192", NULL},
+    {"pool", "backup_use = \"first\"", NULL},
+    {"pool", "backup_use = \"all\"", NULL},
+    {"pool", "on_return = \"keep\"", NULL},
+    {"pool", "on_return = \"close\"", NULL},
+    {"pool", "on_down = \"keep\"", NULL},
+    {"pool", "on_down = \"close\"", NULL},
     {"pool", "start = \"up\"", NULL},
     {"pool", "start = \"down\"", NULL},
     {"pool", "start = \"unknown\"", NULL},
@@ -129,6 +163,13 @@ static const struct accepted accepted[] = {
     {"backend", "weight = 0", NULL},
     {"backend", "weight = 65535", NULL},
     {"backend", "max_connections = 7", NULL},
+    {"backend", "resume_connections = \"auto\"", NULL},
+    {"backend", "max_connections = 7 resume_connections = 1", "resume_connections = 1"},
+    {"backend", "max_connections = 7 resume_connections = 7", "resume_connections = 7"},
+    {"backend", "connect_rate = \"none\"", NULL},
+    {"backend", "connect_rate = \"1000000/s:1000000\"", NULL},
+    {"backend", "backup = true", NULL},
+    {"backend", "backup = no", "backup = false"},
     {"backend", "admin = \"ready\"", NULL},
     {"backend", "admin = \"drain\"", NULL},
     {"backend", "admin = \"maintenance\"", NULL},
@@ -175,6 +216,9 @@ struct refused {
 };
 
 #define CONNECTIONS "2147483647"
+#define A_RATE                                                                                     \
+    "not a rate; write a whole number with /s, /m or /h, such as \"100/s\", with a burst "         \
+    "\"100/s:500\", or \"none\""
 
 static const struct refused refused[] = {
     {"global", "workers = 0",
@@ -232,6 +276,8 @@ static const struct refused refused[] = {
     {"global", "log_level = \"inf\"", "log_level: \"inf\": unknown; did you mean \"info\"?"},
     {"global", "log_level = \"loud\"",
      "log_level: \"loud\": unknown; write \"error\", \"warning\", \"info\" or \"debug\""},
+    {"global", "hash_seed = \"\"",
+     "hash_seed: \"\": empty; write a value, or leave the option out"},
     {"global", "drain_timeout = \"5\"",
      "drain_timeout: \"5\": no unit; write ms, s, m, h or d after the number, such as \"5s\""},
     {"global", "drain_timeout = \"soon\"",
@@ -265,6 +311,20 @@ static const struct refused refused[] = {
      "user_timeout: \"25d\": out of range; write a time from 0s to 24d"},
     {"service", "max_connections = 2147483648",
      "max_connections: \"2147483648\": out of range; write a whole number from 0 to " CONNECTIONS},
+    {"service", "fallback_pool = \"\"",
+     "fallback_pool: \"\": empty; write a value, or leave the option out"},
+    {"service", "accept_rate = \"\"", "accept_rate: \"\": " A_RATE},
+    {"service", "accept_rate = 100", "accept_rate: \"100\": " A_RATE},
+    {"service", "accept_rate = \"0/s\"",
+     "accept_rate: \"0/s\": rate out of range; at least \"1/h\", at most \"1000000/s\""},
+    {"service", "accept_rate = \"1/s:0\"",
+     "accept_rate: \"1/s:0\": burst out of range; 1 to 1000000"},
+    {"service", "persistence = \"41d\"",
+     "persistence: \"41d\": out of range; write a time from 0s to 40d"},
+    {"service", "persistence_mask = 33",
+     "persistence_mask: \"33\": out of range; write a whole number from 0 to 32"},
+    {"service", "persistence_mask6 = 129",
+     "persistence_mask6: \"129\": out of range; write a whole number from 0 to 128"},
     {"pool", "scheduler = \"\"", "scheduler: \"\": empty; write a value, or leave the option out"},
     {"pool", "connect_timeout = \"0s\"",
      "connect_timeout: \"0s\": out of range; write a time from 1ms to 40d"},
@@ -273,6 +333,23 @@ static const struct refused refused[] = {
      "keepalive: \"1ms\": out of range; write at least 1s, or 0s for none"},
     {"pool", "user_timeout = \"600h\"",
      "user_timeout: \"600h\": out of range; write a time from 0s to 24d"},
+    {"pool", "scheduler = \"mh\" hash_key = \"port\"",
+     "hash_key: \"port\": unknown; write \"source\" or \"source_port\""},
+    {"pool", "queue = 1000001",
+     "queue: \"1000001\": out of range; write a whole number from 0 to 1000000"},
+    {"pool", "queue_timeout = \"41d\"",
+     "queue_timeout: \"41d\": out of range; write a time from 0s to 40d"},
+    {"pool", "slow_start = \"41d\"",
+     "slow_start: \"41d\": out of range; write a time from 0s to 40d"},
+    {"pool", "panic_threshold = 101",
+     "panic_threshold: \"101\": out of range; write a whole number from 0 to 100"},
+    {"pool", "min_healthy = 0",
+     "min_healthy: \"0\": out of range; write a whole number from 1 to 8192"},
+    {"pool", "min_healthy = 8193",
+     "min_healthy: \"8193\": out of range; write a whole number from 1 to 8192"},
+    {"pool", "backup_use = \"some\"", "backup_use: \"some\": unknown; write \"first\" or \"all\""},
+    {"pool", "on_return = \"closed\"", "on_return: \"closed\": unknown; did you mean \"close\"?"},
+    {"pool", "on_down = \"reset\"", "on_down: \"reset\": unknown; write \"keep\" or \"close\""},
     {"pool", "start = \"Up\"", "start: \"Up\": unknown; did you mean \"up\"?"},
     {"pool", "start = \"maybe\"",
      "start: \"maybe\": unknown; write \"unknown\", \"up\" or \"down\""},
@@ -285,6 +362,12 @@ static const struct refused refused[] = {
      "weight: \"3x\": not a whole number; write a whole number from 0 to 65535"},
     {"backend", "max_connections = \"1k\"",
      "max_connections: \"1k\": not a whole number; write a whole number from 0 to " CONNECTIONS},
+    {"backend", "resume_connections = 0",
+     "resume_connections: \"0\": out of range; write \"auto\" or a whole number from 1 "
+     "to " CONNECTIONS},
+    {"backend", "connect_rate = \"100/d\"", "connect_rate: \"100/d\": " A_RATE},
+    {"backend", "backup = \"maybe\"",
+     "backup: \"maybe\": neither true nor false; write true or false"},
     {"backend", "admin = \"drian\"", "admin: \"drian\": unknown; did you mean \"drain\"?"},
     {"backend", "admin = \"off\"",
      "admin: \"off\": unknown; write \"ready\", \"drain\" or \"maintenance\""},
@@ -329,6 +412,12 @@ static void expect_service_defaults(const struct model_service *service)
     ck_assert_uint_eq(service->keepalive_ms, 60000);
     ck_assert_uint_eq(service->user_timeout_ms, 30000);
     ck_assert_uint_eq(service->max_connections, 0);
+    ck_assert_ptr_null(service->fallback_pool);
+    ck_assert_uint_eq(service->fallback_index, SNAPSHOT_NONE);
+    ck_assert_uint_eq(service->accept_rate.count, 0);
+    ck_assert_uint_eq(service->persistence_ms, 0);
+    ck_assert_uint_eq(service->persistence_mask, 32);
+    ck_assert_uint_eq(service->persistence_mask6, 128);
 }
 
 static void expect_pool_defaults(const struct model_pool *pool)
@@ -340,6 +429,26 @@ static void expect_pool_defaults(const struct model_pool *pool)
     ck_assert_uint_eq(pool->user_timeout_ms, 30000);
     ck_assert_uint_eq(pool->start, START_UNKNOWN);
     ck_assert_uint_eq(pool->on_unresolved, UNRESOLVED_DOWN);
+    ck_assert_uint_eq(pool->hash_key, HASH_KEY_SOURCE);
+    ck_assert_uint_eq(pool->queue, 0);
+    ck_assert_uint_eq(pool->queue_timeout_ms, 5000);
+    ck_assert_uint_eq(pool->slow_start_ms, 0);
+    ck_assert_uint_eq(pool->panic_threshold, 0);
+    ck_assert_uint_eq(pool->min_healthy, 1);
+    ck_assert_uint_eq(pool->backup_use, BACKUP_USE_FIRST);
+    ck_assert_uint_eq(pool->on_return, SESSIONS_KEEP);
+    ck_assert_uint_eq(pool->on_down, SESSIONS_KEEP);
+}
+
+static void expect_backend_defaults(const struct model_backend *backend)
+{
+    ck_assert_uint_eq(backend->weight, 1);
+    ck_assert_uint_eq(backend->max_connections, 0);
+    ck_assert_uint_eq(backend->resume_connections, 0);
+    ck_assert_uint_eq(backend->connect_rate.count, 0);
+    ck_assert(!backend->backup);
+    ck_assert_uint_eq(backend->admin, ADMIN_READY);
+    ck_assert_ptr_null(backend->checks);
 }
 
 static void expect_global_defaults(const struct model_global *global)
@@ -357,22 +466,19 @@ static void expect_global_defaults(const struct model_global *global)
     ck_assert_uint_eq(global->log_format, LOG_FORMAT_LOGFMT);
     ck_assert_uint_eq(global->log_level, LOG_LEVEL_INFO);
     ck_assert_uint_eq(global->drain_timeout_ms, 30000);
+    ck_assert_ptr_null(global->hash_seed);
 }
 
 START_TEST(defaults)
 {
     struct model *model = read_good(SERVICE "pool \"web\" { check \"tcp\" { }\n"
                                             "backend \"a\" { address = \"10.0.0.1:80\" } }");
-    const struct model_backend *backend = &model->pools[0].backends[0];
     const struct model_check *check = &model->pools[0].checks[0];
 
     expect_global_defaults(&model->global);
     expect_service_defaults(&model->services[0]);
     expect_pool_defaults(&model->pools[0]);
-    ck_assert_uint_eq(backend->weight, 1);
-    ck_assert_uint_eq(backend->max_connections, 0);
-    ck_assert_uint_eq(backend->admin, ADMIN_READY);
-    ck_assert_ptr_null(backend->checks);
+    expect_backend_defaults(&model->pools[0].backends[0]);
     ck_assert_uint_eq(check->interval_ms, 2000);
     ck_assert_uint_eq(check->fast_interval_ms, 2000);
     ck_assert_uint_eq(check->down_interval_ms, 2000);
@@ -432,14 +538,79 @@ START_TEST(values_and_places_arrive)
 }
 END_TEST
 
+START_TEST(new_sessions_options_arrive)
+{
+    struct model *model = read_good(
+        "global { hash_seed = \"s\" }\n"
+        "service \"s\" { listen = { \"127.0.0.1:80\" } pool = \"p\" fallback_pool = \"sorry\"\n"
+        "  accept_rate = \"6/m:7\" persistence = \"8s\" persistence_mask = 9\n"
+        "  persistence_mask6 = 10 }\n"
+        "pool \"sorry\" { backend \"z\" { address = \"10.0.0.9:80\" } }\n"
+        "pool \"p\" { scheduler = \"mh\" hash_key = \"source_port\" queue = 11\n"
+        "  queue_timeout = \"12s\" slow_start = \"13s\" panic_threshold = 14 min_healthy = 1\n"
+        "  backup_use = \"all\" on_return = \"close\" on_down = \"close\"\n"
+        "  backend \"a\" { address = \"10.0.0.1:80\" max_connections = 16\n"
+        "    resume_connections = 15 connect_rate = \"17/h\" }\n"
+        "  backend \"b\" { address = \"10.0.0.2:80\" backup = true } }\n");
+    const struct model_service *service = &model->services[0];
+    const struct model_pool *pool = &model->pools[1];
+    const struct model_backend *backend = &pool->backends[0];
+
+    ck_assert_str_eq(model->global.hash_seed, "s");
+    ck_assert_uint_eq(service->pool_index, 1);
+    ck_assert_uint_eq(service->fallback_index, 0);
+    ck_assert_uint_eq(service->accept_rate.count, 6);
+    ck_assert_uint_eq(service->accept_rate.per_ms, 60000);
+    ck_assert_uint_eq(service->accept_rate.burst, 7);
+    ck_assert_uint_eq(service->persistence_ms, 8000);
+    ck_assert_uint_eq(service->persistence_mask, 9);
+    ck_assert_uint_eq(service->persistence_mask6, 10);
+    ck_assert_uint_eq(pool->hash_key, HASH_KEY_SOURCE_PORT);
+    ck_assert_uint_eq(pool->queue, 11);
+    ck_assert_uint_eq(pool->queue_timeout_ms, 12000);
+    ck_assert_uint_eq(pool->slow_start_ms, 13000);
+    ck_assert_uint_eq(pool->panic_threshold, 14);
+    ck_assert_uint_eq(pool->backup_use, BACKUP_USE_ALL);
+    ck_assert_uint_eq(pool->on_return, SESSIONS_CLOSE);
+    ck_assert_uint_eq(pool->on_down, SESSIONS_CLOSE);
+    ck_assert_uint_eq(backend->max_connections, 16);
+    ck_assert_uint_eq(backend->resume_connections, 15);
+    ck_assert_uint_eq(backend->connect_rate.count, 17);
+    ck_assert_uint_eq(backend->connect_rate.per_ms, 3600000);
+    ck_assert_uint_eq(backend->connect_rate.burst, 0);
+    ck_assert(!backend->backup);
+    ck_assert(pool->backends[1].backup);
+    model_free(model);
+}
+END_TEST
+
+START_TEST(when_a_full_backend_resumes)
+{
+    static const uint32_t cases[][3] = {
+        /* max_connections, resume_connections, result */
+        {0, 0, 0},   {1, 0, 1},      {2, 0, 2},    {3, 0, 3},
+        {4, 0, 3},   {5, 0, 4},      {100, 0, 75}, {INT32_MAX, 0, 1610612736},
+        {100, 1, 1}, {100, 100, 100}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model_backend backend = {.max_connections = cases[i][0],
+                                        .resume_connections = cases[i][1]};
+
+        ck_assert_uint_eq(model_backend_resume(&backend), cases[i][2]);
+    }
+}
+END_TEST
+
 /* What this release has, in the table's order. */
 static const char known[] =
     "global: workers max_connections user group control_socket control_mode control_read "
-    "control_operate control_administer log log_format log_level drain_timeout\n"
-    "service: listen freebind backlog pool idle_timeout half_close_timeout keepalive user_timeout "
-    "max_connections\n"
-    "pool: scheduler connect_timeout retries keepalive user_timeout start on_unresolved\n"
-    "backend: address weight max_connections admin checks\n"
+    "control_operate control_administer log log_format log_level hash_seed "
+    "drain_timeout\n"
+    "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
+    "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6\n"
+    "pool: scheduler hash_key connect_timeout retries keepalive user_timeout queue queue_timeout "
+    "slow_start panic_threshold min_healthy backup_use on_return on_down start on_unresolved\n"
+    "backend: address weight max_connections resume_connections connect_rate backup admin checks\n"
     "check: interval fast_interval down_interval timeout rise fall port\n";
 
 START_TEST(the_table_holds_exactly_these)
@@ -462,15 +633,19 @@ END_TEST
 START_TEST(the_table_is_sound)
 {
     for (const struct option_def *option = option_table; option->name != NULL; option++) {
-        bool fixed = strstr(" workers user group control_socket ", option->name) != NULL;
+        bool fixed = strstr(" workers user group control_socket hash_seed ", option->name) != NULL;
         bool settable = strcmp(option->section, "backend") == 0 &&
-                        strstr(" weight max_connections admin ", option->name) != NULL;
+                        strstr(" weight max_connections resume_connections connect_rate admin ",
+                               option->name) != NULL;
 
         ck_assert_msg(strlen(option->help) > 20, "%s", option->name);
         ck_assert_msg(option->reloadable == !(fixed && strcmp(option->section, "global") == 0),
                       "%s", option->name);
         ck_assert_msg(option->settable == settable, "%s", option->name);
         ck_assert((option->type == OPTION_WORD) == (option->words != NULL));
+        /* model_set_backend puts values back bit by bit. */
+        ck_assert(!option->settable ||
+                  (option->type != OPTION_TEXT && option->type != OPTION_LIST));
         ck_assert(option->max <= UINT32_MAX);
         ck_assert(!option->required || option->default_text == NULL);
     }
@@ -498,7 +673,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 13 + 9 + 7);
+    ck_assert_uint_eq(n, 14 + 14 + 16);
 }
 END_TEST
 
@@ -507,11 +682,11 @@ START_TEST(options_of_later_releases_are_unknown)
     static const char *const later[][2] = {
         {"global", "status = \"127.0.0.1:9480\""},
         {"global", "stop_delay = \"1s\""},
-        {"service", "fallback_pool = \"x\""},
+        {"service", "per_source_connections = 1"},
         {"service", "accept_proxy = \"v1\""},
-        {"pool", "hash_key = \"source\""},
-        {"pool", "slow_start = \"1s\""},
-        {"backend", "backup = true"},
+        {"pool", "transparent = true"},
+        {"pool", "drain_within = \"1s\""},
+        {"pool", "outlier { }"},
         {"backend", "check_address = \"1.2.3.4:5\""},
         {"check", "path = \"/\""},
         {"pool", "reuse { }"},
@@ -556,6 +731,7 @@ int main(void)
 {
     return RUN_SUITE("model options", each_option_takes_what_it_should,
                      each_option_refuses_what_it_should, defaults, values_and_places_arrive,
+                     new_sessions_options_arrive, when_a_full_backend_resumes,
                      the_table_holds_exactly_these, the_table_is_sound, the_schema_is_the_table,
                      options_of_later_releases_are_unknown, values_in_messages_are_harmless);
 }

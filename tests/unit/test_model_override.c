@@ -45,11 +45,21 @@ START_TEST(setting)
     ck_assert_uint_eq(a->weight, 9);
     expect_set("max_connections", "100", "");
     ck_assert_uint_eq(a->max_connections, 100);
+    expect_set("resume_connections", "100", "");
+    ck_assert_uint_eq(a->resume_connections, 100);
+    expect_set("resume_connections", "auto", "");
+    ck_assert_uint_eq(a->resume_connections, 0);
+    expect_set("connect_rate", "30/m:4", "");
+    ck_assert_uint_eq(a->connect_rate.burst, 4);
     expect_set("admin", "maintenance", "");
     ck_assert_uint_eq(a->admin, ADMIN_MAINTENANCE);
     expect_get("weight", "9");
     expect_get("max_connections", "100");
+    expect_get("resume_connections", "auto");
+    expect_get("connect_rate", "30/m:4");
     expect_get("admin", "maintenance");
+    expect_set("connect_rate", "none", "");
+    expect_get("connect_rate", "none");
 }
 END_TEST
 
@@ -63,9 +73,36 @@ START_TEST(refusing)
     expect_set("wieght", "1", "\"wieght\": no option that can be set; did you mean \"weight\"?");
     expect_set("address", "h:1",
                "\"address\": no option that can be set; write one of weight, max_connections, "
-               "admin");
+               "resume_connections, connect_rate, admin");
+    expect_set("connect_rate", "5",
+               "connect_rate: \"5\": not a rate; write a whole number with /s, /m or /h, such as "
+               "\"100/s\", with a burst \"100/s:500\", or \"none\"");
     ck_assert_uint_eq(a->weight, 2);
     ck_assert_uint_eq(a->admin, ADMIN_READY);
+}
+END_TEST
+
+START_TEST(limits_that_do_not_go_together)
+{
+    expect_set("resume_connections", "3",
+               "resume_connections: \"3\": there is no max_connections to be under again; write "
+               "max_connections as well, or \"auto\" here");
+    ck_assert_uint_eq(a->resume_connections, 0);
+    expect_set("max_connections", "8", "");
+    expect_set("resume_connections", "9",
+               "resume_connections: \"9\": above max_connections = 8; write at most that, or "
+               "\"auto\" for 3/4 of it");
+    ck_assert_uint_eq(a->resume_connections, 0);
+    expect_set("resume_connections", "7", "");
+    expect_set("max_connections", "6",
+               "max_connections: \"6\": resume_connections = 7 lies above it; write at least that, "
+               "or set resume_connections to \"auto\" first");
+    expect_set("max_connections", "0",
+               "max_connections: \"0\": resume_connections = 7 needs a limit; write at least that, "
+               "or set resume_connections to \"auto\" first");
+    ck_assert_uint_eq(a->max_connections, 8);
+    ck_assert_uint_eq(a->resume_connections, 7);
+    expect_set("max_connections", "7", "");
 }
 END_TEST
 
@@ -84,8 +121,10 @@ START_TEST(settable)
 
     ck_assert_str_eq(names[0], "weight");
     ck_assert_str_eq(names[1], "max_connections");
-    ck_assert_str_eq(names[2], "admin");
-    ck_assert_ptr_null(names[3]);
+    ck_assert_str_eq(names[2], "resume_connections");
+    ck_assert_str_eq(names[3], "connect_rate");
+    ck_assert_str_eq(names[4], "admin");
+    ck_assert_ptr_null(names[5]);
     ck_assert_ptr_eq(model_backend_settable(), names);
 }
 END_TEST
@@ -212,9 +251,8 @@ START_TEST(reapply_drops_what_is_gone)
         "f:3: pool \"web\" / backend \"a\": warning: weight: \"70000\": out of range; "
         "write a whole number from 0 to 65535; the override weight=70000 by uid 0 no longer holds\n"
         "f:3: pool \"web\" / backend \"a\": warning: \"colour\": no option that can be "
-        "set; write one of weight, max_connections, admin; the override colour=red by uid 0 no "
-        "longer "
-        "holds\n"
+        "set; write one of weight, max_connections, resume_connections, connect_rate, admin; the "
+        "override colour=red by uid 0 no longer holds\n"
         "pool \"mail\" / backend \"a\": warning: the backend is gone; the override weight=3 by "
         "somebody no longer holds\n");
     ck_assert_uint_eq(a->weight, 2);
@@ -222,9 +260,56 @@ START_TEST(reapply_drops_what_is_gone)
 }
 END_TEST
 
+/* Whichever stands first in the list: what matters is where all of them lead. */
+START_TEST(reapply_does_not_mind_the_order)
+{
+    static const char *const options[] = {"resume_connections", "max_connections",
+                                          "resume_connections"};
+    static const char *const values[] = {"50", "100", "50"};
+
+    for (size_t first = 0; first < 2; first++) {
+        struct overrides list = {0};
+        STR_AUTO kept = {0};
+
+        a->max_connections = 10;
+        a->resume_connections = 8;
+        for (size_t i = first; i < first + 2; i++) {
+            const char *was = strcmp(options[i], "max_connections") == 0 ? "10" : "8";
+
+            set_override(&list, "a", options[i], values[i], was);
+            str_printf(&kept, "web/a %s=%s (%s) by uid 0\n", options[i], values[i], was);
+        }
+        expect_reapply(&list, str_text(&kept), "");
+        ck_assert_uint_eq(a->max_connections, 100);
+        ck_assert_uint_eq(a->resume_connections, 50);
+        overrides_free(&list);
+    }
+}
+END_TEST
+
+START_TEST(reapply_judges_limits)
+{
+    struct overrides list = {0};
+
+    a->max_connections = 40; /* the file was edited */
+    set_override(&list, "a", "resume_connections", "50", "auto");
+    set_override(&list, "a", "connect_rate", "5/s", "none");
+    expect_reapply(
+        &list, "web/a connect_rate=5/s (none) by uid 0\n",
+        "f:3: pool \"web\" / backend \"a\": warning: resume_connections: \"50\": above "
+        "max_connections = 40; write at most that, or \"auto\" for 3/4 of it; the override "
+        "resume_connections=50 by uid 0 no longer holds\n");
+    ck_assert_uint_eq(a->resume_connections, 0);
+    ck_assert_uint_eq(a->connect_rate.count, 5);
+    overrides_free(&list);
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_SUITE_WITH("model override", setup, teardown, setting, refusing, getting, settable,
+    return RUN_SUITE_WITH("model override", setup, teardown, setting, refusing,
+                          limits_that_do_not_go_together, getting, settable,
                           a_list_replaces_and_keeps_order, reapply_keeps_what_stands,
-                          reapply_lets_the_file_win, reapply_drops_what_is_gone);
+                          reapply_lets_the_file_win, reapply_drops_what_is_gone,
+                          reapply_does_not_mind_the_order, reapply_judges_limits);
 }

@@ -9,19 +9,25 @@ static const char full[] = "global {\n"
                            "    workers = 3\n"
                            "    control_read = { \"alice\", \"@ops\" }\n"
                            "    log_level = \"debug\"\n"
+                           "    hash_seed = \"ours\"\n"
                            "}\n"
                            "service \"web\" {\n"
                            "    listen = { \"127.0.0.1:80\", \"unix:/run/w\" }\n"
                            "    freebind = false\n"
                            "    pool = \"p\"\n"
+                           "    fallback_pool = \"sorry\"\n"
                            "    idle_timeout = \"90s\"\n"
+                           "    accept_rate = \"999999/s:500\"\n"
                            "}\n"
                            "service \"two\" {\n"
                            "    listen = { \"[::1]:81\" }\n"
                            "    pool = \"p\"\n"
+                           "    persistence = \"10m\"\n"
                            "}\n"
                            "pool \"p\" {\n"
                            "    scheduler = \"rr\"\n"
+                           "    panic_threshold = 50\n"
+                           "    on_down = \"close\"\n"
                            "    start = \"up\"\n"
                            "    check \"tcp:x\" {\n"
                            "        interval = \"5s\"\n"
@@ -30,6 +36,10 @@ static const char full[] = "global {\n"
                            "    backend \"b\" {\n"
                            "        address = \"h.example:80\"\n"
                            "        weight = 7\n"
+                           "        max_connections = 9\n"
+                           "        resume_connections = 8\n"
+                           "        connect_rate = \"60/m\"\n"
+                           "        backup = true\n"
                            "        admin = \"drain\"\n"
                            "        check \"http\" {\n"
                            "            rise = 9\n"
@@ -39,6 +49,11 @@ static const char full[] = "global {\n"
                            "    backend \"a\" {\n"
                            "        address = \"10.0.0.1:80\"\n"
                            "        checks = \"none\"\n"
+                           "    }\n"
+                           "}\n"
+                           "pool \"sorry\" {\n"
+                           "    backend \"z\" {\n"
+                           "        address = \"10.0.0.9:80\"\n"
                            "    }\n"
                            "}\n";
 
@@ -70,12 +85,20 @@ START_TEST(defaults_only_on_request)
         "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    freebind = true\n"
         "    backlog = 4096\n    pool = \"web\"\n    idle_timeout = \"1h\"\n"
         "    half_close_timeout = \"30s\"\n    keepalive = \"1m\"\n"
-        "    user_timeout = \"30s\"\n    max_connections = 0\n}\n"
-        "pool \"web\" {\n    scheduler = \"wlc\"\n    connect_timeout = \"3s\"\n"
+        "    user_timeout = \"30s\"\n    max_connections = 0\n"
+        "    accept_rate = \"none\"\n    persistence = \"0s\"\n"
+        "    persistence_mask = 32\n    persistence_mask6 = 128\n}\n"
+        "pool \"web\" {\n    scheduler = \"wlc\"\n    hash_key = \"source\"\n"
+        "    connect_timeout = \"3s\"\n"
         "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
+        "    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = \"0s\"\n"
+        "    panic_threshold = 0\n    min_healthy = 1\n    backup_use = \"first\"\n"
+        "    on_return = \"keep\"\n    on_down = \"keep\"\n"
         "    start = \"unknown\"\n    on_unresolved = \"down\"\n    backend \"a\" {\n"
         "        address = \"10.0.0.1:80\"\n        weight = 1\n"
-        "        max_connections = 0\n        admin = \"ready\"\n    }\n}\n");
+        "        max_connections = 0\n        resume_connections = \"auto\"\n"
+        "        connect_rate = \"none\"\n        backup = false\n        admin = \"ready\"\n    "
+        "}\n}\n");
     model_free(model);
 }
 END_TEST
@@ -124,6 +147,15 @@ static void write_pool(struct str *out, unsigned index)
     MAYBE(out, "connect_timeout", "\"3s\"", "\"3000ms\"", "\"1d\"");
     MAYBE(out, "retries", "0", "3", "\"10\"");
     MAYBE(out, "keepalive", "\"0s\"", "\"61s\"");
+    MAYBE(out, "hash_key", "source", "\"source_port\"");
+    MAYBE(out, "queue", "0", "7");
+    MAYBE(out, "queue_timeout", "\"0s\"", "\"5s\"", "\"1m\"");
+    MAYBE(out, "slow_start", "\"0s\"", "\"90s\"");
+    MAYBE(out, "panic_threshold", "0", "50");
+    MAYBE(out, "min_healthy", "1", "2");
+    MAYBE(out, "backup_use", "first", "\"all\"");
+    MAYBE(out, "on_return", "keep", "close");
+    MAYBE(out, "on_down", "\"keep\"", "\"close\"");
     MAYBE(out, "start", "up", "\"down\"", "\"unknown\"");
     MAYBE(out, "on_unresolved", "\"refuse\"", "down");
     write_checks(out);
@@ -133,7 +165,10 @@ static void write_pool(struct str *out, unsigned index)
                    i);
         str_append(out, "\"\n");
         MAYBE(out, "weight", "0", "1", "65535");
-        MAYBE(out, "max_connections", "0", "500");
+        MAYBE(out, "max_connections", "0", "500", "500\nresume_connections = 1",
+              "9\nresume_connections = \"9\"");
+        MAYBE(out, "connect_rate", "none", "\"1/h\"", "\"999999/s\"", "\"60/m:1000000\"");
+        MAYBE(out, "backup", "yes", "no");
         MAYBE(out, "admin", "ready", "\"drain\"", "maintenance");
         if (pick(3) == 0) {
             str_append(out, "checks = none\n");
@@ -157,6 +192,7 @@ static void write_configuration(struct str *out)
     MAYBE(out, "control_mode", "\"0600\"", "660");
     MAYBE(out, "log", "stderr", "\"/var/log/a b\\\"c\"", "\"/x$${y}\"", "\"/a\\tb\\\\c$\"");
     MAYBE(out, "log_format", "json");
+    MAYBE(out, "hash_seed", "x", "\"a\\\"b\"");
     MAYBE(out, "drain_timeout", "\"0s\"", "0", "\"30s\"");
     str_append(out, "}\n");
     for (unsigned i = 0; i < n_services; i++) {
@@ -167,11 +203,17 @@ static void write_configuration(struct str *out)
         MAYBE(out, "backlog", "1", "4096");
         MAYBE(out, "idle_timeout", "\"1h\"", "\"60m\"", "\"0s\"");
         MAYBE(out, "max_connections", "0", "9");
+        MAYBE(out, "fallback_pool", "spare");
+        MAYBE(out, "accept_rate", "none", "\"7/s\"", "\"1000001/m\"", "\"7/s:1\"");
+        MAYBE(out, "persistence", "\"0s\"", "\"10m\"");
+        MAYBE(out, "persistence_mask", "0", "24");
+        MAYBE(out, "persistence_mask6", "64", "128");
         str_append(out, "}\n");
     }
     for (unsigned i = 0; i < n_pools; i++) {
         write_pool(out, i);
     }
+    str_append(out, "pool \"spare\" { }\n");
 }
 
 static void expect_same_checks(const struct model_check *a, size_t n_a, const struct model_check *b,
@@ -191,6 +233,11 @@ static void expect_same_checks(const struct model_check *a, size_t n_a, const st
     }
 }
 
+static bool same_rate(const struct units_rate *a, const struct units_rate *b)
+{
+    return a->count == b->count && a->per_ms == b->per_ms && a->burst == b->burst;
+}
+
 static void expect_same_pool(const struct model_pool *a, const struct model_pool *b)
 {
     ck_assert_str_eq(a->name, b->name);
@@ -203,6 +250,7 @@ static void expect_same_pool(const struct model_pool *a, const struct model_pool
         ck_assert_str_eq(x->name, y->name);
         ck_assert(addr_equal(&x->address, &y->address));
         ck_assert(x->named == y->named);
+        ck_assert(same_rate(&x->connect_rate, &y->connect_rate));
         expect_same_checks(x->own_checks, x->n_own_checks, y->own_checks, y->n_own_checks);
     }
 }
@@ -223,6 +271,8 @@ static void expect_same(const struct model *a, const struct model *b)
 
         ck_assert_str_eq(x->name, y->name);
         ck_assert_uint_eq(x->pool_index, y->pool_index);
+        ck_assert_uint_eq(x->fallback_index, y->fallback_index);
+        ck_assert(same_rate(&x->accept_rate, &y->accept_rate));
         ck_assert_uint_eq(x->n_listeners, y->n_listeners);
         for (size_t j = 0; j < x->n_listeners; j++) {
             ck_assert(addr_equal(&x->listeners[j].address, &y->listeners[j].address));
@@ -235,7 +285,7 @@ static void expect_same(const struct model *a, const struct model *b)
 
 START_TEST(random_configurations_survive_printing)
 {
-    for (unsigned seed = 0; seed < 300; seed++) {
+    for (unsigned seed = 0; seed < 200; seed++) {
         STR_AUTO text = {0};
         STR_AUTO messages = {0};
         struct model *model;
@@ -302,6 +352,7 @@ START_TEST(a_copy_is_the_same_and_its_own)
     model->pools[0].backends[0].slot = 11;
     model->pools[0].backends[0].row = 12;
     model->services[1].row = 13;
+    model->pools[0].row = 15;
     model->services[0].listeners[1].id = 14;
     copy = model_copy(model);
     ck_assert_ptr_eq(copy->services[0].file, copy->files[0]);
@@ -315,8 +366,12 @@ START_TEST(a_copy_is_the_same_and_its_own)
     ck_assert_uint_eq(copy->pools[0].backends[0].slot, 11);
     ck_assert_uint_eq(copy->pools[0].backends[0].row, 12);
     ck_assert_uint_eq(copy->services[1].row, 13);
+    ck_assert_uint_eq(copy->pools[0].row, 15);
+    ck_assert_uint_eq(copy->services[0].fallback_index, 1);
+    ck_assert_uint_eq(copy->services[1].fallback_index, SNAPSHOT_NONE);
+    ck_assert_uint_eq(copy->services[0].accept_rate.burst, 500);
     ck_assert_uint_eq(copy->services[0].listeners[1].id, 14);
-    ck_assert_int_eq(copy->pools[0].backends[1].line, 32);
+    ck_assert_int_eq(copy->pools[0].backends[1].line, 42);
     model = model_copy(copy);
     expect_same(model, copy);
     model_free(copy);
@@ -366,6 +421,21 @@ START_TEST(a_copied_list_takes_no_secrets_over)
     ck_assert_str_eq(to->global.control_read[0], "x");
     model_free(from);
     model_free(to);
+}
+END_TEST
+
+START_TEST(a_rate_is_copied_whole)
+{
+    struct model_service from = {.accept_rate = {.count = 1, .per_ms = 2, .burst = 3}};
+    struct model_service to = {0};
+    const struct option_def *option = options_find(SECTION_SERVICE, "accept_rate");
+
+    ck_assert(!option_equal(option, &to, &from));
+    ck_assert_int_eq(option_copy(option, &to, &from), 0);
+    ck_assert(same_rate(&to.accept_rate, &from.accept_rate));
+    ck_assert(option_equal(option, &to, &from));
+    to.accept_rate.burst = 4;
+    ck_assert(!option_equal(option, &to, &from));
 }
 END_TEST
 
@@ -434,5 +504,5 @@ int main(void)
     return RUN_SUITE("model print", what_was_given_comes_back, defaults_only_on_request,
                      random_configurations_survive_printing, any_text_survives_printing,
                      a_copy_is_the_same_and_its_own, finding, a_copied_list_takes_no_secrets_over,
-                     secrets_stay_unexpanded);
+                     a_rate_is_copied_whole, secrets_stay_unexpanded);
 }

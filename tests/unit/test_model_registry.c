@@ -113,6 +113,11 @@ START_TEST(everything_gets_a_place_of_its_own)
     ck_assert(pa->row != pb->row && pb->row != qa->row && pa->row != qa->row);
     ck_assert_uint_lt(pa->slot, SB_SLOTS_MAX);
     ck_assert_uint_lt(pa->row, BACKENDS_MAX);
+    ck_assert_uint_ne(model->pools[0].row, model->pools[1].row);
+    ck_assert_uint_lt(model->pools[0].row, POOLS_MAX);
+    ck_assert_uint_eq(atomic_load(&sb.slots[pa->slot].pool), model->pools[0].row);
+    ck_assert_uint_eq(atomic_load(&sb.slots[pb->slot].pool), model->pools[0].row);
+    ck_assert_uint_eq(atomic_load(&sb.slots[qa->slot].pool), model->pools[1].row);
     model_free(model);
 }
 END_TEST
@@ -126,6 +131,7 @@ START_TEST(places_stay_over_reloads)
     ck_assert_uint_eq(backend(first, "a")->row, backend(second, "a")->row);
     ck_assert_uint_eq(backend(first, "b")->slot, backend(second, "b")->slot);
     ck_assert_uint_eq(first->services[0].row, second->services[0].row);
+    ck_assert_uint_eq(first->pools[0].row, second->pools[0].row);
     ck_assert_uint_eq(first->services[0].listeners[0].id, second->services[0].listeners[0].id);
     ck_assert_uint_ne(backend(second, "new")->slot, backend(second, "a")->slot);
     model_free(first);
@@ -283,17 +289,19 @@ static struct model *many(unsigned first, unsigned n)
     return read_any(str_text(&text));
 }
 
-static void expect_no_place(struct model *model)
+static void expect_no_place(struct model *model, const char *what)
 {
     struct errlist errors = {0};
     STR_AUTO printed = {0};
+    STR_AUTO expected = {0};
 
+    str_printf(&expected,
+               "no place left for more %s at a time, removed ones count until their last session "
+               "has ended; wait for that, or remove fewer at once\n",
+               what);
     ck_assert_int_eq(registry_plan(registry, model, 20, &errors), -ENOSPC);
     errlist_print(&errors, &printed);
-    ck_assert_str_eq(
-        str_text(&printed),
-        "no place left for more backends: at most 8192 at a time, removed ones count until their "
-        "last session has ended; wait for that, or remove fewer at once\n");
+    ck_assert_str_eq(str_text(&printed), str_text(&expected));
     errlist_free(&errors);
 }
 
@@ -306,8 +314,8 @@ START_TEST(exhaustion)
 
     plan(first, 10);
     commit(first);
-    expect_no_place(second);
-    expect_no_place(second);
+    expect_no_place(second, "backends: at most 8192");
+    expect_no_place(second, "backends: at most 8192");
     plan(third, 20); /* the same once more: nothing is needed */
     commit(third);
     /* Room comes with fewer, and when what is gone is gone. */
@@ -315,7 +323,7 @@ START_TEST(exhaustion)
     third = many(BACKENDS_MAX - 100, 100);
     plan(third, 30);
     commit(third);
-    expect_no_place(second);
+    expect_no_place(second, "backends: at most 8192");
     busy = first->pools[0].backends[7].slot;
     atomic_store(&sb.slot_active[busy], 1);
     registry_sweep(registry, generation);
@@ -324,6 +332,38 @@ START_TEST(exhaustion)
     for (size_t i = 0; i < second->pools[0].n_backends; i++) {
         ck_assert_uint_ne(second->pools[0].backends[i].slot, busy);
     }
+    model_free(first);
+    model_free(second);
+    model_free(third);
+}
+END_TEST
+
+/* As many pools as there may be, without backends but for the first. */
+static struct model *many_pools(const char *prefix)
+{
+    STR_AUTO text = {0};
+
+    str_append(&text, SERVICE "pool \"web\" { " A "}\n");
+    for (unsigned i = 1; i < POOLS_MAX; i++) {
+        str_printf(&text, "pool \"%s%u\" { }\n", prefix, i);
+    }
+    return read_any(str_text(&text));
+}
+
+START_TEST(exhaustion_of_pools)
+{
+    struct model *first = many_pools("p");
+    struct model *second = many_pools("q");
+    struct model *third = read_any(WITH(A));
+
+    plan(first, 10);
+    commit(first);
+    expect_no_place(second, "pools: at most 1024");
+    plan(third, 20);
+    commit(third);
+    expect_no_place(second, "pools: at most 1024");
+    registry_sweep(registry, generation);
+    plan(second, 30);
     model_free(first);
     model_free(second);
     model_free(third);
@@ -427,6 +467,71 @@ START_TEST(services_drain_too)
     third = load(third_text, 50);
     ck_assert_uint_eq(scoreboard_service_cell(&sb, 1, third->services[0].row)->connections_total,
                       0);
+    model_free(first);
+    model_free(second);
+    model_free(third);
+}
+END_TEST
+
+/* A pool of that name with one backend of its own address. */
+static struct model *one_pool(const char *name)
+{
+    STR_AUTO text = {0};
+
+    str_printf(&text,
+               "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"%s\" }\n"
+               "pool \"%s\" { " A "}\n",
+               name, name);
+    return read_any(str_text(&text));
+}
+
+static uint32_t probe_pool(const char *name)
+{
+    struct model *model = one_pool(name);
+    uint32_t row;
+
+    plan(model, 30);
+    row = model->pools[0].row;
+    registry_abort(registry);
+    model_free(model);
+    return row;
+}
+
+START_TEST(a_pool_waits_for_its_slots_and_its_queue)
+{
+    struct model *first = one_pool("old");
+    struct model *second = one_pool("new");
+    struct model *third = one_pool("newer");
+    uint32_t slot;
+    uint32_t row;
+
+    plan(first, 10);
+    commit(first);
+    slot = first->pools[0].backends[0].slot;
+    row = first->pools[0].row;
+    plan(second, 20);
+    commit(second);
+    ck_assert_uint_ne(second->pools[0].row, row);
+
+    atomic_store(&sb.slot_active[slot], 1);
+    registry_sweep(registry, generation);
+    ck_assert_uint_ne(probe_pool("newer"), row);
+    ck_assert_uint_eq(probe_pool("old"), row); /* handed back */
+    atomic_store(&sb.slot_active[slot], 0);
+    atomic_store(&sb.pools[row].queued, 1);
+    registry_sweep(registry, generation);
+    ck_assert_uint_ne(probe_pool("newer"), row);
+    atomic_store(&sb.pools[row].queued, 0);
+    atomic_store(&sb.pools[row].queued_peak, 4);
+    scoreboard_pool_cell(&sb, 1, row)->turns = 3;
+    registry_sweep(registry, generation);
+
+    plan(third, 40);
+    ck_assert_uint_eq(third->pools[0].row, row);
+    ck_assert_uint_eq(atomic_load(&sb.pools[row].queued_peak), 4); /* the plan touches nothing */
+    commit(third);
+    ck_assert_uint_eq(atomic_load(&sb.pools[row].queued_peak), 0);
+    ck_assert_uint_eq(scoreboard_pool_cell(&sb, 1, row)->turns, 0);
     model_free(first);
     model_free(second);
     model_free(third);
@@ -609,9 +714,9 @@ int main(void)
         places_stay_over_reloads, a_changed_address_gets_a_slot_and_keeps_the_row,
         a_retired_slot_is_handed_back, an_address_keeps_its_id_in_another_service,
         an_id_never_comes_back, port_zero_belongs_to_the_service, abort_leaves_all_as_it_was,
-        exhaustion, sweep_waits_for_sessions_and_generations, a_row_outlives_its_slots,
-        services_drain_too, places_do_not_leak, without_checks_it_is_up,
-        with_checks_the_pool_says_how_it_starts, a_kept_slot_keeps_its_health,
-        checks_that_come_and_go, a_new_slot_inherits_what_is_known, it_inherits_what_the_plan_saw,
-        a_handed_back_slot_starts_anew, names_that_do_not_resolve);
+        exhaustion, exhaustion_of_pools, sweep_waits_for_sessions_and_generations,
+        a_row_outlives_its_slots, services_drain_too, a_pool_waits_for_its_slots_and_its_queue,
+        places_do_not_leak, without_checks_it_is_up, with_checks_the_pool_says_how_it_starts,
+        a_kept_slot_keeps_its_health, checks_that_come_and_go, a_new_slot_inherits_what_is_known,
+        it_inherits_what_the_plan_saw, a_handed_back_slot_starts_anew, names_that_do_not_resolve);
 }

@@ -1,9 +1,13 @@
 /*
- * From model to snapshot: valid for every reader, and every value in its place.
+ * From model to snapshot: valid for every reader, and every value in its place; hash tables made,
+ * or taken over from the one before.
  */
 #include "test_model_fixture.h"
 
+#include <xxhash.h>
+
 #include "model/snapshot_build.h"
+#include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/scoreboard.h"
 
@@ -11,18 +15,23 @@ static const char text[] =
     "global { max_connections = 77 }\n"
     "service \"one\" { listen = { \"127.0.0.1:80\", \"[::1]:80\" } pool = \"second\"\n"
     "  idle_timeout = \"1s\" half_close_timeout = \"2s\" keepalive = \"3s\"\n"
-    "  user_timeout = \"4s\" max_connections = 5 }\n"
+    "  user_timeout = \"4s\" max_connections = 5 fallback_pool = \"first\"\n"
+    "  accept_rate = \"999999/s:20\" persistence = \"21s\" persistence_mask = 22\n"
+    "  persistence_mask6 = 23 }\n"
     "service \"two\" { listen = { \"unix:/run/two\" } pool = \"first\" }\n"
     "pool \"first\" { backend \"x\" { address = \"h.example:80\" } }\n"
     "pool \"second\" {\n"
     "  scheduler = \"rr\" connect_timeout = \"6s\" retries = 7 keepalive = \"8s\"\n"
-    "  user_timeout = \"9s\" start = \"down\"\n"
+    "  user_timeout = \"9s\" start = \"down\" hash_key = \"source_port\" queue = 24\n"
+    "  queue_timeout = \"25s\" slow_start = \"26s\" panic_threshold = 27 min_healthy = 2\n"
+    "  backup_use = \"all\" on_return = \"close\" on_down = \"close\"\n"
     "  check \"tcp\" { interval = \"10s\" fast_interval = \"11s\" down_interval = \"12s\"\n"
     "    timeout = \"13s\" rise = 14 fall = 15 port = 16 }\n"
     "  check \"http:q\" { }\n"
     "  backend \"a\" { address = \"10.0.0.1:80\" weight = 17 max_connections = 18\n"
     "    admin = \"maintenance\" }\n"
-    "  backend \"b\" { address = \"10.0.0.2:80\" check \"tcp:own\" { fall = 19 } }\n"
+    "  backend \"b\" { address = \"10.0.0.2:80\" check \"tcp:own\" { fall = 19 }\n"
+    "    max_connections = 30 resume_connections = 28 connect_rate = \"7/m\" backup = yes }\n"
     "  backend \"c\" { address = \"10.0.0.3:80\" checks = \"none\" }\n"
     "  backend \"d\" { address = \"10.0.0.4:80\" }\n"
     "}\n";
@@ -33,14 +42,18 @@ static size_t size;
 
 static void setup(void)
 {
-    model = read_good(text);
+    STR_AUTO warnings = {0}; /* rr does not hash */
+
+    model = read_model(text, &warnings);
+    ck_assert_ptr_nonnull(model);
+    model->pools[1].row = 99;
     model->services[0].row = 100;
     model->services[0].listeners[1].id = 101;
     for (uint32_t i = 0; i < 4; i++) {
         model->pools[1].backends[i].slot = 200 + i;
         model->pools[1].backends[i].row = 300 + i;
     }
-    snapshot = snapshot_build(model, 42, &size);
+    snapshot = snapshot_build(model, 42, 43, NULL, &size);
     ck_assert_ptr_nonnull(snapshot);
 }
 
@@ -56,6 +69,8 @@ START_TEST(header)
     ck_assert_uint_eq(snapshot->generation, 42);
     ck_assert_uint_eq(snapshot->size_bytes, size);
     ck_assert_uint_eq(snapshot->max_connections, 77);
+    ck_assert_uint_eq(snapshot->hash_seed, 43);
+    ck_assert_uint_eq(snapshot->n_entries, 0);
     ck_assert_uint_eq(snapshot->n_services, 2);
     ck_assert_uint_eq(snapshot->n_listeners, 3);
     ck_assert_uint_eq(snapshot->n_pools, 2);
@@ -79,6 +94,14 @@ START_TEST(services_and_listeners)
     ck_assert_uint_eq(service[0].keepalive_ms, 3000);
     ck_assert_uint_eq(service[0].user_timeout_ms, 4000);
     ck_assert_uint_eq(service[0].max_connections, 5);
+    ck_assert_uint_eq(service[0].fallback_pool, 0);
+    ck_assert_uint_eq(service[0].accept_rate.interval_ns, 1001);
+    ck_assert_uint_eq(service[0].accept_rate.burst, 20);
+    ck_assert_uint_eq(service[0].persistence_ms, 21000);
+    ck_assert_uint_eq(service[0].persistence_mask, 22);
+    ck_assert_uint_eq(service[0].persistence_mask6, 23);
+    ck_assert_uint_eq(service[1].fallback_pool, SNAPSHOT_NONE);
+    ck_assert_uint_eq(service[1].accept_rate.interval_ns, 0);
     ck_assert_str_eq(service[1].name, "two");
     ck_assert_uint_eq(service[1].pool, 0);
     ck_assert_uint_eq(service[1].first_listener, 2);
@@ -108,6 +131,21 @@ START_TEST(pools)
     ck_assert_uint_eq(pool[1].keepalive_ms, 8000);
     ck_assert_uint_eq(pool[1].user_timeout_ms, 9000);
     ck_assert_uint_eq(pool[1].start, START_DOWN);
+    ck_assert_uint_eq(pool[1].row, 99);
+    ck_assert_uint_eq(pool[1].hash_key, HASH_KEY_SOURCE_PORT);
+    ck_assert_uint_eq(pool[1].queue, 24);
+    ck_assert_uint_eq(pool[1].queue_timeout_ms, 25000);
+    ck_assert_uint_eq(pool[1].slow_start_ms, 26000);
+    ck_assert_uint_eq(pool[1].panic_threshold, 27);
+    ck_assert_uint_eq(pool[1].min_healthy, 2);
+    ck_assert_uint_eq(pool[1].backup_use, BACKUP_USE_ALL);
+    ck_assert_uint_eq(pool[1].on_return, SESSIONS_CLOSE);
+    ck_assert_uint_eq(pool[1].on_down, SESSIONS_CLOSE);
+    ck_assert_uint_eq(pool[1].n_entries, 0);
+    ck_assert_uint_eq(pool[1].table_inputs, 0);
+    ck_assert_uint_eq(pool[0].backup_use, BACKUP_USE_FIRST);
+    ck_assert_uint_eq(pool[0].on_return, SESSIONS_KEEP);
+    ck_assert_uint_eq(pool[0].on_down, SESSIONS_KEEP);
 }
 END_TEST
 
@@ -125,6 +163,14 @@ START_TEST(backends)
     ck_assert_uint_eq(backend[1].weight, 17);
     ck_assert_uint_eq(backend[1].max_connections, 18);
     ck_assert_uint_eq(backend[1].admin, ADMIN_MAINTENANCE);
+    ck_assert_uint_eq(backend[1].resume_connections, 14); /* 3/4 of 18, rounded up */
+    ck_assert_uint_eq(backend[1].backup, 0);
+    ck_assert_uint_eq(backend[1].connect_rate.interval_ns, 0);
+    ck_assert_uint_eq(backend[2].resume_connections, 28);
+    ck_assert_uint_eq(backend[2].backup, 1);
+    ck_assert_uint_eq(backend[2].connect_rate.interval_ns, UINT64_C(8571428572));
+    ck_assert_uint_eq(backend[2].connect_rate.burst, 1);
+    ck_assert_uint_eq(backend[3].resume_connections, 0); /* no limit */
     ck_assert_uint_eq(backend[4].slot, 203);
 }
 END_TEST
@@ -163,7 +209,7 @@ START_TEST(beyond_a_bound)
     pool.backends = calloc(pool.n_backends, sizeof(*pool.backends));
     large.pools = &pool;
     large.n_pools = 1;
-    ck_assert_ptr_null(snapshot_build(&large, 1, &size));
+    ck_assert_ptr_null(snapshot_build(&large, 1, 0, NULL, &size));
     free(pool.backends);
 }
 END_TEST
@@ -184,7 +230,7 @@ START_TEST(as_large_as_allowed)
     }
     str_append(&many, "}\n");
     large = read_good(str_text(&many));
-    bytes = snapshot_build(large, 1, &size);
+    bytes = snapshot_build(large, 1, 0, NULL, &size);
     ck_assert_ptr_nonnull(bytes);
     ck_assert_int_eq(snapshot_check(bytes, size), 0);
     free(bytes);
@@ -192,8 +238,202 @@ START_TEST(as_large_as_allowed)
 }
 END_TEST
 
+/* --- rates --- */
+
+START_TEST(rates_are_never_exceeded)
+{
+    static const struct {
+        struct units_rate rate;
+        struct snapshot_rate result;
+    } cases[] = {
+        {{0, 0, 0}, {0, 0, 0}},
+        {{1, 1000, 0}, {1000000000, 1, 0}},
+        {{3, 1000, 0}, {333333334, 1, 0}},
+        {{19, 1000, 0}, {52631579, 1, 0}},
+        {{20, 1000, 0}, {50000000, 2, 0}}, /* a tenth of a second's worth */
+        {{100, 1000, 0}, {10000000, 10, 0}},
+        {{100, 1000, 500}, {10000000, 500, 0}},
+        {{1000000, 1000, 0}, {1000, 100000, 0}},
+        {{60, 60000, 0}, {1000000000, 1, 0}},
+        {{60000000, 60000, 0}, {1000, 100000, 0}},
+        {{1, 3600000, 1000000}, {UINT64_C(3600000000000), 1000000, 0}},
+        {{UINT32_C(3600000000), 3600000, 0}, {1000, 100000, 0}},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct snapshot_rate *rate;
+
+        free(snapshot);
+        model->services[0].accept_rate = cases[i].rate;
+        snapshot = snapshot_build(model, 1, 0, NULL, &size);
+        ck_assert_int_eq(snapshot_check(snapshot, size), 0);
+        rate = &snapshot_services(snapshot)[0].accept_rate;
+        ck_assert_uint_eq(rate->interval_ns, cases[i].result.interval_ns);
+        ck_assert_uint_eq(rate->burst, cases[i].result.burst);
+    }
+}
+END_TEST
+
+/* --- hash tables --- */
+
+#define SEED 4711
+
+#define HASHED(backends) SERVICE "pool \"web\" { scheduler = \"mh\"\n" backends "}\n"
+#define A                "backend \"a\" { address = \"10.0.0.1:80\" }\n"
+#define B                "backend \"b\" { address = \"10.0.0.2:80\" weight = 3 }\n"
+#define C                "backend \"c\" { address = \"10.0.0.3:80\" weight = 0 }\n"
+#define SPARE            "backend \"d\" { address = \"10.0.0.4:80\" weight = 2 backup = yes }\n"
+
+static struct snapshot_header *build(const char *of, uint64_t seed,
+                                     const struct snapshot_header *previous)
+{
+    STR_AUTO warnings = {0};
+    struct model *from = read_model(of, &warnings);
+    struct snapshot_header *built;
+
+    ck_assert_msg(from != NULL, "%s", str_text(&warnings));
+    built = snapshot_build(from, 2, seed, previous, &size);
+    ck_assert_ptr_nonnull(built);
+    ck_assert_int_eq(snapshot_check(built, size), 0);
+    model_free(from);
+    return built;
+}
+
+/* The table of pool i, for reading or doctoring. */
+static uint16_t *table(const struct snapshot_header *of, uint32_t i)
+{
+    uint16_t *entries = (void *)((char *)(uintptr_t)of + of->entries_offset);
+
+    ck_assert_uint_gt(snapshot_pools(of)[i].n_entries, 0);
+    return entries + snapshot_pools(of)[i].first_entry;
+}
+
+/* all: in the order of their names; places: where each is in the file. */
+static void expect_table(const struct snapshot_header *of, uint32_t i,
+                         const struct maglev_backend *all, const uint16_t *places, uint32_t n)
+{
+    uint16_t *expected = calloc(MAGLEV_SIZE, sizeof(*expected));
+
+    ck_assert_uint_eq(snapshot_pools(of)[i].n_entries, MAGLEV_SIZE);
+    ck_assert_int_eq(maglev_build(all, n, MAGLEV_SIZE, expected), 0);
+    for (uint32_t e = 0; e < MAGLEV_SIZE; e++) {
+        expected[e] = places[expected[e]];
+    }
+    ck_assert_int_eq(memcmp(table(of, i), expected, MAGLEV_SIZE * sizeof(*expected)), 0);
+    free(expected);
+}
+
+START_TEST(tables_are_maglev)
+{
+    struct snapshot_header *built =
+        build(HASHED(A B C SPARE) "pool \"plain\" { " A "}\n"
+                                  "pool \"idle\" { scheduler = \"mh\" " C "}\n"
+                                  "pool \"empty\" { scheduler = \"mh\" }\n"
+                                  "pool \"more\" { scheduler = \"maglev_bounded\" " B A "}\n",
+              SEED, NULL);
+    const struct snapshot_pool *built_pools = snapshot_pools(built);
+
+    expect_table(built, 0,
+                 (const struct maglev_backend[]){maglev_backend("a", 1, SEED, MAGLEV_SIZE),
+                                                 maglev_backend("b", 3, SEED, MAGLEV_SIZE),
+                                                 maglev_backend("c", 0, SEED, MAGLEV_SIZE),
+                                                 maglev_backend("d", 2, SEED, MAGLEV_SIZE)},
+                 (const uint16_t[]){0, 1, 2, 3}, 4);
+    for (uint32_t i = 1; i < 4; i++) {
+        ck_assert_uint_eq(built_pools[i].n_entries, 0);
+    }
+    expect_table(built, 4,
+                 (const struct maglev_backend[]){maglev_backend("a", 1, SEED, MAGLEV_SIZE),
+                                                 maglev_backend("b", 3, SEED, MAGLEV_SIZE)},
+                 (const uint16_t[]){1, 0}, 2);
+    ck_assert_uint_eq(built_pools[4].first_entry, MAGLEV_SIZE);
+    ck_assert_uint_eq(built->n_entries, 2 * MAGLEV_SIZE);
+    free(built);
+}
+END_TEST
+
+START_TEST(large_pools_have_large_tables)
+{
+    STR_AUTO many = {0};
+    struct snapshot_header *built;
+
+    str_append(&many, SERVICE "pool \"web\" { scheduler = \"mh\"\n");
+    for (unsigned i = 0; i <= MAGLEV_LARGE_FROM; i++) {
+        str_printf(&many, "backend \"b%u\" { address = \"h%u:80\" }\n", i, i);
+    }
+    str_append(&many, "}\n");
+    built = build(str_text(&many), SEED, NULL);
+    ck_assert_uint_eq(snapshot_pools(built)[0].n_entries, MAGLEV_SIZE_LARGE);
+    free(built);
+}
+END_TEST
+
+/* Whether the table of the last pool in text is the one of that name in a doctored HASHED(A B). */
+static bool is_taken_over(const char *of, uint64_t seed)
+{
+    struct snapshot_header *before = build(HASHED(A B), SEED, NULL);
+    struct snapshot_header *after;
+    uint16_t *doctored = table(before, 0);
+    uint32_t last;
+    bool taken;
+
+    doctored[7] = doctored[7] == 0;
+    after = build(of, seed, before);
+    last = after->n_pools - 1;
+    taken = memcmp(table(after, last), doctored, MAGLEV_SIZE * sizeof(*doctored)) == 0;
+    free(before);
+    free(after);
+    return taken;
+}
+
+START_TEST(tables_are_taken_over)
+{
+    ck_assert(is_taken_over(HASHED(A B), SEED));
+    /* What a table does not follow from. */
+    ck_assert(is_taken_over(HASHED("retries = 1 " A "backend \"b\" { address = \"10.0.0.9:80\"\n"
+                                   "weight = 3 admin = \"drain\" }\n"),
+                            SEED));
+    ck_assert(
+        is_taken_over(SERVICE "pool \"web\" { scheduler = \"maglev_bounded\" " A B "}\n", SEED));
+    ck_assert(is_taken_over("pool \"x\" { scheduler = \"mh\" " A "}\n" HASHED(A B), SEED));
+}
+END_TEST
+
+START_TEST(other_tables_are_made_anew)
+{
+    ck_assert(!is_taken_over(HASHED(A B), SEED + 1));
+    ck_assert(!is_taken_over(HASHED(A B C), SEED));
+    ck_assert(!is_taken_over(HASHED(B A), SEED));
+    ck_assert(
+        !is_taken_over(HASHED(A "backend \"b\" { address = \"10.0.0.2:80\" weight = 4 }\n"), SEED));
+    ck_assert(!is_taken_over(HASHED(A "backend \"bb\" { address = \"10.0.0.2:80\" weight = 3 }\n"),
+                             SEED));
+    ck_assert(!is_taken_over("global { hash_seed = \"ours\" }\n" HASHED(A B), SEED));
+    /* The same in a pool of another name would do, but is not looked for. */
+    ck_assert(!is_taken_over(HASHED(A B) "pool \"x\" { scheduler = \"mh\" " A B "}\n", SEED));
+}
+END_TEST
+
+START_TEST(a_given_seed_is_the_key)
+{
+    struct snapshot_header *built =
+        build("global { hash_seed = \"ours\" }\n" HASHED(A B), SEED, NULL);
+    uint64_t seed = XXH3_64bits("ours", 4);
+
+    ck_assert_uint_eq(built->hash_seed, seed);
+    expect_table(built, 0,
+                 (const struct maglev_backend[]){maglev_backend("a", 1, seed, MAGLEV_SIZE),
+                                                 maglev_backend("b", 3, seed, MAGLEV_SIZE)},
+                 (const uint16_t[]){0, 1}, 2);
+    free(built);
+}
+END_TEST
+
 int main(void)
 {
     return RUN_SUITE_WITH("model snapshot", setup, teardown, header, services_and_listeners, pools,
-                          backends, checks, beyond_a_bound, as_large_as_allowed);
+                          backends, checks, beyond_a_bound, as_large_as_allowed,
+                          rates_are_never_exceeded, tables_are_maglev,
+                          large_pools_have_large_tables, tables_are_taken_over,
+                          other_tables_are_made_anew, a_given_seed_is_the_key);
 }

@@ -113,6 +113,133 @@ START_TEST(services_for_nobody)
 }
 END_TEST
 
+/* --- fallback pools --- */
+
+static void expect_fallback(const char *options, const char *pools, const char *expected)
+{
+    STR_AUTO text = {0};
+
+    str_printf(&text, "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n%s }\n%s",
+               options, pools);
+    expect_messages(str_text(&text), expected);
+}
+
+#define SORRY "pool \"sorry\" { " OTHER "}\n"
+
+START_TEST(fallback_pools)
+{
+    expect_fallback("fallback_pool = \"sorry\"", POOL SORRY, "");
+    expect_fallback("fallback_pool = \"sory\"", POOL SORRY,
+                    "f:2: service \"web\": fallback_pool: \"sory\": no such pool; did you mean "
+                    "\"sorry\"?\n");
+    expect_fallback(
+        "fallback_pool = \"elsewhere\"", POOL SORRY,
+        "f:2: service \"web\": fallback_pool: \"elsewhere\": no such pool; write pool "
+        "\"elsewhere\" { … } as well\n"
+        "f:4: pool \"sorry\": warning: no service uses this pool; name it in a service, "
+        "or remove it\n");
+    expect_fallback("fallback_pool = \"web\"", POOL,
+                    "f:2: service \"web\": fallback_pool: \"web\": the same as pool; name another "
+                    "one, or leave it out\n");
+}
+END_TEST
+
+START_TEST(a_fallback_reaches_clients)
+{
+    static const char nobody[] =
+        "pool \"web\" { backend \"a\" { address = \"a:1\" weight = 0 } }\n" SORRY;
+
+    expect_fallback("fallback_pool = \"sorry\"", nobody, "");
+    expect_fallback("fallback_pool = \"sory\"", nobody, /* nothing but the slip */
+                    "f:2: service \"web\": fallback_pool: \"sory\": no such pool; did you mean "
+                    "\"sorry\"?\n");
+    expect_fallback("fallback_pool = \"sorry\"", "pool \"sorry\" { " OTHER " }\npool \"web\" { }\n",
+                    "f:5: pool \"web\": warning: no backends; write backend \"NAME\" { address = "
+                    "\"HOST:PORT\" }\n");
+}
+END_TEST
+
+START_TEST(a_fallback_for_nobody)
+{
+    static const char drained[] =
+        "pool \"web\" { backend \"a\" { address = \"a:1\" admin = \"drain\" } }\n"
+        "pool \"sorry\" { backend \"a\" { address = \"a:1\" weight = 0 } }\n";
+
+    expect_fallback(
+        "fallback_pool = \"sorry\"", drained,
+        "f:1: service \"web\": warning: pool: \"web\": a service nobody can reach, every "
+        "client will be reset: no backend of the pool, nor of the fallback pool, has a "
+        "weight and is ready; give one a weight and admin = \"ready\"\n");
+    expect_fallback("fallback_pool = \"sorry\"", "pool \"web\" { }\npool \"sorry\" { }\n",
+                    "f:3: pool \"web\": warning: no backends; a service nobody can reach: every "
+                    "client will be reset\n"
+                    "f:4: pool \"sorry\": warning: no backends; write backend \"NAME\" { address = "
+                    "\"HOST:PORT\" }\n");
+    /* One service has it beside another pool, the other has nothing else. */
+    expect_fallback("fallback_pool = \"sorry\" }\n"
+                    "service \"two\" { listen = { \"127.0.0.1:81\" } pool = \"web\"",
+                    "pool \"web\" { }\n" SORRY,
+                    "f:4: pool \"web\": warning: no backends; a service nobody can reach: every "
+                    "client will be reset\n");
+    expect_fallback("}\n"
+                    "service \"two\" { listen = { \"127.0.0.1:81\" } pool = \"web\"\n"
+                    "fallback_pool = \"sorry\"",
+                    "pool \"web\" { }\n" SORRY,
+                    "f:5: pool \"web\": warning: no backends; a service nobody can reach: every "
+                    "client will be reset\n");
+}
+END_TEST
+
+/* --- clients that cannot be told apart --- */
+
+#define UNIX_CLIENTS "clients of a Unix socket have no address, so for "
+#define COUNT_AS_ONE " all of them count as one; let another service listen there, or write "
+
+static void expect_unix(const char *options, const char *scheduler, const char *expected)
+{
+    STR_AUTO text = {0};
+    STR_AUTO message = {0};
+
+    str_printf(&text,
+               "service \"web\" { listen = { \"127.0.0.1:80\",\n\"unix:/x\", \"unix:/y\" }\n"
+               "pool = \"web\" %s }\n"
+               "pool \"web\" { scheduler = \"%s\" " OTHER "}\n" SORRY,
+               options, scheduler);
+    if (*expected != '\0') {
+        str_printf(&message, "f:2: service \"web\": warning: listen: \"unix:/x\": %s\n", expected);
+    }
+    if (strstr(options, "sorry") == NULL) {
+        str_append(&message,
+                   "f:6: pool \"sorry\": warning: no service uses this pool; name it in a "
+                   "service, or remove it\n");
+    }
+    expect_messages(str_text(&text), str_text(&message));
+}
+
+START_TEST(clients_of_unix_sockets)
+{
+    static const char hashed[] = UNIX_CLIENTS "the scheduler" COUNT_AS_ONE "another scheduler";
+    static const char sticky[] = UNIX_CLIENTS "persistence" COUNT_AS_ONE "persistence = \"0s\"";
+
+    expect_unix("", "wlc", "");
+    expect_unix("fallback_pool = \"sorry\"", "wlc", "");
+    expect_unix("", "mh", hashed);
+    expect_unix("", "maglev_bounded", hashed);
+    expect_unix("", "dh", ""); /* not the client's address */
+    expect_unix("persistence = \"1s\"", "wlc", sticky);
+    expect_unix("persistence = \"1s\"", "mh", sticky);
+    expect_messages("service \"web\" { listen = { \"unix:/x\" } pool = \"web\"\n"
+                    "fallback_pool = \"sorry\" }\n"
+                    "pool \"sorry\" { scheduler = \"mh\" " OTHER "}\n" POOL,
+                    "f:1: service \"web\": warning: listen: \"unix:/x\": " UNIX_CLIENTS
+                    "the scheduler" COUNT_AS_ONE "another scheduler\n");
+    expect_messages("service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n"
+                    "persistence = \"1s\" }\n"
+                    "pool \"web\" { scheduler = \"mh\" " OTHER "}\n",
+                    "");
+}
+END_TEST
+
 /* --- listening addresses --- */
 
 static void expect_listen(const char *list, const char *expected)
@@ -322,6 +449,70 @@ START_TEST(schedulers)
 }
 END_TEST
 
+START_TEST(hash_keys)
+{
+    static const char *const idle[] = {"rr", "wlc", "dh", "sh"};
+    static const char *const busy[] = {"mh", "maglev", "maglev_bounded"};
+
+    for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+        STR_AUTO text = {0};
+        STR_AUTO expected = {0};
+
+        str_printf(&text, "hash_key = \"source\"\nscheduler = \"%s\"\n" OTHER, idle[i]);
+        str_printf(&expected,
+                   "f:3: pool \"web\": warning: hash_key: \"source\": means nothing to scheduler "
+                   "\"%s\"; write scheduler = \"maglev\", or leave it out\n",
+                   idle[i]);
+        expect_backends(str_text(&text), str_text(&expected));
+    }
+    for (size_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
+        STR_AUTO text = {0};
+
+        str_printf(&text, "hash_key = \"source_port\"\nscheduler = \"%s\"\n" OTHER, busy[i]);
+        expect_backends(str_text(&text), "");
+    }
+    expect_backends("hash_key = \"source\"\nscheduler = \"wcl\"\n" OTHER,
+                    "f:4: pool \"web\": scheduler: \"wcl\": unknown; did you mean \"wlc\"?\n");
+}
+END_TEST
+
+/* --- backups and limits --- */
+
+#define BACKUP "backend \"b\" { address = \"10.9.9.8:80\" backup = true }\n"
+
+START_TEST(backups_that_always_serve)
+{
+    expect_backends(OTHER BACKUP, "");
+    expect_backends("min_healthy = 1\n" OTHER BACKUP, "");
+    expect_backends("min_healthy = 2\n" OTHER BACKUP,
+                    "f:3: pool \"web\": warning: min_healthy: 2, but only 1 of the backends are no "
+                    "backups, so backups are in use all the time; write at most 1\n");
+    expect_backends("min_healthy = 9\n" OTHER, ""); /* without backups it means nothing */
+    expect_backends(BACKUP, "f:2: pool \"web\": warning: every backend is a backup, so backups are "
+                            "in use all the time; let one of them be none\n");
+    expect_backends("min_healthy = 2\n" BACKUP,
+                    "f:2: pool \"web\": warning: every backend is a backup, so backups are in use "
+                    "all the time; let one of them be none\n");
+}
+END_TEST
+
+START_TEST(limits_that_do_not_go_together)
+{
+    expect_backends("backend \"a\" { address = \"h:80\"\nresume_connections = 9 }",
+                    "f:4: pool \"web\" / backend \"a\": resume_connections: \"9\": there is no "
+                    "max_connections to be under again; write max_connections as well, or \"auto\" "
+                    "here\n");
+    expect_backends("backend \"a\" { address = \"h:80\"\nresume_connections = 9\n"
+                    "max_connections = 8 }",
+                    "f:4: pool \"web\" / backend \"a\": resume_connections: \"9\": above "
+                    "max_connections = 8; write at most that, or \"auto\" for 3/4 of it\n");
+    expect_backends("backend \"a\" { address = \"h:80\" resume_connections = 8\n"
+                    "max_connections = 8 }",
+                    "");
+    expect_backends("backend \"a\" { address = \"h:80\" resume_connections = \"auto\" }", "");
+}
+END_TEST
+
 /* --- bounds --- */
 
 /* n times a line with the number in it. */
@@ -452,14 +643,43 @@ START_TEST(secrets_are_not_shown)
 }
 END_TEST
 
+START_TEST(secret_limits_are_not_shown)
+{
+    char path[] = "/tmp/sluice-test-model-XXXXXX";
+    int fd = mkstemp(path);
+    STR_AUTO text = {0};
+    STR_AUTO printed = {0};
+
+    ck_assert_int_eq(write(fd, "77777", 5), 5);
+    close(fd);
+    str_printf(&text,
+               SERVICE "pool \"web\" {\n"
+                       "backend \"a\" { address = \"h:1\" max_connections = \"${file:%s}\"\n"
+                       "  resume_connections = 88888 }\n"
+                       "backend \"b\" { address = \"h:2\" max_connections = 66666\n"
+                       "  resume_connections = \"${file:%s}\" } }\n",
+               path, path);
+    ck_assert_ptr_null(read_model(str_text(&text), &printed));
+    unlink(path);
+    ck_assert_msg(strstr(str_text(&printed), "7777") == NULL, "%s", str_text(&printed));
+    ck_assert_ptr_nonnull(
+        strstr(str_text(&printed), "\"88888\": above max_connections = \"${file:/tmp/sluice-test"));
+    ck_assert_ptr_nonnull(
+        strstr(str_text(&printed), "resume_connections: \"${file:/tmp/sluice-test"));
+}
+END_TEST
+
 int main(void)
 {
     return RUN_SUITE("model validate", a_good_one_has_no_messages, no_services, what_is_required,
                      every_fault_at_once_in_file_order, unknown_pool, pools_for_nothing,
-                     services_for_nobody, listen_must_be_numeric, listen_on_unix_sockets,
-                     the_same_address_twice, overlapping_addresses, addresses_that_only_look_alike,
-                     backend_addresses, two_backends_at_one_address, check_kinds,
-                     ports_that_unix_sockets_have_not, checks_none_and_checks, schedulers, bounds,
-                     backends_of_all_pools_together, warnings_leave_room_for_errors,
-                     control_socket_path, secrets_are_not_shown);
+                     services_for_nobody, fallback_pools, a_fallback_reaches_clients,
+                     a_fallback_for_nobody, clients_of_unix_sockets, listen_must_be_numeric,
+                     listen_on_unix_sockets, the_same_address_twice, overlapping_addresses,
+                     addresses_that_only_look_alike, backend_addresses, two_backends_at_one_address,
+                     check_kinds, ports_that_unix_sockets_have_not, checks_none_and_checks,
+                     schedulers, hash_keys, backups_that_always_serve,
+                     limits_that_do_not_go_together, bounds, backends_of_all_pools_together,
+                     warnings_leave_room_for_errors, control_socket_path, secrets_are_not_shown,
+                     secret_limits_are_not_shown);
 }

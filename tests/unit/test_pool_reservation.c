@@ -33,7 +33,7 @@ static const struct {
     uint32_t index;
 } places[] = {
     {SB_SLOT, 0},   {SB_SLOT, SB_SLOTS_MAX - 1}, {SB_SERVICE, 0}, {SB_SERVICE, SERVICES_MAX - 1},
-    {SB_DAEMON, 0},
+    {SB_DAEMON, 0}, {SB_QUEUE, POOLS_MAX - 1},
 };
 
 #define N_PLACES (sizeof(places) / sizeof(places[0]))
@@ -63,6 +63,10 @@ static struct words words_of(size_t place, uint32_t worker)
         words.count = &sb.services[index].active;
         words.share = &sb.service_cells[worker * SERVICES_MAX + index].active;
         words.turns = &sb.service_cells[worker * SERVICES_MAX + index].turns;
+    } else if (places[place].place == SB_QUEUE) {
+        words.count = &sb.pools[index].queued;
+        words.share = &sb.pool_cells[worker * POOLS_MAX + index].queued;
+        words.turns = &sb.pool_cells[worker * POOLS_MAX + index].turns;
     }
     return words;
 }
@@ -160,6 +164,7 @@ START_TEST(peaks_are_kept)
     for (int i = 0; i < 3; i++) {
         scoreboard_reserve(&sb, 0, SB_SERVICE, 4, 0);
         scoreboard_reserve(&sb, 1, SB_DAEMON, 99, 2);
+        scoreboard_reserve(&sb, 1, SB_QUEUE, 4, 2);
     }
     for (int i = 0; i < 3; i++)
         scoreboard_release(&sb, 0, SB_SERVICE, 4);
@@ -167,6 +172,8 @@ START_TEST(peaks_are_kept)
     ck_assert_uint_eq(atomic_load(&sb.services[4].peak), 3);
     ck_assert_uint_eq(atomic_load(&sb.services[5].peak), 0);
     ck_assert_uint_eq(atomic_load(&sb.header->peak), 2);
+    ck_assert_uint_eq(atomic_load(&sb.pools[4].queued_peak), 2);
+    ck_assert_uint_eq(atomic_load(&sb.pools[5].queued_peak), 0);
 }
 END_TEST
 
@@ -347,7 +354,10 @@ START_TEST(everything_is_taken_out)
             scoreboard_reserve(&sb, w, SB_DAEMON, 0, 0);
             scoreboard_reserve(&sb, w, SB_SERVICE, i % 2, 0);
             scoreboard_reserve(&sb, w, SB_SLOT, i, 0);
+            scoreboard_reserve(&sb, w, SB_QUEUE, i % 3, 0);
         }
+        for (uint32_t p = 0; p < 3; p++)
+            atomic_store(&sb.pool_cells[w * POOLS_MAX + p].oldest_us, 7);
         atomic_store(&sb.workers[w].waiting, 3);
         atomic_store(&sb.workers[w].buffered_bytes, 3);
     }
@@ -359,6 +369,12 @@ START_TEST(everything_is_taken_out)
     ck_assert_uint_eq(atomic_load(&sb.workers[0].waiting), 3);
     for (uint32_t i = 0; i < 5; i++)
         ck_assert_uint_eq(atomic_load(&sb.slot_active[i]), 1);
+    for (uint32_t p = 0; p < 3; p++) {
+        ck_assert_uint_eq(atomic_load(&sb.pools[p].queued), p == 2 ? 1 : 2);
+        ck_assert_uint_eq(atomic_load(&sb.pool_cells[p].oldest_us), 7);
+        ck_assert_uint_eq(atomic_load(&sb.pool_cells[POOLS_MAX + p].queued), 0);
+        ck_assert_uint_eq(atomic_load(&sb.pool_cells[POOLS_MAX + p].oldest_us), 0);
+    }
     for (uint32_t s = 0; s < 2; s++) {
         uint32_t each = s == 0 ? 3 : 2;
         ck_assert_uint_eq(atomic_load(&sb.services[s].active), each);
@@ -382,7 +398,8 @@ START_TEST(garbage_is_survived)
         (uint64_t)SB_SLOT << 32 | (SB_SLOTS_MAX + 1),
         (uint64_t)SB_SERVICE << 32 | (SERVICES_MAX + 1),
         (uint64_t)SB_DAEMON << 32 | 2,
-        UINT64_C(4) << 32 | 1,
+        (uint64_t)SB_QUEUE << 32 | (POOLS_MAX + 1),
+        UINT64_C(5) << 32 | 1,
         UINT64_C(0x100000001) << 32 | 1,
     };
 
@@ -546,7 +563,7 @@ START_TEST(killed_at_random)
     _Atomic uint32_t *stop = &sb.workers[3].waiting;
     int in_the_middle = 0;
 
-    for (int round = 0; round < 120; round++) {
+    for (int round = 0; round < 80; round++) {
         pid_t pids[3];
         atomic_store(stop, 0);
         pids[2] = fork_bound();

@@ -18,6 +18,7 @@
 #define WORKERS 3
 #define SLOT    11
 #define SERVICE 12
+#define POOL    13
 
 /* More than any call takes. Also ends the stepping of processors whose exclusive loads never meet
  * their stores when stepped. */
@@ -98,9 +99,9 @@ static bool can_step(void)
 static const struct {
     enum sb_place place;
     uint32_t index;
-} places[] = {{SB_SLOT, SLOT}, {SB_SERVICE, SERVICE}, {SB_DAEMON, 0}};
+} places[] = {{SB_SLOT, SLOT}, {SB_SERVICE, SERVICE}, {SB_DAEMON, 0}, {SB_QUEUE, POOL}};
 
-#define N_PLACES 3
+#define N_PLACES 4
 
 static size_t place; /* of this test */
 
@@ -113,11 +114,13 @@ static struct words words_of(struct scoreboard *of, uint32_t worker)
 {
     struct sb_slot_cell *slot = scoreboard_slot_cell(of, worker, SLOT);
     struct sb_service_cell *service = scoreboard_service_cell(of, worker, SERVICE);
+    struct sb_pool_cell *pool = scoreboard_pool_cell(of, worker, POOL);
     struct sb_worker *row = &of->workers[worker];
     struct words words[N_PLACES] = {
         {&of->slot_active[SLOT], &slot->active, &slot->turns, &row->intent},
         {&of->services[SERVICE].active, &service->active, &service->turns, &row->intent},
         {&of->header->active, &row->active, &row->turns, &row->intent},
+        {&of->pools[POOL].queued, &pool->queued, &pool->turns, &row->intent},
     };
     return words[place];
 }
@@ -155,9 +158,11 @@ static void copy_state(struct scoreboard *to)
     memcpy(to->workers, sb.workers, WORKERS * sizeof(*sb.workers));
     atomic_store(&to->slot_active[SLOT], atomic_load(&sb.slot_active[SLOT]));
     to->services[SERVICE] = sb.services[SERVICE];
+    to->pools[POOL] = sb.pools[POOL];
     for (uint32_t w = 0; w < WORKERS; w++) {
         *scoreboard_slot_cell(to, w, SLOT) = *scoreboard_slot_cell(&sb, w, SLOT);
         *scoreboard_service_cell(to, w, SERVICE) = *scoreboard_service_cell(&sb, w, SERVICE);
+        *scoreboard_pool_cell(to, w, POOL) = *scoreboard_pool_cell(&sb, w, POOL);
     }
 }
 

@@ -64,6 +64,12 @@ START_TEST(parts_do_not_overlap)
     atomic_store(&scoreboard_slot_cell(&sb, last, SB_SLOTS_MAX - 1)->turns, 7);
     atomic_store(&scoreboard_row_cell(&sb, last, BACKENDS_MAX - 1)->bytes_out, 8);
     atomic_store(&scoreboard_service_cell(&sb, last, SERVICES_MAX - 1)->turns, 9);
+    atomic_store(&sb.slot_full[SB_SLOTS_MAX - 1], 10);
+    atomic_store(&sb.slot_rate[SB_SLOTS_MAX - 1], 11);
+    atomic_store(&sb.slot_time[SB_SLOTS_MAX - 1], 12);
+    atomic_store(&sb.pools[POOLS_MAX - 1].queued_peak, 13);
+    atomic_store(&scoreboard_pool_cell(&sb, last, POOLS_MAX - 1)->turns, 14);
+    atomic_store(&sb.leases[SB_LEASES_MAX - 1].held, 15);
 
     ck_assert_uint_eq(atomic_load(&sb.slot_active[0]), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_health[0]), 0);
@@ -102,8 +108,10 @@ START_TEST(names_of_everything)
     ck_assert_str_eq(sb_worker_state_names[SB_WORKER_DRAINING], "draining");
     ck_assert_str_eq(sb_worker_state_names[SB_WORKER_DEAD], "dead");
     ck_assert_str_eq(refusal_names[REFUSAL_NO_BACKEND], "no_backend");
+    ck_assert_str_eq(refusal_names[REFUSAL_QUEUE_FULL], "queue_full");
     ck_assert_str_eq(refusal_names[REFUSAL_COUNT - 1], "stopping");
     ck_assert_str_eq(ending_names[ENDING_CLIENT_FIN], "client_fin");
+    ck_assert_str_eq(ending_names[ENDING_PRIMARIES_BACK], "primaries_back");
     ck_assert_str_eq(ending_names[ENDING_WORKER_DIED], "worker_died");
     ck_assert_str_eq(ending_names[ENDING_COUNT - 1], "error");
 }
@@ -223,6 +231,60 @@ START_TEST(a_record_left_half_written)
 }
 END_TEST
 
+static uint64_t slow_from(uint32_t slot)
+{
+    return atomic_load(&sb.slots[slot].slow_from_ms);
+}
+
+START_TEST(slow_start_begins_with_being_up)
+{
+    ck_assert_uint_eq(slow_from(9), 0);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 50);
+    ck_assert_uint_eq(slow_from(9), 50);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "still", 60);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "", 70);
+    ck_assert_uint_eq(slow_from(9), 50);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 80);
+    ck_assert_uint_eq(slow_from(9), 80);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UNKNOWN, "", 90);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 100);
+    ck_assert_uint_eq(slow_from(9), 100);
+    ck_assert_uint_eq(slow_from(8) + slow_from(10), 0);
+}
+END_TEST
+
+/* What stood there at the start is not slowed for having come up with the daemon, whatever it was
+ * assumed to be until its first check. */
+START_TEST(fresh_ones_start_fast)
+{
+    enum sb_health assumed = (enum sb_health)_i;
+
+    atomic_store(&sb.slots[9].fresh, 1);
+    scoreboard_set_health(&sb, 9, assumed, "assumed", 40);
+    scoreboard_bump(&sb.slots[9].checks_passed, 1);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 50);
+    ck_assert_uint_eq(slow_from(9), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slots[9].fresh), 0);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "", 60);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 70);
+    ck_assert_uint_eq(slow_from(9), 70);
+}
+END_TEST
+
+/* Found down by its first check, also where that changes nothing: it recovers later. */
+START_TEST(fresh_ones_that_were_down_start_slowly)
+{
+    atomic_store(&sb.slots[9].fresh, 1);
+    if (_i == 1)
+        scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "assumed", 40);
+    scoreboard_bump(&sb.slots[9].checks_failed, 1);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_DOWN, "refused", 50);
+    ck_assert_uint_eq(atomic_load(&sb.slots[9].fresh), 0);
+    scoreboard_set_health(&sb, 9, SB_HEALTH_UP, "", 60);
+    ck_assert_uint_eq(slow_from(9), 60);
+}
+END_TEST
+
 static const char letters[SB_HEALTH_COUNT + 1] = "nud";
 
 /*
@@ -312,6 +374,11 @@ START_TEST(clear_slot)
     atomic_store(&slot->last_latency_us, 1);
     atomic_store(&slot->streak, 1);
     atomic_store(&slot->next_check_ms, 1);
+    atomic_store(&slot->fresh, 1);
+    atomic_store(&slot->pool, 1);
+    atomic_store(&sb.slot_full[4], 1);
+    atomic_store(&sb.slot_rate[4], 1);
+    atomic_store(&sb.slot_time[4], 1);
     for (uint32_t w = 0; w < 3; w++)
         scoreboard_reserve(&sb, w, SB_SLOT, 4, 0);
     scoreboard_reserve(&sb, 2, SB_SLOT, 5, 0);
@@ -324,7 +391,11 @@ START_TEST(clear_slot)
     ck_assert_uint_eq(atomic_load(&slot->checks_passed) + atomic_load(&slot->checks_failed), 0);
     ck_assert_uint_eq(atomic_load(&slot->last_check_ms) + atomic_load(&slot->next_check_ms), 0);
     ck_assert_uint_eq(atomic_load(&slot->last_latency_us) + atomic_load(&slot->streak), 0);
+    ck_assert_uint_eq(atomic_load(&slot->slow_from_ms), 0);
+    ck_assert_uint_eq(atomic_load(&slot->fresh) + atomic_load(&slot->pool), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_active[4]), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slot_full[4]), 0);
+    ck_assert_uint_eq(atomic_load(&sb.slot_rate[4]) + atomic_load(&sb.slot_time[4]), 0);
     for (uint32_t w = 0; w < 3; w++) {
         ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, w, 4)->active), 0);
         ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, w, 4)->turns), 0);
@@ -378,6 +449,27 @@ START_TEST(clear_service)
 }
 END_TEST
 
+START_TEST(clear_pool)
+{
+    for (uint32_t pool = 4; pool <= 6; pool++) {
+        for (uint32_t w = 0; w < 3; w++) {
+            scoreboard_reserve(&sb, w, SB_QUEUE, pool, 0);
+            atomic_store(&scoreboard_pool_cell(&sb, w, pool)->oldest_us, 1);
+        }
+    }
+    scoreboard_clear_pool(&sb, 5);
+    for (uint32_t pool = 4; pool <= 6; pool++) {
+        uint32_t left = pool == 5 ? 0 : 3;
+        const struct sb_pool_cell *cell = scoreboard_pool_cell(&sb, 2, pool);
+        ck_assert_uint_eq(atomic_load(&sb.pools[pool].queued), left);
+        ck_assert_uint_eq(atomic_load(&sb.pools[pool].queued_peak), left);
+        ck_assert_uint_eq(atomic_load(&cell->queued), left / 3);
+        ck_assert_uint_eq(atomic_load(&cell->turns), left / 3);
+        ck_assert_uint_eq(atomic_load(&cell->oldest_us), left / 3);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pool scoreboard");
@@ -393,12 +485,16 @@ int main(void)
     tcase_add_test(tcase, sums_over_workers);
     tcase_add_test(tcase, peaks_only_rise);
     tcase_add_test(tcase, health_carries_since_and_reason);
+    tcase_add_test(tcase, slow_start_begins_with_being_up);
+    tcase_add_loop_test(tcase, fresh_ones_start_fast, 0, SB_HEALTH_COUNT);
+    tcase_add_loop_test(tcase, fresh_ones_that_were_down_start_slowly, 0, 2);
     tcase_add_test(tcase, long_reasons_are_cut);
     tcase_add_test(tcase, a_record_left_half_written);
     tcase_add_test(tcase, reads_are_consistent);
     tcase_add_test(tcase, clear_slot);
     tcase_add_test(tcase, clear_row);
     tcase_add_test(tcase, clear_service);
+    tcase_add_test(tcase, clear_pool);
     suite_add_tcase(suite, tcase);
 
     SRunner *runner = srunner_create(suite);

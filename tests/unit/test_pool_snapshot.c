@@ -16,8 +16,8 @@
 
 #include "sluice/scoreboard.h"
 
-/* Two services, three listeners, two pools, four backends, two checks; nothing between the arrays.
- */
+/* Two services, three listeners, two pools, four backends, two checks, a hash table of the second
+ * pool; nothing between the arrays. */
 struct sample {
     struct snapshot_header header;
     struct snapshot_service services[2];
@@ -25,6 +25,7 @@ struct sample {
     struct snapshot_pool pools[2];
     struct snapshot_backend backends[4];
     struct snapshot_check checks[2];
+    uint16_t entries[8];
 };
 
 static struct sample sample;
@@ -51,6 +52,8 @@ static void fill_header(void)
         .pools_offset = offsetof(struct sample, pools),
         .backends_offset = offsetof(struct sample, backends),
         .checks_offset = offsetof(struct sample, checks),
+        .n_entries = 8,
+        .entries_offset = offsetof(struct sample, entries),
     };
 }
 
@@ -65,6 +68,11 @@ static void fill_services(void)
         strcpy(sample.services[i].name, i == 0 ? "web" : "mail");
         sample.services[i].row = i;
         sample.services[i].pool = i;
+        sample.services[i].fallback_pool = i == 0 ? 1 : SNAPSHOT_NONE;
+        sample.services[i].persistence_mask = 24;
+        sample.services[i].persistence_mask6 = 64;
+        sample.services[i].accept_rate =
+            (struct snapshot_rate){.interval_ns = 1000000, .burst = 10};
     }
     sample.services[0].n_listeners = 2;
     sample.services[1].first_listener = 2;
@@ -77,14 +85,24 @@ static void fill_pools(void)
         strcpy(sample.pools[i].name, i == 0 ? "web" : "mail");
         sample.pools[i].first_backend = 2 * i;
         sample.pools[i].n_backends = 2;
+        sample.pools[i].row = i;
+        sample.pools[i].panic_threshold = 50;
         strcpy(sample.checks[i].kind, "tcp");
     }
+    sample.pools[1].first_entry = 1;
+    sample.pools[1].n_entries = 7;
+    for (uint32_t i = 0; i < 8; i++)
+        sample.entries[i] = i == 0 ? UINT16_MAX : i % 2; /* the first is no pool's */
     for (uint32_t i = 0; i < 4; i++) {
         memset(sample.backends[i].name, 'b', i + 1);
         sample.backends[i].address = ipv4(9000);
         sample.backends[i].slot = i;
         sample.backends[i].row = i;
         sample.backends[i].weight = 1;
+        sample.backends[i].max_connections = 100;
+        sample.backends[i].resume_connections = 75;
+        sample.backends[i].connect_rate =
+            (struct snapshot_rate){.interval_ns = 1000000, .burst = 10};
         sample.backends[i].n_checks = i / 2;
         sample.backends[i].first_check = i / 2;
     }
@@ -112,6 +130,7 @@ START_TEST(a_good_one_passes)
     ck_assert_ptr_eq(snapshot_pools(&sample.header), sample.pools);
     ck_assert_ptr_eq(snapshot_backends(&sample.header), sample.backends);
     ck_assert_ptr_eq(snapshot_checks(&sample.header), sample.checks);
+    ck_assert_ptr_eq(snapshot_entries(&sample.header), sample.entries);
 }
 END_TEST
 
@@ -121,9 +140,9 @@ START_TEST(an_empty_one_passes)
     uint32_t end = sizeof(*header);
 
     header->n_services = header->n_listeners = header->n_pools = 0;
-    header->n_backends = header->n_checks = 0;
+    header->n_backends = header->n_checks = header->n_entries = 0;
     header->services_offset = header->listeners_offset = header->pools_offset = end;
-    header->backends_offset = header->checks_offset = end;
+    header->backends_offset = header->checks_offset = header->entries_offset = end;
     header->size_bytes = end;
     ck_assert_int_eq(snapshot_check(&sample, end), 0);
     header->checks_offset = 0; /* not even nothing may be there */
@@ -145,6 +164,25 @@ START_TEST(extremes_pass)
     sample.pools[0].start = START_DOWN;
     sample.pools[1].first_backend = 4;
     sample.pools[1].n_backends = 0;
+    sample.pools[1].first_entry = 8;
+    sample.pools[1].n_entries = 0;
+    sample.pools[1].row = POOLS_MAX - 1;
+    sample.pools[0].panic_threshold = 100;
+    sample.pools[0].hash_key = HASH_KEY_SOURCE_PORT;
+    sample.pools[0].backup_use = BACKUP_USE_ALL;
+    sample.pools[0].on_return = sample.pools[0].on_down = SESSIONS_CLOSE;
+    sample.services[0].fallback_pool = 0; /* odd, and harmless */
+    sample.services[0].persistence_mask = 32;
+    sample.services[0].persistence_mask6 = 128;
+    sample.services[0].accept_rate = (struct snapshot_rate){0};
+    sample.services[1].accept_rate =
+        (struct snapshot_rate){.interval_ns = UINT64_MAX / 4 / UINT32_MAX, .burst = UINT32_MAX};
+    sample.backends[1].connect_rate =
+        (struct snapshot_rate){.interval_ns = UINT64_MAX / 4, .burst = 1};
+    sample.backends[1].backup = 1;
+    sample.backends[1].max_connections = sample.backends[1].resume_connections = UINT32_MAX;
+    sample.backends[2].max_connections = sample.backends[2].resume_connections = 0;
+    sample.backends[3].max_connections = sample.backends[3].resume_connections = 1;
     memset(sample.services[0].name, 'n', NAME_BYTES_MAX - 1);
     sample.header.generation = UINT32_MAX;
     ck_assert_int_eq(check_sample(), 0);
@@ -214,10 +252,25 @@ static const struct fault faults[] = {
     FAULT(header.checks_offset, offsetof(struct sample, checks) + 8),
     FAULT(header.checks_offset, offsetof(struct sample, backends)),
     FAULT(header.checks_offset, UINT32_MAX - 7),
+    FAULT(header.n_entries, 7),
+    FAULT(header.n_entries, 9),
+    FAULT(header.n_entries, UINT32_MAX),
+    FAULT(header.entries_offset, 0),
+    FAULT(header.entries_offset, offsetof(struct sample, entries) + 1),
+    FAULT(header.entries_offset, offsetof(struct sample, entries) + 2),
+    FAULT(header.entries_offset, offsetof(struct sample, checks)),
+    FAULT(header.entries_offset, UINT32_MAX - 1),
     FAULT(services[0].name[0], 0),
     FAULT(services[0].row, SERVICES_MAX),
     FAULT(services[0].pool, 2),
     FAULT(services[0].pool, SNAPSHOT_NONE),
+    FAULT(services[0].fallback_pool, 2),
+    FAULT(services[0].fallback_pool, SNAPSHOT_NONE - 1),
+    FAULT(services[0].persistence_mask, 33),
+    FAULT(services[0].persistence_mask6, 129),
+    FAULT(services[0].accept_rate.burst, 0),
+    FAULT(services[0].accept_rate.interval_ns, UINT64_MAX),
+    FAULT(services[0].accept_rate.interval_ns, UINT64_MAX / 40 + 1),
     FAULT(services[0].first_listener, 1),
     FAULT(services[0].first_listener, UINT32_MAX),
     FAULT(services[0].n_listeners, 1),
@@ -237,6 +290,22 @@ static const struct fault faults[] = {
     FAULT(pools[0].n_backends, 5),
     FAULT(pools[0].n_backends, UINT32_MAX),
     FAULT(pools[0].start, START_COUNT),
+    FAULT(pools[0].row, POOLS_MAX),
+    FAULT(pools[0].hash_key, HASH_KEY_COUNT),
+    FAULT(pools[0].backup_use, BACKUP_USE_COUNT),
+    FAULT(pools[0].on_return, SESSIONS_COUNT),
+    FAULT(pools[0].on_down, SESSIONS_COUNT),
+    FAULT(pools[0].panic_threshold, 101),
+    FAULT(pools[1].first_entry, 2),
+    FAULT(pools[1].first_entry, 0), /* an entry that is no backend of it */
+    FAULT(pools[1].first_entry, UINT32_MAX),
+    FAULT(pools[1].n_entries, 8),
+    FAULT(pools[1].n_entries, UINT32_MAX),
+    FAULT(pools[0].n_entries, 2),
+    FAULT(pools[1].n_backends, 1),
+    FAULT(entries[1], 2),
+    FAULT(entries[7], 2),
+    FAULT(entries[7], UINT16_MAX),
     FAULT(backends[0].name[0], 0),
     FAULT(backends[0].address.ip.family, ADDR_FAMILY_COUNT),
     FAULT(backends[0].address.ip.family, UINT8_MAX),
@@ -250,6 +319,13 @@ static const struct fault faults[] = {
     FAULT(backends[0].n_checks, 3),
     FAULT(backends[0].n_checks, UINT32_MAX),
     FAULT(backends[0].admin, ADMIN_COUNT),
+    FAULT(backends[0].backup, 2),
+    FAULT(backends[0].max_connections, 0),
+    FAULT(backends[0].max_connections, 74),
+    FAULT(backends[0].resume_connections, 0),
+    FAULT(backends[0].resume_connections, 101),
+    FAULT(backends[0].connect_rate.burst, 0),
+    FAULT(backends[0].connect_rate.interval_ns, UINT64_MAX / 40 + 1),
     FAULT(checks[0].kind[0], 0),
     FAULT(checks[0].port, 65536),
 };
@@ -286,15 +362,15 @@ END_TEST
 START_TEST(more_checks_than_a_pool_may_have)
 {
     enum { N = CHECKS_MAX + 1 };
-    size_t size = offsetof(struct sample, checks) + N * sizeof(struct snapshot_check);
+    size_t size = sizeof(sample) + N * sizeof(struct snapshot_check);
     struct sample *large = calloc(1, size);
 
     memcpy(large, &sample, sizeof(sample));
-    struct snapshot_check *checks =
-        (struct snapshot_check *)((char *)large + offsetof(struct sample, checks));
+    struct snapshot_check *checks = (struct snapshot_check *)(large + 1);
     for (int i = 0; i < N; i++)
         strcpy(checks[i].kind, "tcp");
     large->header.size_bytes = size;
+    large->header.checks_offset = sizeof(sample);
     large->header.n_checks = N;
     large->backends[0].n_checks = N - 1;
     ck_assert_int_eq(snapshot_check(large, size), 0);
@@ -376,6 +452,8 @@ static uint64_t walk(const struct snapshot_header *s)
     for (uint32_t i = 0; i < s->n_services; i++) {
         const struct snapshot_service *service = &snapshot_services(s)[i];
         sum += strlen(service->name) + snapshot_pools(s)[service->pool].n_backends;
+        if (service->fallback_pool != SNAPSHOT_NONE)
+            sum += snapshot_pools(s)[service->fallback_pool].n_backends;
         for (uint32_t l = 0; l < service->n_listeners; l++)
             sum += strlen(snapshot_listeners(s)[service->first_listener + l].address.path);
     }
@@ -383,6 +461,10 @@ static uint64_t walk(const struct snapshot_header *s)
         sum += snapshot_services(s)[snapshot_listeners(s)[i].service].row;
     for (uint32_t p = 0; p < s->n_pools; p++) {
         const struct snapshot_pool *pool = &snapshot_pools(s)[p];
+        for (uint32_t e = 0; e < pool->n_entries; e++) {
+            uint32_t index = snapshot_entries(s)[pool->first_entry + e];
+            sum += snapshot_backends(s)[pool->first_backend + index].row;
+        }
         for (uint32_t b = 0; b < pool->n_backends; b++) {
             const struct snapshot_backend *backend = &snapshot_backends(s)[pool->first_backend + b];
             sum += strlen(backend->name) + strlen(backend->address.path);

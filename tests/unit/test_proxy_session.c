@@ -69,8 +69,10 @@ static struct image *new_image(uint32_t generation)
         .pools_offset = offsetof(struct image, pool),
         .backends_offset = offsetof(struct image, backend),
         .checks_offset = sizeof(*image),
+        .entries_offset = sizeof(*image),
     };
-    image->service = (struct snapshot_service){.name = "web", .n_listeners = 1};
+    image->service = (struct snapshot_service){
+        .name = "web", .n_listeners = 1, .fallback_pool = SNAPSHOT_NONE};
     image->listener.id = 3;
     addr_from_sockaddr((struct sockaddr *)&service_at, sizeof(service_at),
                        &image->listener.address);
@@ -91,7 +93,7 @@ static void setup(void)
 {
     ck_assert_int_eq(scoreboard_create(&sb, 1, clock_now_ms(), clock_wall_ms()), 0);
     base = event_base_new();
-    proxy = proxy_create(base, &sb, 0);
+    proxy = proxy_create(base, &sb, 0, NULL);
     ck_assert_ptr_nonnull(proxy);
     service_fd = listen_on_loopback(&service_at);
     backend_fd = listen_on_loopback(&backend_at);
@@ -356,7 +358,7 @@ END_TEST
 START_TEST(a_full_backend_refuses)
 {
     struct image *image = new_image(1);
-    image->backend.max_connections = 1;
+    image->backend.max_connections = image->backend.resume_connections = 1;
     start(image);
     open_session();
     int first = client;
