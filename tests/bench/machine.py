@@ -67,16 +67,23 @@ def _version(words, pattern):
     return found.group(1) if found else "unknown"
 
 
-def describe(tools):
-    """Everything about the machine and the programs that a reader needs; plain texts."""
+def describe_machine():
+    """What a reader needs to know of the machine; plain texts."""
     return {
         "cpu": _read("/proc/cpuinfo", r"^model name\s*: (.*)$"),
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "distribution": _read("/etc/os-release", r'^PRETTY_NAME="(.*)"$'),
-        "congestion_control": congestion_in_force(),
         "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled", r"\[(\w+)\]"),
         "load_average_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def describe(tools):
+    """The same, and all about the programs that are measured."""
+    return {
+        **describe_machine(),
+        "congestion_control": congestion_in_force(),
         "sluice": _version([tools.sluiced, "-V"], r"(\d\S*)"),
         "haproxy": _version(["haproxy", "-v"], r"version (\S+)"),
         "nginx": _version(["nginx", "-v"], r"nginx/(\S+)"),

@@ -54,13 +54,16 @@ def doubts(samples, pinned):
     return found
 
 
-def _cell(samples, metric):
-    values = [sample["metrics"][metric.key] for sample in samples
-              if metric.key in sample["metrics"]]
+def values_of(samples, key):
+    return [sample["metrics"][key] for sample in samples if key in sample["metrics"]]
+
+
+def cell(values, digits):
+    """Median and spread."""
     if not values:
         return "–"
     middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{metric.digits}f} ({low:.{metric.digits}f}–{high:.{metric.digits}f})"
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def _line(contender, samples, row, pinned):
@@ -68,7 +71,7 @@ def _line(contender, samples, row, pinned):
     shares = [share(samples, key) for key in ("balancer", "generator", "origin")]
     cells = [contender.name]
     for metric in row.metrics:
-        cells.append(_cell(samples, metric))
+        cells.append(cell(values_of(samples, metric.key), metric.digits))
     cells.append(f"{rate:.{2 if rate < 100 else 0}f}")
     cells += ["–" if value is None else f"{value:.0%}" for value in shares]
     cells.append("; ".join(doubts(samples, pinned)) or "no errors")

@@ -2,9 +2,11 @@
 # Installs what is missing, builds a release, and measures Sluice beside HAProxy and nginx.
 #
 #   tests/bench/run.sh [--build DIR] [OPTIONS OF bench.py…]
+#   tests/bench/run.sh picks [--build DIR] [OPTIONS OF picks.py…]
 #
-# With --build DIR that build is measured as it is. All traffic stays on the loopback device;
-# nothing is left running or changed outside the build folder and the installed Debian packages.
+# picks measures what choosing a backend costs: no traffic, no peers. With --build DIR that build is
+# measured as it is. All traffic stays on the loopback device; nothing is left running or changed
+# outside the build folder and the installed Debian packages.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -12,7 +14,13 @@ PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/install.sh
 . "$top/tests/lib/install.sh"
 
+program=bench.py tests=false targets=()
 packages=(nginx-light libnginx-mod-stream haproxy apache2-utils wrk iperf3 python3 iproute2)
+if [ "${1-}" = picks ]; then
+    program=picks.py tests=true targets=(tests/bench/bench_picks)
+    packages=(python3)
+    shift
+fi
 words=("$@")
 build=
 for word in "$@"; do
@@ -21,22 +29,23 @@ for word in "$@"; do
     --perf) packages+=(linux-perf) ;;
     --strace) packages+=(strace) ;;
     -h | --help)
-        sed -n '2,7s/^# \{0,1\}//p' "$0"
-        exec python3 "$here/bench.py" --help
+        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        exec python3 "$here/$program" --help
         ;;
     esac
 done
 [ -n "$build" ] || packages+=("${BUILD_PACKAGES[@]}" libjansson-dev)
+[ -n "$build" ] || [ $tests = false ] || packages+=(check)
 install_packages "${packages[@]}" >&2
 
 if [ -z "$build" ]; then
     build=$top/build/release
     if [ -e "$build/build.ninja" ]; then
-        meson configure "$build" -Dbuildtype=release -Dtests=false >&2
+        meson configure "$build" -Dbuildtype=release -Dtests=$tests >&2
     else
-        meson setup "$build" "$top" -Dbuildtype=release -Dtests=false >&2
+        meson setup "$build" "$top" -Dbuildtype=release -Dtests=$tests >&2
     fi
-    ninja -C "$build" >&2
+    ninja -C "$build" "${targets[@]}" >&2
     words=(--build "$build" "${words[@]}")
 fi
-exec python3 "$here/bench.py" "${words[@]}"
+exec python3 "$here/$program" "${words[@]}"
