@@ -185,14 +185,17 @@ static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, ui
     const struct sched_view *view = &pool->view;
     uint32_t slot = view->slot[i];
 
-    note_load(sb, view, i);
-    if (!scoreboard_reserve(sb, chooser->worker, SB_SLOT, slot, view->limit[i]))
+    /* The rate first: one that is given back is nobody's loss, while a place that is taken for a
+     * moment might be the one that somebody waits for. */
+    if (!rate_take(&sb->slot_rate[slot], &view->rate[i], now_us * 1000))
         return false;
-    if (!rate_take(&sb->slot_rate[slot], &view->rate[i], now_us * 1000)) {
-        scoreboard_release(sb, chooser->worker, SB_SLOT, slot);
+    note_load(sb, view, i);
+    if (!scoreboard_reserve(sb, chooser->worker, SB_SLOT, slot, view->limit[i])) {
+        if (view->rate[i].interval_ns != 0)
+            rate_give_back(&sb->slot_rate[slot], &view->rate[i]);
         return false;
     }
-    note_load(sb, view, i); /* not sooner: a place given back at once made nothing full */
+    note_load(sb, view, i);
     scoreboard_note_peak(&sb->rows[pool->backends[i].row].connections_peak, sched_active(view, i));
     return true;
 }
