@@ -63,9 +63,11 @@ struct explanation {
     uint32_t certain;          /* 0: depends on the worker's turn, or on chance */
     uint32_t ties;             /* others that are just as little loaded */
     uint32_t panic;            /* 1: health is being ignored */
+    uint32_t behind;           /* others who wait in the pool's queue, and whose turn is first */
     uint64_t lease_ends_in_ms; /* after its sessions; EXPLAINED_BY_LEASE */
     uint32_t lease_sessions;
-    uint32_t n_others; /* the pool's backends, in file order, the chosen one too */
+    uint32_t n_others; /* the pool's backends, in file order, the chosen one too; and then … */
+    uint32_t n_own;    /* … under a fallback, so many of the service's own pool, in file order */
     struct explanation_other others[EXPLANATION_OTHERS_MAX];
 };
 

@@ -28,10 +28,12 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 2
+#define SCOREBOARD_LAYOUT 3
 
 #define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
 #define SB_REASON_MAX 120
+
+#define SB_HISTORY_MAX 8 /* results of checks that are kept of each slot */
 
 #define SB_UNSETTLED_MAX 32 /* places whose count scoreboard_repair() could not yet settle */
 
@@ -92,6 +94,17 @@ struct sb_slot {
     _Atomic uint32_t fresh; /* 1: there since the daemon's start, and never up nor found down by a
                                check: when it comes up, that begins no slow start */
     _Atomic uint32_t pool;  /* row of the pool that it belongs to */
+    /* What its checks (agent, exec) ask for; monitor writes, and bumps health_epoch. */
+    _Atomic uint32_t asked_permille; /* share of its weight, permille + 1; 0: nothing said */
+    _Atomic uint32_t asked_admin;    /* enum admin_state; ready: nothing said */
+    _Atomic uint32_t asked_limit;    /* max_connections + 1; 0: nothing said */
+    /* What workers see of it (outlier): they count, monitor ejects. */
+    _Atomic uint32_t failures;         /* in a row; any success makes it 0 */
+    _Atomic uint32_t ejections;        /* in a row, for growing times */
+    _Atomic uint64_t ejected_until_ms; /* monotonic; 0: it is not ejected */
+    /* Its last results, a ring: pool/history.h; monitor writes. */
+    _Atomic uint32_t history[SB_HISTORY_MAX];
+    _Atomic uint32_t n_history; /* that were ever written */
 };
 
 struct sb_row {
@@ -123,6 +136,7 @@ struct sb_service_cell {
 
 struct sb_pool {
     _Atomic uint32_t queued, queued_peak; /* sessions that wait for a place */
+    _Atomic uint32_t freed;               /* places given back while somebody waited */
 };
 
 struct sb_pool_cell {
@@ -169,11 +183,13 @@ struct sb_header {
     uint64_t size_bytes;
     uint64_t started_ms; /* monotonic */
     uint64_t started_wall_ms;
-    _Alignas(128) _Atomic uint32_t health_epoch; /* bumped after every change of any health */
+    _Alignas(128) _Atomic uint32_t health_epoch; /* bumped after every change of any health, of
+                                                    what is asked, of who is ejected */
     _Atomic int32_t monitor_pid;
     _Atomic uint32_t monitor_generation;
     _Atomic uint32_t monitor_restarts;
     _Atomic uint64_t monitor_heartbeat_ms;
+    _Atomic uint32_t health_fail;          /* 1: the operator wants health answers to say no */
     _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */
     _Atomic uint32_t peak;
     /* Master's own: intents of dead workers that scoreboard_settle() still has to settle. */

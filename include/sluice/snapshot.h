@@ -19,7 +19,7 @@
 #include "sluice/limits.h"
 
 #define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
-#define SNAPSHOT_LAYOUT 2
+#define SNAPSHOT_LAYOUT 3
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
@@ -28,6 +28,9 @@ enum hash_key { HASH_KEY_SOURCE, HASH_KEY_SOURCE_PORT, HASH_KEY_COUNT };
 enum backup_use { BACKUP_USE_FIRST, BACKUP_USE_ALL, BACKUP_USE_COUNT };
 /* on_return and on_down: what becomes of sessions that would not be begun any more. */
 enum session_fate { SESSIONS_KEEP, SESSIONS_CLOSE, SESSIONS_COUNT };
+
+/* What workers count as a failure of a backend (outlier's "on"), as bits. */
+enum outlier_signal { OUTLIER_CONNECT = 1, OUTLIER_RESET = 2, OUTLIER_FIRST_BYTE = 4 };
 
 /* So many at once, then one per interval. */
 struct snapshot_rate {
@@ -46,6 +49,10 @@ struct snapshot_header {
     uint32_t max_connections; /* whole daemon; 0: none */
     uint32_t n_entries;       /* of all hash tables */
     uint32_t entries_offset;
+    uint32_t n_args; /* of all checks */
+    uint32_t args_offset;
+    uint32_t n_text_bytes; /* what args point into; the last is a NUL where there are any */
+    uint32_t texts_offset;
     uint32_t pad;
     uint64_t hash_seed; /* key of every hash of clients: secret, so that nobody can aim */
 };
@@ -73,6 +80,14 @@ struct snapshot_listener {
     uint32_t service; /* index into services */
 };
 
+struct snapshot_outlier {
+    uint32_t signals;              /* enum outlier_signal, together */
+    uint32_t consecutive_failures; /* that eject a backend; 0: nothing does */
+    uint32_t first_byte_timeout_ms;
+    uint32_t eject_time_ms; /* the first time; longer each time in a row */
+    uint32_t max_ejected;   /* percent of the pool's ready backends */
+};
+
 struct snapshot_pool {
     char name[NAME_BYTES_MAX];
     uint32_t scheduler; /* index into sched_table */
@@ -92,8 +107,9 @@ struct snapshot_pool {
     uint32_t backup_use;             /* enum backup_use */
     uint32_t on_return, on_down;     /* enum session_fate */
     uint32_t first_entry, n_entries; /* its hash table; 0 entries: none */
-    uint64_t
-        table_inputs; /* hash of all that the table was made from: alike means the same table */
+    uint32_t require_any;            /* 1: one passing check is enough */
+    struct snapshot_outlier outlier;
+    uint64_t table_inputs; /* hash of what the table is made from: alike means the same table */
 };
 
 struct snapshot_backend {
@@ -109,13 +125,22 @@ struct snapshot_backend {
                                        max_connections where that is set, else 0 */
     uint32_t backup;                /* 1: only joins when primaries are missing */
     struct snapshot_rate connect_rate;
+    struct addr check_address; /* checked instead of address; ADDR_NONE: not given */
+};
+
+/* An option of a check's kind: offsets of two strings in the texts. */
+struct snapshot_arg {
+    uint32_t name, value;
 };
 
 struct snapshot_check {
-    char kind[NAME_BYTES_MAX]; /* "tcp" */
+    char kind[NAME_BYTES_MAX];  /* "tcp" */
+    char title[NAME_BYTES_MAX]; /* "tcp" or "tcp:label" */
     uint32_t interval_ms, fast_interval_ms, down_interval_ms, timeout_ms;
     uint32_t rise, fall;
-    uint32_t port; /* 0: the backend's own */
+    uint32_t port;              /* 0: the backend's own */
+    uint32_t first_arg, n_args; /* a list's items follow each other under one name */
+    uint64_t args_hash;         /* of their texts: alike means the same */
 };
 
 /* src/pool/snapshot.c */
@@ -135,6 +160,9 @@ const struct snapshot_listener *snapshot_listeners(const struct snapshot_header 
 const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapshot);
 const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot);
 const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot);
+const struct snapshot_arg *snapshot_args(const struct snapshot_header *snapshot);
+/* The string at an offset that an arg gives. */
+const char *snapshot_text(const struct snapshot_header *snapshot, uint32_t offset);
 /* All hash tables one after the other; a pool's begins at first_entry. */
 const uint16_t *snapshot_entries(const struct snapshot_header *snapshot);
 

@@ -1,6 +1,7 @@
 /*
- * The check engine: takes snapshots, and turns what probes find into the health of slots. In the
- * monitor. When probes run is probe.c's business, what a result means health.c's.
+ * The check engine: takes snapshots, and writes to slots what probes find. In the monitor. When
+ * probes run is probe.c's business, what a result means health.c's, what the results of several
+ * checks mean verdict.c's, and what the failures that workers count mean eject.c's.
  */
 #include "check/engine.h"
 
@@ -11,66 +12,12 @@
 
 #include "base/clock.h"
 #include "check/probe.h"
+#include "pool/history.h"
 
-/* --- health of one slot --- */
+/* So many alarms as may come are answered together. */
+#define ALARM_GAP_US 10000
 
-static enum sb_health watched_health(const struct watched *watched)
-{
-    enum sb_health health = SB_HEALTH_UP;
-
-    for (uint32_t i = 0; i < watched->n_links; i++) {
-        health = health_combine(health, watched->links[i].health.state);
-    }
-    return health;
-}
-
-/* "tcp check 2 of 3 (port 9000): connect refused"; of a single check the last part only. */
-static void reason_of_check(const struct watched *watched, uint32_t i, const char *text,
-                            char reason[static SB_REASON_MAX])
-{
-    const struct probe *probe = watched->links[i].probe;
-    char port[16] = "";
-
-    if (watched->n_links == 1) {
-        (void)snprintf(reason, SB_REASON_MAX, "%s", text);
-        return;
-    }
-    if (probe->key.address.ip.family != ADDR_UNIX) {
-        (void)snprintf(port, sizeof(port), " (port %u)", probe->key.address.ip.port);
-    }
-    (void)snprintf(reason, SB_REASON_MAX, "%.16s check %u of %u%s: %s", probe->kind->name, i + 1,
-                   watched->n_links, port, text);
-}
-
-/* False when there is nothing to say that is not said already: no result has explained it yet. */
-static bool watched_reason(const struct watched *watched, enum sb_health health,
-                           char reason[static SB_REASON_MAX])
-{
-    for (uint32_t i = 0; i < watched->n_links; i++) {
-        const struct link *link = &watched->links[i];
-
-        if (link->health.state != health) {
-            continue;
-        }
-        if (health == SB_HEALTH_DOWN && link->has_failed) {
-            reason_of_check(watched, i, link->probe->fail_reason, reason);
-            return true;
-        }
-        if (health == SB_HEALTH_UNKNOWN) {
-            reason_of_check(watched, i, "no result yet", reason);
-            return true;
-        }
-        if (health == SB_HEALTH_UP && watched->n_links == 1 && link->health.passed) {
-            reason_of_check(watched, i, link->probe->reason, reason);
-            return true;
-        }
-    }
-    if (health == SB_HEALTH_UP && watched->n_links > 1) {
-        (void)snprintf(reason, SB_REASON_MAX, "all %u checks pass", watched->n_links);
-        return true;
-    }
-    return false;
-}
+/* --- one slot --- */
 
 static enum sb_health slot_health(const struct check_engine *engine, uint32_t slot)
 {
@@ -78,67 +25,194 @@ static enum sb_health slot_health(const struct check_engine *engine, uint32_t sl
                                                 memory_order_relaxed);
 }
 
-/* The one place that writes health. */
-static void slot_set_health(struct check_engine *engine, uint32_t slot, const char *pool,
-                            const char *backend, enum sb_health to, const char *reason,
-                            uint64_t now_us)
+static void engine_tell(const struct check_engine *engine, const struct check_change *change)
 {
-    enum sb_health from = slot_health(engine, slot);
-
-    if (scoreboard_set_health(engine->sb, slot, to, reason, now_us / 1000) && engine->changed) {
-        engine->changed(engine->arg, pool, backend, from, to, reason);
+    if (engine->changed) {
+        engine->changed(engine->arg, change);
     }
 }
 
-/* Brings a slot's health up to what its checks say now. */
-static void watched_update(struct check_engine *engine, const struct watched *watched,
-                           uint64_t now_us)
+/* The one place that writes health, to change->to; the engine's part of change is filled in. */
+static void slot_set_health(struct check_engine *engine, uint32_t slot, struct check_change *change,
+                            uint64_t now_us)
 {
-    enum sb_health health = watched_health(watched);
-    char reason[SB_REASON_MAX];
+    uint64_t now_ms = now_us / 1000, since_ms = now_ms;
+    char before[SB_REASON_MAX];
 
-    if (!watched_reason(watched, health, reason)) {
+    change->news = CHECK_NEWS_HEALTH;
+    change->from = slot_health(engine, slot);
+    if (change->from != change->to) {
+        (void)scoreboard_get_health(engine->sb, slot, &since_ms, before);
+    }
+    change->lasted_ms = since_ms != 0 && since_ms < now_ms ? now_ms - since_ms : 0;
+    if (!scoreboard_set_health(engine->sb, slot, change->to, change->reason, now_ms)) {
+        return;
+    }
+    if (change->to == SB_HEALTH_UP) { /* what workers saw of it before is no longer true */
+        atomic_store_explicit(&engine->sb->slots[slot].failures, 0, memory_order_relaxed);
+    }
+    engine_tell(engine, change);
+}
+
+/* The scoreboard has 0 for nothing said, and everything else one higher; but admin states. */
+static uint32_t asked_word(uint32_t said)
+{
+    return said == CHECK_NOT_SAID ? 0 : said + 1;
+}
+
+/* Only this process writes it. Returns whether it was another. */
+static bool replace_word(_Atomic uint32_t *word, uint32_t value)
+{
+    if (atomic_load_explicit(word, memory_order_relaxed) == value) {
+        return false;
+    }
+    atomic_store_explicit(word, value, memory_order_relaxed);
+    return true;
+}
+
+static struct asked slot_asked(const struct check_engine *engine, uint32_t slot)
+{
+    const struct sb_slot *record = &engine->sb->slots[slot];
+    uint32_t admin = atomic_load_explicit(&record->asked_admin, memory_order_relaxed);
+
+    /* Of 0, nothing said, one lower is CHECK_NOT_SAID. */
+    return (struct asked){
+        .weight_permille = atomic_load_explicit(&record->asked_permille, memory_order_relaxed) - 1,
+        .admin = admin != ADMIN_READY && admin < ADMIN_COUNT ? admin : CHECK_NOT_SAID,
+        .max_connections = atomic_load_explicit(&record->asked_limit, memory_order_relaxed) - 1,
+    };
+}
+
+/* The one place that writes what is asked. */
+static void slot_set_asked(struct check_engine *engine, uint32_t slot, const char *pool,
+                           const char *backend, const struct asked *asked)
+{
+    struct sb_slot *record = &engine->sb->slots[slot];
+    uint32_t admin = asked->admin == CHECK_NOT_SAID ? ADMIN_READY : asked->admin;
+    bool weight_changed = replace_word(&record->asked_permille, asked_word(asked->weight_permille));
+    bool admin_changed = replace_word(&record->asked_admin, admin);
+    bool limit_changed = replace_word(&record->asked_limit, asked_word(asked->max_connections));
+    enum sb_health health = slot_health(engine, slot);
+    char text[SB_REASON_MAX];
+
+    if (!weight_changed && !admin_changed && !limit_changed) {
+        return;
+    }
+    /* Release: who sees the new epoch sees what is asked. */
+    atomic_fetch_add_explicit(&engine->sb->header->health_epoch, 1, memory_order_release);
+    verdict_asked_text(asked, text);
+    engine_tell(engine, &(struct check_change){.news = CHECK_NEWS_ASKED,
+                                               .pool = pool,
+                                               .backend = backend,
+                                               .reason = text,
+                                               .from = health,
+                                               .to = health});
+}
+
+/* When the first of its checks runs next. */
+static uint64_t watched_next_us(const struct watched *watched)
+{
+    uint64_t next_us = UINT64_MAX;
+
+    for (uint32_t i = 0; i < watched->n_links; i++) {
+        uint64_t due_us = watched->links[i].probe->due_us;
+
+        next_us = due_us < next_us ? due_us : next_us;
+    }
+    return next_us;
+}
+
+/* Brings a slot's health up to what its checks say now. */
+static void watched_update_health(struct check_engine *engine, const struct watched *watched,
+                                  uint64_t now_us)
+{
+    enum sb_health health = verdict_health(watched);
+    uint64_t next_us = watched_next_us(watched);
+    char reason[SB_REASON_MAX];
+    struct check_change change = {.pool = watched->pool,
+                                  .backend = watched->backend,
+                                  .reason = reason,
+                                  .to = health,
+                                  .next_check_ms =
+                                      next_us > now_us ? (next_us - now_us) / 1000 : 0};
+
+    if (!verdict_reason(watched, health, reason)) {
         if (health == slot_health(engine, watched->slot)) {
             return;
         }
         (void)snprintf(reason, sizeof(reason), "by earlier results");
     }
-    slot_set_health(engine, watched->slot, watched->pool, watched->backend, health, reason, now_us);
+    slot_set_health(engine, watched->slot, &change, now_us);
+}
+
+static void watched_update_asked(struct check_engine *engine, struct watched *watched)
+{
+    const struct asked asked = verdict_asked(watched);
+
+    slot_set_asked(engine, watched->slot, watched->pool, watched->backend, &asked);
 }
 
 /* --- results --- */
 
 /* The slot's figures about its checks. Only this process writes them. */
-static void watched_note(struct check_engine *engine, const struct link *link, bool passed,
-                         uint64_t now_us)
+static void watched_note(struct check_engine *engine, const struct link *link,
+                         const struct check_outcome *outcome, uint64_t now_us)
 {
     const struct watched *watched = link->watched;
     struct sb_slot *slot = &engine->sb->slots[watched->slot];
     uint64_t latency_us = now_us - link->probe->check.started_us;
-    uint64_t next_ms = UINT64_MAX;
 
-    for (uint32_t i = 0; i < watched->n_links; i++) {
-        uint64_t due_ms = probe_due_ms(watched->links[i].probe);
-
-        next_ms = due_ms < next_ms ? due_ms : next_ms;
+    if (!outcome->nothing) {
+        scoreboard_bump(outcome->passed ? &slot->checks_passed : &slot->checks_failed, 1);
+        history_add(slot, outcome->passed, latency_us, now_us / 1000);
     }
-    scoreboard_bump(passed ? &slot->checks_passed : &slot->checks_failed, 1);
     atomic_store_explicit(&slot->last_check_ms, now_us / 1000, memory_order_relaxed);
     atomic_store_explicit(&slot->last_latency_us,
                           latency_us < UINT32_MAX ? (uint32_t)latency_us : UINT32_MAX,
                           memory_order_relaxed);
     atomic_store_explicit(&slot->streak, link->health.streak, memory_order_relaxed);
-    atomic_store_explicit(&slot->next_check_ms, next_ms, memory_order_relaxed);
+    atomic_store_explicit(&slot->next_check_ms, watched_next_us(watched) / 1000,
+                          memory_order_relaxed);
 }
 
-void engine_fan_out(struct probe *probe, bool passed, uint64_t now_us)
+void engine_fan_out(struct probe *probe, const struct check_outcome *outcome, uint64_t now_us)
 {
     const struct link *link;
 
     LIST_FOREACH (link, &probe->links, of_probe) {
-        watched_note(probe->engine, link, passed, now_us);
-        watched_update(probe->engine, link->watched, now_us);
+        watched_note(probe->engine, link, outcome, now_us);
+        watched_update_health(probe->engine, link->watched, now_us);
+        watched_update_asked(probe->engine, link->watched);
     }
+}
+
+/* --- what workers have seen --- */
+
+static void engine_sweep(struct check_engine *engine, uint64_t now_us)
+{
+    uint64_t due_us = ejector_sweep(engine->ejector, now_us / 1000) * 1000;
+
+    engine->swept_us = now_us;
+    if (due_us != 0) {
+        (void)timer_set(&engine->sweep, due_us > now_us ? due_us - now_us : 0);
+    } else {
+        (void)event_del(&engine->sweep);
+    }
+}
+
+static void sweep_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    engine_sweep(arg, clock_now_us());
+}
+
+void check_engine_alarm(struct check_engine *engine)
+{
+    uint64_t now_us = clock_now_us();
+    uint64_t free_us = engine->swept_us + ALARM_GAP_US;
+
+    (void)timer_set(&engine->sweep, free_us > now_us ? free_us - now_us : 0);
 }
 
 /* --- snapshots --- */
@@ -179,6 +253,7 @@ static void link_init(struct check_engine *engine, struct link *link, uint32_t i
     if (before && (same = find_same_probe(before, link->probe))) {
         link->health = same->health;
         link->has_failed = same->has_failed;
+        link->is_mute = same->is_mute;
     } else if (before && (same = find_same_check(before, i, link->probe))) {
         health_init(&link->health, same->health.state);
     } else if (known != SB_HEALTH_UNKNOWN) {
@@ -186,70 +261,126 @@ static void link_init(struct check_engine *engine, struct link *link, uint32_t i
     } else if (sibling) {
         link->health = sibling->health;
         link->has_failed = sibling->has_failed;
+        link->is_mute = sibling->is_mute;
     }
+}
+
+/*
+ * What stands although no check of watched has said it yet: whatever the slot has, where the engine
+ * or the probe of one of the checks is new.
+ */
+static struct asked inherit(const struct check_engine *engine, const struct watched *watched)
+{
+    const struct watched *before = roster_find(engine->roster, watched);
+
+    for (uint32_t i = 0; before && i < watched->n_links; i++) {
+        const struct probe *probe = watched->links[i].probe;
+
+        if (!find_same_probe(before, probe) && find_same_check(before, i, probe)) {
+            return slot_asked(engine, watched->slot);
+        }
+    }
+    return before ? before->inherited : slot_asked(engine, watched->slot);
 }
 
 static void roster_adopt(struct check_engine *engine, struct roster *roster)
 {
     for (uint32_t w = 0; w < roster->n_watched; w++) {
-        for (uint32_t i = 0; i < roster->watched[w].n_links; i++) {
-            link_init(engine, &roster->watched[w].links[i], i);
+        struct watched *watched = &roster->watched[w];
+
+        watched->inherited = inherit(engine, watched);
+        for (uint32_t i = 0; i < watched->n_links; i++) {
+            link_init(engine, &watched->links[i], i);
         }
     }
     probe_forget_links(engine);
-    for (uint32_t i = 0; i < roster->n_links; i++) {
+    for (uint32_t i = roster->n_links; i-- > 0;) { /* so that the first is the first */
         LIST_INSERT_HEAD(&roster->links[i].probe->links, &roster->links[i], of_probe);
     }
     probe_destroy_unlinked(engine);
+    probe_take_names(engine);
     roster_free(engine->roster);
     engine->roster = roster;
 }
 
-/* Health of those backends that no check decides about. */
-static void apply_unchecked(struct check_engine *engine, const struct snapshot_header *snapshot,
-                            uint64_t now_us)
+/* A backend that no check decides about. */
+static void apply_unchecked(struct check_engine *engine, const struct snapshot_pool *pool,
+                            const struct snapshot_backend *backend, uint64_t now_us)
+{
+    const struct asked nothing = ASKED_NOTHING;
+    bool has_address = backend->address.ip.family != ADDR_NONE;
+    struct check_change change = {.pool = pool->name,
+                                  .backend = backend->name,
+                                  .reason =
+                                      has_address ? "not checked" : "its name does not resolve",
+                                  .to = has_address ? SB_HEALTH_UP : SB_HEALTH_DOWN};
+
+    if (has_address && backend->n_checks > 0) {
+        return;
+    }
+    if (slot_health(engine, backend->slot) != change.to) {
+        slot_set_health(engine, backend->slot, &change, now_us);
+    }
+    slot_set_asked(engine, backend->slot, pool->name, backend->name, &nothing);
+}
+
+/* What follows for health from the new set, before any result. */
+static void apply_health(struct check_engine *engine, const struct snapshot_header *snapshot,
+                         uint64_t now_us)
 {
     const struct snapshot_pool *pools = snapshot_pools(snapshot);
     const struct snapshot_backend *backends = snapshot_backends(snapshot);
 
+    for (uint32_t w = 0; w < engine->roster->n_watched; w++) {
+        struct watched *watched = &engine->roster->watched[w];
+
+        if (verdict_health(watched) != slot_health(engine, watched->slot)) {
+            watched_update_health(engine, watched, now_us);
+        }
+        watched_update_asked(engine, watched);
+    }
     for (uint32_t p = 0; p < snapshot->n_pools; p++) {
         for (uint32_t i = 0; i < pools[p].n_backends; i++) {
-            const struct snapshot_backend *backend = &backends[pools[p].first_backend + i];
-            bool has_address = backend->address.ip.family != ADDR_NONE;
-            enum sb_health to = has_address ? SB_HEALTH_UP : SB_HEALTH_DOWN;
-
-            if ((!has_address || backend->n_checks == 0) &&
-                slot_health(engine, backend->slot) != to) {
-                slot_set_health(engine, backend->slot, pools[p].name, backend->name, to,
-                                has_address ? "not checked" : "its name does not resolve", now_us);
-            }
+            apply_unchecked(engine, &pools[p], &backends[pools[p].first_backend + i], now_us);
         }
     }
 }
 
 int check_engine_apply(struct check_engine *engine, const struct snapshot_header *snapshot)
 {
-    struct roster *roster;
     uint64_t now_us = clock_now_us();
-    int error = roster_build(engine, snapshot, &roster);
+    struct eject_roster *ejected = ejector_prepare(snapshot);
+    struct roster *roster;
+    int error = ejected ? roster_build(engine, snapshot, &roster) : -ENOMEM;
 
     if (error) {
+        free(ejected);
         return error;
     }
     pump_read_limit(engine);
     roster_adopt(engine, roster);
-    for (uint32_t w = 0; w < roster->n_watched; w++) {
-        const struct watched *watched = &roster->watched[w];
-
-        if (watched_health(watched) != slot_health(engine, watched->slot)) {
-            watched_update(engine, watched, now_us);
-        }
-    }
-    apply_unchecked(engine, snapshot, now_us);
+    apply_health(engine, snapshot, now_us);
+    ejector_adopt(engine->ejector, ejected, snapshot, now_us / 1000);
+    engine_sweep(engine, now_us);
     return 0;
 }
 
 /* --- life --- */
+
+/* What may fail of making one. */
+static int engine_init(struct check_engine *engine)
+{
+    engine->ejector = ejector_create(engine->sb, engine->changed, engine->arg);
+    if (!engine->ejector || pump_init(engine) != 0) {
+        return -ENOMEM;
+    }
+    if (evtimer_assign(&engine->sweep, engine->base, sweep_on_timer, engine) != 0 ||
+        timer_set(&engine->sweep, 0) != 0) {
+        pump_fini(engine);
+        return -ENOMEM;
+    }
+    return 0;
+}
 
 struct check_engine *check_engine_create(struct event_base *base, struct scoreboard *sb,
                                          uint64_t seed, check_change_fn *changed, void *arg)
@@ -264,7 +395,8 @@ struct check_engine *check_engine_create(struct event_base *base, struct scorebo
     engine->changed = changed;
     engine->arg = arg;
     engine->random = seed;
-    if (pump_init(engine) != 0) {
+    if (engine_init(engine) != 0) {
+        ejector_destroy(engine->ejector);
         free(engine);
         return NULL;
     }
@@ -279,6 +411,8 @@ void check_engine_destroy(struct check_engine *engine)
     probe_forget_links(engine);
     probe_destroy_unlinked(engine);
     pump_fini(engine);
+    (void)event_del(&engine->sweep);
+    ejector_destroy(engine->ejector);
     roster_free(engine->roster);
     free(engine);
 }

@@ -26,6 +26,9 @@
 #define RETRY_US     100000 /* after something of our own ran out */
 #define LOG_GAP_US   10000000
 
+/* A backend that is down again before this many intervals are over has flapped. */
+#define FLAP_INTERVALS 10
+
 static int key_compare(const struct probe *a, const struct probe *b)
 {
     return memcmp(&a->key, &b->key, sizeof(a->key));
@@ -67,9 +70,7 @@ static void probe_set_state(struct probe *probe, enum probe_state to)
 
 /* --- timers --- */
 
-/* Fails only without memory, and only when libevent's heap of timers has never been that large. So
- * each probe and the pump claim their place when they are made; nobody has to look later. */
-static int timer_set(struct event *timer, uint64_t delay_us)
+int timer_set(struct event *timer, uint64_t delay_us)
 {
     const struct timeval tv = {.tv_sec = (time_t)(delay_us / 1000000),
                                .tv_usec = (suseconds_t)(delay_us % 1000000)};
@@ -81,11 +82,6 @@ static void probe_set_timer(struct probe *probe, uint64_t now_us, uint64_t due_u
 {
     probe->due_us = (due_us + GRAIN_US - 1) / GRAIN_US * GRAIN_US;
     (void)timer_set(&probe->timer, probe->due_us > now_us ? probe->due_us - now_us : 0);
-}
-
-uint64_t probe_due_ms(const struct probe *probe)
-{
-    return probe->due_us / 1000;
 }
 
 static void pump_arm(struct check_engine *engine, uint64_t delay_us)
@@ -128,36 +124,99 @@ static void probe_schedule(struct probe *probe, uint64_t now_us)
     probe_set_timer(probe, now_us, probe->check.started_us + delay_us);
 }
 
+/* A run that ends without saying more than this. */
+static void probe_done(struct probe *probe, bool passed, bool nothing, const char *reason)
+{
+    const struct check_outcome outcome = {.passed = passed,
+                                          .nothing = nothing,
+                                          .weight_permille = CHECK_NOT_SAID,
+                                          .admin = CHECK_NOT_SAID,
+                                          .max_connections = CHECK_NOT_SAID,
+                                          .reason = reason};
+
+    check_done_outcome(&probe->check, &outcome);
+}
+
+static struct probe *probe_of(struct check_probe *check)
+{
+    return (struct probe *)(void *)((char *)check - offsetof(struct probe, check));
+}
+
 void check_done(struct check_probe *check, bool passed, const char *reason)
 {
-    struct probe *probe = (struct probe *)(void *)((char *)check - offsetof(struct probe, check));
-    struct check_engine *engine = probe->engine;
-    uint64_t now_us = clock_now_us();
+    probe_done(probe_of(check), passed, false, reason);
+}
+
+static void probe_note_result(struct probe *probe, bool passed, uint64_t now_us)
+{
+    const struct snapshot_check *check = &probe->key.check;
+    const struct health_rules rules = {.rise = check->rise,
+                                       .fall = check->fall,
+                                       .flap_ms = FLAP_INTERVALS * (uint64_t)check->interval_ms};
     struct link *link;
 
-    probe_set_state(probe, PROBE_WAITING);
-    (void)snprintf(probe->reason, sizeof(probe->reason), "%s", reason);
     if (!passed) {
         memcpy(probe->fail_reason, probe->reason, sizeof(probe->fail_reason));
     }
-    engine->stats.passed += passed;
-    engine->stats.failed += !passed;
+    probe->engine->stats.passed += passed;
+    probe->engine->stats.failed += !passed;
     LIST_FOREACH (link, &probe->links, of_probe) {
-        (void)health_note(&link->health, passed, probe->key.check.rise, probe->key.check.fall);
+        (void)health_note(&link->health, passed, &rules, now_us / 1000);
         link->has_failed |= !passed;
+        link->is_mute = false;
+    }
+}
+
+static void probe_note_nothing(struct probe *probe)
+{
+    struct link *link;
+
+    LIST_FOREACH (link, &probe->links, of_probe) {
+        link->is_mute = probe->kind->is_advisory && link->health.state == SB_HEALTH_UNKNOWN;
+    }
+}
+
+static void note_word(uint32_t *word, uint32_t said)
+{
+    *word = said == CHECK_NOT_SAID ? *word : said;
+}
+
+static void probe_note_asked(struct probe *probe, const struct check_outcome *outcome)
+{
+    note_word(&probe->asked.weight_permille, outcome->weight_permille);
+    note_word(&probe->asked.admin, outcome->admin);
+    note_word(&probe->asked.max_connections, outcome->max_connections);
+}
+
+void check_done_outcome(struct check_probe *check, const struct check_outcome *outcome)
+{
+    struct probe *probe = probe_of(check);
+    uint64_t now_us = clock_now_us();
+
+    probe_set_state(probe, PROBE_WAITING);
+    (void)snprintf(probe->reason, sizeof(probe->reason), "%s", outcome->reason);
+    probe_note_asked(probe, outcome);
+    if (outcome->nothing) {
+        probe_note_nothing(probe);
+    } else {
+        probe_note_result(probe, outcome->passed, now_us);
     }
     probe_schedule(probe, now_us);
-    engine_fan_out(probe, passed, now_us);
-    pump_arm(engine, 0);
+    engine_fan_out(probe, outcome, now_us);
+    pump_arm(probe->engine, 0);
 }
 
 static void probe_time_out(struct probe *probe)
 {
+    const struct check_kind *kind = probe->kind;
     char reason[SB_REASON_MAX];
 
-    probe->kind->cancel(&probe->check);
-    (void)snprintf(reason, sizeof(reason), "no answer within %u ms", probe->key.check.timeout_ms);
-    check_done(&probe->check, false, reason);
+    if (kind->explain_late == NULL || !kind->explain_late(&probe->check, reason, sizeof(reason))) {
+        (void)snprintf(reason, sizeof(reason), "no answer within %u ms",
+                       probe->key.check.timeout_ms);
+    }
+    kind->cancel(&probe->check);
+    probe_done(probe, false, kind->is_advisory, reason);
 }
 
 /* The attempt could not be made: no result. At most one line in LOG_GAP_US says so. */
@@ -222,8 +281,76 @@ struct probe *probe_find(struct check_engine *engine, const struct probe_key *ke
     return RB_FIND(probe_tree, &engine->probes, &same);
 }
 
+static void probe_free(struct probe *probe)
+{
+    if (probe->kind->release != NULL) {
+        probe->kind->release(&probe->check);
+    }
+    free(probe->args);
+    free(probe);
+}
+
+/* The args of a check, in one piece with their strings. NULL without memory. */
+static struct check_arg *args_copy(const struct snapshot_header *snapshot,
+                                   const struct snapshot_check *check)
+{
+    const struct snapshot_arg *from = &snapshot_args(snapshot)[check->first_arg];
+    size_t n_bytes = 0;
+    struct check_arg *args;
+    char *at;
+
+    for (uint32_t i = 0; i < check->n_args; i++) {
+        n_bytes += strlen(snapshot_text(snapshot, from[i].name)) + 1;
+        n_bytes += strlen(snapshot_text(snapshot, from[i].value)) + 1;
+    }
+    args = malloc(check->n_args * sizeof(*args) + n_bytes + 1);
+    if (!args) {
+        return NULL;
+    }
+    at = (char *)(args + check->n_args);
+    for (uint32_t i = 0; i < check->n_args; i++) {
+        args[i].name = at;
+        at = stpcpy(at, snapshot_text(snapshot, from[i].name)) + 1;
+        args[i].value = at;
+        at = stpcpy(at, snapshot_text(snapshot, from[i].value)) + 1;
+    }
+    return args;
+}
+
+static void probe_set_names(struct probe *probe, const struct watched *watched)
+{
+    memcpy(probe->pool, watched->pool, sizeof(probe->pool));
+    memcpy(probe->backend, watched->backend, sizeof(probe->backend));
+}
+
+void probe_take_names(struct check_engine *engine)
+{
+    struct probe *probe;
+
+    RB_FOREACH (probe, probe_tree, &engine->probes) {
+        if (!LIST_EMPTY(&probe->links)) {
+            probe_set_names(probe, LIST_FIRST(&probe->links)->watched);
+        }
+    }
+}
+
+/* Makes the kind's part of it. */
+static int probe_prepare(struct probe *probe)
+{
+    probe->check = (struct check_probe){.base = probe->engine->base,
+                                        .address = &probe->key.address,
+                                        .params = &probe->key.check,
+                                        .args = probe->args,
+                                        .n_args = probe->key.check.n_args,
+                                        .pool = probe->pool,
+                                        .backend = probe->backend,
+                                        .state = probe->kind_state};
+    return probe->kind->prepare != NULL ? probe->kind->prepare(&probe->check) : 0;
+}
+
 struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
-                           const struct probe_key *key)
+                           const struct probe_key *key, const struct snapshot_header *snapshot,
+                           const struct snapshot_check *check, const struct watched *first)
 {
     struct probe *probe = calloc(1, sizeof(*probe) + kind->state_bytes);
 
@@ -233,14 +360,18 @@ struct probe *probe_create(struct check_engine *engine, const struct check_kind 
     probe->engine = engine;
     probe->kind = kind;
     probe->key = *key;
-    probe->check = (struct check_probe){.base = engine->base,
-                                        .address = &probe->key.address,
-                                        .params = &probe->key.check,
-                                        .state = probe->kind_state};
+    probe->asked = ASKED_NOTHING;
+    probe_set_names(probe, first);
     LIST_INIT(&probe->links);
+    probe->args = args_copy(snapshot, check);
+    if (!probe->args || probe_prepare(probe) != 0) {
+        free(probe->args);
+        free(probe);
+        return NULL;
+    }
     if (evtimer_assign(&probe->timer, engine->base, probe_on_timer, probe) != 0 ||
         timer_set(&probe->timer, 0) != 0) {
-        free(probe);
+        probe_free(probe);
         return NULL;
     }
     RB_INSERT(probe_tree, &engine->probes, probe);
@@ -262,7 +393,7 @@ void probe_destroy(struct probe *probe)
     RB_REMOVE(probe_tree, &engine->probes, probe);
     engine->stats.probes--;
     pump_arm(engine, 0);
-    free(probe);
+    probe_free(probe);
 }
 
 void probe_forget_links(struct check_engine *engine)

@@ -1,6 +1,7 @@
 /*
  * Inside the check engine: probes, their timing and their queue (probe.c), what a snapshot wants of
- * them (roster.c), and health from their results (engine.c). Not for anybody else.
+ * them (roster.c), what the results of one slot's checks say together (verdict.c), and what becomes
+ * of that (engine.c). Not for anybody else.
  *
  *   backend ──► watched ──► link ──► probe ◄── link ◄── watched ◄── backend
  *               (a slot)                       (another pool's slot, same address, same check)
@@ -16,6 +17,7 @@
 #include <sys/tree.h>
 
 #include "check/check.h"
+#include "check/eject.h"
 #include "check/engine.h"
 #include "check/health.h"
 #include "sluice/scoreboard.h"
@@ -23,8 +25,16 @@
 /* What makes two checks one probe. Compared by memcmp: zeroed before it is filled. */
 struct probe_key {
     struct addr address;         /* with the check's port, if it has one */
-    struct snapshot_check check; /* port 0 */
+    struct snapshot_check check; /* title "", port 0, first_arg 0: args_hash tells args apart */
 };
+
+/* What checks ask for on behalf of a backend; each as in struct check_outcome, CHECK_NOT_SAID too.
+ */
+struct asked {
+    uint32_t weight_permille, admin, max_connections;
+};
+
+#define ASKED_NOTHING ((struct asked){CHECK_NOT_SAID, CHECK_NOT_SAID, CHECK_NOT_SAID})
 
 /*
  *   waiting ──due──► queued ──place free──► running ──result, time-out, could not start──► waiting
@@ -39,6 +49,8 @@ struct link {
     struct watched *watched;
     struct health health;
     bool has_failed; /* a failure of the probe has reached it: the probe's text explains a "down" */
+    bool is_mute; /* unknown, and the check has said that it has nothing to say: does not count */
+    char title[NAME_BYTES_MAX]; /* "http:login": of the section, not of the probe */
 };
 
 struct probe {
@@ -46,6 +58,9 @@ struct probe {
     struct check_engine *engine;
     const struct check_kind *kind;
     struct probe_key key;
+    struct check_arg *args;                             /* with their strings one piece of memory */
+    char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX]; /* of the first link */
+    struct asked asked;                                 /* what its runs have said so far */
     RB_ENTRY(probe) of_tree;
     TAILQ_ENTRY(probe) of_queue; /* queued */
     SLIST_ENTRY(probe) of_fresh; /* made for a roster under construction */
@@ -68,6 +83,9 @@ struct watched {
     uint32_t slot;
     uint32_t n_links;
     struct link *links; /* in the order of the checks */
+    bool require_any;   /* one check that passes is enough */
+    struct asked
+        inherited; /* what it asked for before this engine was there, as far as that holds */
     char pool[NAME_BYTES_MAX];
     char backend[NAME_BYTES_MAX];
 };
@@ -89,6 +107,9 @@ struct check_engine {
     struct roster *roster; /* NULL before the first snapshot */
     struct probe_tree probes;
     struct probe_queue queue;
+    struct ejector *ejector;
+    struct event sweep;       /* looks at what workers have seen */
+    uint64_t swept_us;        /* when that was done last */
     struct event pump;        /* starts what is queued */
     uint64_t paused_until_us; /* no starts before: something of our own ran out */
     uint64_t log_after_us;
@@ -98,18 +119,26 @@ struct check_engine {
 
 /* --- probe.c --- */
 
+/* As evtimer_add(). Fails only without memory, and only when libevent's heap of timers has never
+ * been that large: so each timer claims its place when it is made, and nobody has to look later. */
+int timer_set(struct event *timer, uint64_t delay_us);
+
 struct probe *probe_find(struct check_engine *engine, const struct probe_key *key);
-/* A new one, in the tree, due now. NULL without memory. */
+/*
+ * A new one, in the tree, due now. check is what key was made of; its args are copied. first is who
+ * wants it. NULL without memory.
+ */
 struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
-                           const struct probe_key *key);
+                           const struct probe_key *key, const struct snapshot_header *snapshot,
+                           const struct snapshot_check *check, const struct watched *first);
 /* Ends it in whatever state it is. Its links are the caller's. */
 void probe_destroy(struct probe *probe);
 /* Empties every probe's list of links; the links are the caller's. */
 void probe_forget_links(struct check_engine *engine);
 /* Ends all probes without links. */
 void probe_destroy_unlinked(struct check_engine *engine);
-/* When it runs next, or while it runs, when its time is over. */
-uint64_t probe_due_ms(const struct probe *probe);
+/* Each probe tells on the names of its first link from now on. */
+void probe_take_names(struct check_engine *engine);
 
 /* Sets up and takes down what starts the queued probes. */
 int pump_init(struct check_engine *engine);
@@ -129,9 +158,22 @@ void roster_free(struct roster *roster); /* NULL is allowed */
 /* The entry of that slot if it is of that pool and backend; NULL too for a NULL roster. */
 const struct watched *roster_find(const struct roster *roster, const struct watched *same);
 
+/* --- verdict.c --- */
+
+enum sb_health verdict_health(const struct watched *watched);
+/* Why that is so. False when there is nothing to say that is not said already: no result has
+ * explained it yet. */
+bool verdict_reason(const struct watched *watched, enum sb_health health,
+                    char reason[static SB_REASON_MAX]);
+/* What its checks ask for together: the smallest weight, the severest admin state, the smallest
+ * limit. Lets go of what is inherited as far as it does not hold any more. */
+struct asked verdict_asked(struct watched *watched);
+/* "weight 50%, drain, at most 30 connections"; "nothing". */
+void verdict_asked_text(const struct asked *asked, char text[static SB_REASON_MAX]);
+
 /* --- engine.c --- */
 
 /* Passes a probe's result to everybody it concerns. The next run's time is known already. */
-void engine_fan_out(struct probe *probe, bool passed, uint64_t now_us);
+void engine_fan_out(struct probe *probe, const struct check_outcome *outcome, uint64_t now_us);
 
 #endif

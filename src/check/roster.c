@@ -10,22 +10,42 @@ static bool is_checked(const struct snapshot_backend *backend)
     return backend->n_checks > 0 && backend->address.ip.family != ADDR_NONE;
 }
 
-static void key_fill(struct probe_key *key, const struct addr *address,
+/* What is being built, and from what. */
+struct builder {
+    struct check_engine *engine;
+    const struct snapshot_header *snapshot;
+    struct roster *roster;
+    struct probe_list fresh; /* probes made for it */
+};
+
+/* The port to check: the check's own, else that of the address to check, else the backend's. */
+static uint16_t port_of(const struct snapshot_backend *backend, const struct snapshot_check *check,
+                        const struct addr *address)
+{
+    if (check->port != 0) {
+        return (uint16_t)check->port;
+    }
+    return address->ip.port != 0 ? address->ip.port : backend->address.ip.port;
+}
+
+static void key_fill(struct probe_key *key, const struct snapshot_backend *backend,
                      const struct snapshot_check *check)
 {
     memset(key, 0, sizeof(*key));
-    key->address = *address;
+    key->address =
+        backend->check_address.ip.family != ADDR_NONE ? backend->check_address : backend->address;
+    if (key->address.ip.family != ADDR_UNIX) {
+        key->address.ip.port = port_of(backend, check, &key->address);
+    }
     key->check = *check;
     key->check.port = 0;
-    if (check->port && address->ip.family != ADDR_UNIX) {
-        key->address.ip.port = (uint16_t)check->port;
-    }
+    key->check.first_arg = 0;
+    memset(key->check.title, 0, sizeof(key->check.title));
 }
 
-/* The probe for one check of one address, made if need be. */
-static int probe_for(struct check_engine *engine, const struct addr *address,
-                     const struct snapshot_check *check, struct probe_list *fresh,
-                     struct probe **out_probe)
+/* The probe for one check of one backend, made if need be. */
+static int probe_for(struct builder *builder, const struct snapshot_backend *backend,
+                     const struct snapshot_check *check, struct link *link)
 {
     const struct check_kind *kind = check_kind_find(check->kind);
     struct probe_key key;
@@ -33,42 +53,47 @@ static int probe_for(struct check_engine *engine, const struct addr *address,
     if (!kind) {
         return -EINVAL;
     }
-    key_fill(&key, address, check);
-    *out_probe = probe_find(engine, &key);
-    if (*out_probe) {
+    key_fill(&key, backend, check);
+    link->probe = probe_find(builder->engine, &key);
+    if (link->probe) {
         return 0;
     }
-    *out_probe = probe_create(engine, kind, &key);
-    if (!*out_probe) {
+    link->probe =
+        probe_create(builder->engine, kind, &key, builder->snapshot, check, link->watched);
+    if (!link->probe) {
         return -ENOMEM;
     }
-    SLIST_INSERT_HEAD(fresh, *out_probe, of_fresh);
+    SLIST_INSERT_HEAD(&builder->fresh, link->probe, of_fresh);
     return 0;
 }
 
 /* Adds one backend with all its checks. */
-static int roster_add(struct roster *roster, struct check_engine *engine,
-                      const struct snapshot_pool *pool, const struct snapshot_backend *backend,
-                      const struct snapshot_check *checks, struct probe_list *fresh)
+static int roster_add(struct builder *builder, const struct snapshot_pool *pool,
+                      const struct snapshot_backend *backend)
 {
+    const struct snapshot_check *checks = &snapshot_checks(builder->snapshot)[backend->first_check];
+    struct roster *roster = builder->roster;
     struct watched *watched = &roster->watched[roster->n_watched++];
 
     watched->slot = backend->slot;
     watched->n_links = backend->n_checks;
     watched->links = &roster->links[roster->n_links];
+    watched->require_any = pool->require_any != 0;
+    watched->inherited = ASKED_NOTHING;
     memcpy(watched->pool, pool->name, sizeof(watched->pool));
     memcpy(watched->backend, backend->name, sizeof(watched->backend));
     roster->n_links += backend->n_checks;
     roster->by_slot[backend->slot] = roster->n_watched;
     for (uint32_t i = 0; i < backend->n_checks; i++) {
         struct link *link = &watched->links[i];
-        int error = probe_for(engine, &backend->address, &checks[backend->first_check + i], fresh,
-                              &link->probe);
+        int error;
 
+        link->watched = watched;
+        memcpy(link->title, checks[i].title, sizeof(link->title));
+        error = probe_for(builder, backend, &checks[i], link);
         if (error) {
             return error;
         }
-        link->watched = watched;
     }
     return 0;
 }
@@ -99,13 +124,12 @@ static struct roster *roster_create(const struct snapshot_header *snapshot)
     return roster;
 }
 
-static int roster_fill(struct roster *roster, struct check_engine *engine,
-                       const struct snapshot_header *snapshot, struct probe_list *fresh)
+static int roster_fill(struct builder *builder)
 {
-    const struct snapshot_pool *pools = snapshot_pools(snapshot);
-    const struct snapshot_backend *backends = snapshot_backends(snapshot);
+    const struct snapshot_pool *pools = snapshot_pools(builder->snapshot);
+    const struct snapshot_backend *backends = snapshot_backends(builder->snapshot);
 
-    for (uint32_t p = 0; p < snapshot->n_pools; p++) {
+    for (uint32_t p = 0; p < builder->snapshot->n_pools; p++) {
         for (uint32_t i = 0; i < pools[p].n_backends; i++) {
             const struct snapshot_backend *backend = &backends[pools[p].first_backend + i];
             int error = 0;
@@ -114,8 +138,7 @@ static int roster_fill(struct roster *roster, struct check_engine *engine,
                 return -EINVAL;
             }
             if (is_checked(backend)) {
-                error = roster_add(roster, engine, &pools[p], backend, snapshot_checks(snapshot),
-                                   fresh);
+                error = roster_add(builder, &pools[p], backend);
             }
             if (error) {
                 return error;
@@ -128,21 +151,23 @@ static int roster_fill(struct roster *roster, struct check_engine *engine,
 int roster_build(struct check_engine *engine, const struct snapshot_header *snapshot,
                  struct roster **out_roster)
 {
-    struct probe_list fresh = SLIST_HEAD_INITIALIZER(fresh);
-    struct roster *roster = roster_create(snapshot);
-    int error = roster ? roster_fill(roster, engine, snapshot, &fresh) : -ENOMEM;
+    struct builder builder = {.engine = engine,
+                              .snapshot = snapshot,
+                              .roster = roster_create(snapshot),
+                              .fresh = SLIST_HEAD_INITIALIZER(builder.fresh)};
+    int error = builder.roster ? roster_fill(&builder) : -ENOMEM;
 
     if (!error) {
-        *out_roster = roster;
+        *out_roster = builder.roster;
         return 0;
     }
-    while (!SLIST_EMPTY(&fresh)) {
-        struct probe *probe = SLIST_FIRST(&fresh);
+    while (!SLIST_EMPTY(&builder.fresh)) {
+        struct probe *probe = SLIST_FIRST(&builder.fresh);
 
-        SLIST_REMOVE_HEAD(&fresh, of_fresh);
+        SLIST_REMOVE_HEAD(&builder.fresh, of_fresh);
         probe_destroy(probe);
     }
-    roster_free(roster);
+    roster_free(builder.roster);
     return error;
 }
 

@@ -16,74 +16,19 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "check/check.h"
+#include "check/stream.h"
 #include "sluice/scoreboard.h"
 
 struct tcp_state {
     struct event event;
     int fd; /* valid during a run */
 };
-
-static const struct error_text {
-    int error;
-    const char *text;
-} error_texts[] = {
-    {ECONNREFUSED, "connect refused"},
-    {ECONNRESET, "connect reset"},
-    {EHOSTUNREACH, "no route to host"},
-    {ENETUNREACH, "network unreachable"},
-    {ENETDOWN, "network down"},
-    {ETIMEDOUT, "no answer"},
-    {EAGAIN, "backlog full"}, /* Unix sockets only */
-    {ENOENT, "no such socket"},
-    {EACCES, "permission denied"},
-    {EPERM, "connect not permitted"},
-    {EADDRNOTAVAIL, "no local address to connect from"},
-    {EAFNOSUPPORT, "address family not supported here"},
-};
-
-static const char *error_text(int error)
-{
-    for (size_t i = 0; i < sizeof(error_texts) / sizeof(error_texts[0]); i++) {
-        if (error_texts[i].error == error) {
-            return error_texts[i].text;
-        }
-    }
-    return strerrordesc_np(error) ? strerrordesc_np(error) : "connect failed";
-}
-
-/* Whether any route to the address has a local address to use: UDP asks without using a port of
- * TCP's. */
-static bool has_local_address(const struct sockaddr *sa, socklen_t len)
-{
-    FD_AUTO fd = socket(sa->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    return fd < 0 || connect(fd, sa, len) == 0 || errno != EADDRNOTAVAIL;
-}
-
-/* Whether an error says something about us and nothing about the backend. */
-static bool error_is_ours(int error, const struct sockaddr *sa, socklen_t len)
-{
-    switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        return true;
-    case EAGAIN:
-        return sa->sa_family != AF_UNIX;
-    case EADDRNOTAVAIL: /* all ports towards this backend are in use, or there is no address */
-        return has_local_address(sa, len);
-    default:
-        return false;
-    }
-}
 
 /* Failures of these only make the end of a check less tidy. */
 static void set_quiet_end(int fd, int family)
@@ -97,32 +42,18 @@ static void set_quiet_end(int fd, int family)
     }
 }
 
-/* A connect to a local port of the ephemeral range where nobody listens can meet itself. */
-static bool is_connected_to_itself(int fd, const struct addr *address)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = sizeof(sa);
-    struct addr_ip own;
-
-    if (address->ip.family == ADDR_UNIX || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
-        return false;
-    }
-    addr_ip_from_sockaddr((const struct sockaddr *)&sa, &own);
-    return memcmp(&own, &address->ip, sizeof(own)) == 0;
-}
-
 /* error: of the connect, 0 when it is established. */
 static void tcp_finish(struct check_probe *probe, int error)
 {
     struct tcp_state *state = probe->state;
     char reason[SB_REASON_MAX];
 
-    if (!error && is_connected_to_itself(state->fd, probe->address)) {
+    if (!error && stream_meets_itself(state->fd, probe->address)) {
         error = ECONNREFUSED;
     }
     fd_close(&state->fd);
     if (error) {
-        check_done(probe, false, error_text(error));
+        check_done(probe, false, stream_error_text(error));
         return;
     }
     (void)snprintf(reason, sizeof(reason), "connected in %llu us",
@@ -179,7 +110,7 @@ static int tcp_start(struct check_probe *probe)
     if (error == EINPROGRESS) {
         return tcp_await(probe);
     }
-    if (error && error_is_ours(error, sa, len)) {
+    if (error && stream_error_is_ours(error, probe->address)) {
         fd_close(&state->fd);
         return -error;
     }

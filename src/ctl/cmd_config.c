@@ -55,13 +55,33 @@ static void begin_stop(struct request *request)
         request->host.ops->stop(request->host.self, &request->who, request->within_ms);
 }
 
+/* What will happen, for people. */
+static void put_stop(struct request *request, const struct model_global *global)
+{
+    struct reply *reply = &request->reply;
+    struct ctl_host_info info = {0};
+    uint64_t within_ms =
+        request->within_ms == UINT64_MAX ? global->drain_timeout_ms : request->within_ms;
+    char text[FORMAT_TEXT_MAX];
+
+    request->host.ops->info(request->host.self, &info);
+    if (info.stopping) {
+        reply_line(reply, "it was stopping already: ending at once");
+        return;
+    }
+    if (global->stop_delay_ms > 0)
+        reply_line(reply, "stopping: health answers say no, clients are accepted for %s more",
+                   format_duration(global->stop_delay_ms, text));
+    reply_line(reply, "%s: sessions may go on for %s at most",
+               global->stop_delay_ms > 0 ? "then" : "stopping", format_duration(within_ms, text));
+}
+
 static enum command_outcome run_stop(struct request *request)
 {
     static char change[] = "global: stopping";
     static char *const changes[] = {change};
     struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
     struct reply *reply = &request->reply;
-    char text[FORMAT_TEXT_MAX];
 
     request->within_ms = UINT64_MAX;
     if (request_option_time(request, "within", &request->within_ms) != 0)
@@ -70,12 +90,9 @@ static enum command_outcome run_stop(struct request *request)
     if (reply->as_json) {
         json_put_uint(&reply->json, "generation", view.model->generation);
         reply_lines(reply, "changes", changes, 1);
-        return COMMAND_DONE;
+    } else {
+        put_stop(request, &view.model->global);
     }
-    uint64_t within_ms =
-        request->within_ms == UINT64_MAX ? view.model->global.drain_timeout_ms : request->within_ms;
-    reply_line(reply, "stopping: sessions may go on for %s at most",
-               format_duration(within_ms, text));
     return COMMAND_DONE;
 }
 
@@ -110,7 +127,9 @@ const struct command cmd_stop = {
     .level = CTL_LEVEL_ADMINISTER,
     .flags = COMMAND_CHANGES,
     .arguments = "[within=TIME]",
-    .help = "stops accepting, lets sessions end for drain_timeout or TIME, ends the daemon",
+    .help =
+        "after stop_delay stops accepting, lets sessions end for drain_timeout or TIME, ends the "
+        "daemon",
     .options = (const char *const[]){"within", NULL},
     .run = run_stop,
 };

@@ -27,6 +27,19 @@ struct told {
 
 /* --- the question --- */
 
+/* "[2001:db8::1]", without a port. */
+static int parse_bracketed(const char *text, struct addr_ip *out)
+{
+    char inside[ADDR_TEXT_MAX];
+    size_t len = strlen(text);
+
+    if (len < 2 || len >= sizeof(inside) || text[0] != '[' || text[len - 1] != ']')
+        return -EINVAL;
+    memcpy(inside, text + 1, len - 2);
+    inside[len - 2] = '\0';
+    return strchr(inside, ':') ? addr_parse_ip(inside, out) : -EINVAL;
+}
+
 /* An address with or without port. Returns 0, or -EINVAL with the reply an error. */
 static int parse_address(struct request *request, const char *what, const char *text,
                          struct addr_ip *out)
@@ -36,7 +49,7 @@ static int parse_address(struct request *request, const char *what, const char *
     struct addr addr = {0};
     STR_AUTO quoted = {0};
 
-    if (addr_parse_ip(text, out) == 0)
+    if (addr_parse_ip(text, out) == 0 || parse_bracketed(text, out) == 0)
         return 0;
     /* A word without colons is not half an address, but none. */
     if (strchr(text, ':') && addr_parse(text, false, &addr, &problem) == 0 &&
@@ -99,10 +112,17 @@ static void put_load(const struct told *told, const struct explanation_other *of
     put_weight(out, of->weight);
 }
 
+/* How many of the others are of the pool that was chosen from. */
+static uint32_t count_of_pool(const struct explanation *explanation)
+{
+    return explanation->n_others - explanation->n_own;
+}
+
 static const struct explanation_other *chosen_of(const struct explanation *explanation)
 {
-    return explanation->backend < explanation->n_others ? &explanation->others[explanation->backend]
-                                                        : NULL;
+    return explanation->backend < count_of_pool(explanation)
+               ? &explanation->others[explanation->backend]
+               : NULL;
 }
 
 /* nq goes by idleness first, and that decided. */
@@ -216,6 +236,15 @@ static void put_lease(const struct told *told, struct str *out)
                    (explanation->lease_ends_in_ms + 999) / 1000, str_text(&of));
 }
 
+static bool is_any_paced(const struct explanation *explanation)
+{
+    for (uint32_t i = 0; i < count_of_pool(explanation); i++) {
+        if (explanation->others[i].why == WHY_NOT_RATE)
+            return true;
+    }
+    return false;
+}
+
 static void put_nothing(const struct told *told, struct str *out)
 {
     const struct snapshot_pool *pool = told->standing.pool;
@@ -223,6 +252,8 @@ static void put_nothing(const struct told *told, struct str *out)
     switch (told->explanation->choice) {
     case CHOICE_FULL:
         str_append(out, "every eligible backend is full");
+        if (is_any_paced(told->explanation))
+            str_append(out, " or has used up its connect_rate");
         if (pool->queue > 0)
             str_printf(out, "; of %" PRIu32 " places in the queue %" PRIu32 " are taken",
                        pool->queue,
@@ -238,8 +269,35 @@ static void put_nothing(const struct told *told, struct str *out)
     }
 }
 
+/* Which limit keeps every new client out, whatever the pool says; NULL: none. */
+static const char *limit_reached(const struct told *told, uint32_t *out_active, uint32_t *out_limit)
+{
+    const struct scoreboard *sb = told->view.sb;
+
+    *out_active =
+        atomic_load_explicit(&sb->services[told->service->row].active, memory_order_relaxed);
+    *out_limit = told->service->max_connections;
+    if (*out_limit != 0 && *out_active >= *out_limit)
+        return "service";
+    *out_active = atomic_load_explicit(&sb->header->active, memory_order_relaxed);
+    *out_limit = told->view.snapshot->max_connections;
+    return *out_limit != 0 && *out_active >= *out_limit ? "daemon" : NULL;
+}
+
 static void put_rule(const struct told *told, struct str *out)
 {
+    uint32_t active, limit;
+    const char *limited = limit_reached(told, &active, &limit);
+
+    if (limited) {
+        str_printf(out,
+                   "the %s is at its max_connections, %" PRIu32 " of %" PRIu32
+                   ": new clients are refused",
+                   limited, active, limit);
+        return;
+    }
+    if (told->explanation->behind > 0 && told->explanation->rule != EXPLAINED_BY_NOTHING)
+        str_printf(out, "waits behind %" PRIu32 " in the queue, then ", told->explanation->behind);
     switch (told->explanation->rule) {
     case EXPLAINED_BY_LEASE:
         put_lease(told, out);
@@ -284,8 +342,11 @@ static void put_state(const struct told *told, uint32_t index, enum backend_stat
 static const char *chosen_name(const struct told *told)
 {
     uint32_t index = told->explanation->backend;
+    uint32_t active, limit;
 
-    return index == SNAPSHOT_NONE ? NULL : told->standing.backends[index].name;
+    if (index == SNAPSHOT_NONE || limit_reached(told, &active, &limit))
+        return NULL;
+    return told->standing.backends[index].name;
 }
 
 static void put_why_not(const struct told *told, uint32_t index, struct str *out)
@@ -314,34 +375,75 @@ static void put_why_not(const struct told *told, uint32_t index, struct str *out
 /* --- the answer --- */
 
 struct other_row {
-    const char *name, *why_not;
+    const char *name, *pool, *why_not;
 };
 
 static const struct column other_columns[] = {
     {"name", "NAME", COLUMN_TEXT, offsetof(struct other_row, name), NULL, 0},
+    {"pool", "POOL", COLUMN_TEXT, offsetof(struct other_row, pool), NULL, 0},
     {"why_not", "WHY_NOT", COLUMN_TEXT, offsetof(struct other_row, why_not), NULL, 0},
     {0},
 };
+
+static void put_other(const struct told *told, uint32_t index, const char *why_not,
+                      struct reply *reply)
+{
+    reply_row(reply, &(struct other_row){told->standing.backends[index].name,
+                                         told->standing.pool->name, why_not});
+}
+
+/* Under a fallback: why it was none of the service's own. Their reasons are their states'. */
+static void put_own(const struct told *told, struct reply *reply)
+{
+    const struct explanation *explanation = told->explanation;
+    struct told own = *told;
+
+    standing_of(told->view.snapshot, told->service->pool, told->view.sb, &own.standing);
+    for (uint32_t i = 0; i < explanation->n_own; i++) {
+        const struct explanation_other *other =
+            &explanation->others[count_of_pool(explanation) + i];
+        STR_AUTO why_not = {0};
+
+        if (is_by_state(other->why))
+            put_state(&own, i, (enum backend_state)(other->why - WHY_NOT_MAINTENANCE), &why_not);
+        else
+            str_append(&why_not, "was not eligible");
+        put_other(&own, i, str_text(&why_not), reply);
+    }
+}
+
+/* More than a message holds. */
+static uint32_t count_omitted(const struct told *told)
+{
+    const struct explanation *explanation = told->explanation;
+    uint32_t of_pool = count_of_pool(explanation);
+    uint32_t all = told->standing.pool->n_backends;
+
+    if (explanation->n_own > 0)
+        all += snapshot_pools(told->view.snapshot)[told->service->pool].n_backends;
+    bool counts_chosen = explanation->backend != SNAPSHOT_NONE && explanation->backend >= of_pool;
+    return all - explanation->n_others - counts_chosen;
+}
 
 static void put_others(const struct told *told, struct reply *reply)
 {
     const struct explanation *explanation = told->explanation;
 
-    if (!reply->as_json && explanation->n_others <= (explanation->backend != SNAPSHOT_NONE))
-        return; /* no table of titles alone */
-    reply_table_begin(reply, "others", other_columns);
-    for (uint32_t i = 0; i < explanation->n_others; i++) {
-        STR_AUTO why_not = {0};
+    if (reply->as_json || explanation->n_others > (explanation->backend != SNAPSHOT_NONE)) {
+        reply_table_begin(reply, "others", other_columns);
+        for (uint32_t i = 0; i < count_of_pool(explanation); i++) {
+            STR_AUTO why_not = {0};
 
-        if (i == explanation->backend)
-            continue;
-        put_why_not(told, i, &why_not);
-        reply_row(reply, &(struct other_row){told->standing.backends[i].name, str_text(&why_not)});
+            if (i == explanation->backend)
+                continue;
+            put_why_not(told, i, &why_not);
+            put_other(told, i, str_text(&why_not), reply);
+        }
+        put_own(told, reply);
+        reply_table_end(reply);
     }
-    reply_table_end(reply);
-    if (explanation->n_others < told->standing.pool->n_backends)
-        reply_line(reply, "%" PRIu32 " more are not listed",
-                   told->standing.pool->n_backends - explanation->n_others);
+    if (count_omitted(told) > 0)
+        reply_line(reply, "%" PRIu32 " more are not listed", count_omitted(told));
 }
 
 static void put_text(const struct told *told, const char *rule, struct reply *reply)
@@ -389,7 +491,17 @@ static void put_answer(const struct told *told, struct reply *reply)
     if (reply->as_json) {
         json_put_bool(&reply->json, "fallback", explanation->is_fallback != 0);
         json_put_string(&reply->json, "choice", choice_name(explanation->choice));
+        json_put_uint(&reply->json, "waiting_before", explanation->behind);
+        json_put_uint(&reply->json, "others_omitted", count_omitted(told));
     }
+}
+
+/* How many of the service's own backends may be told of beside those of another pool. */
+static uint32_t count_own(const struct snapshot_header *snapshot,
+                          const struct explanation *explanation)
+{
+    uint32_t own = snapshot_services(snapshot)[explanation->service].pool;
+    return own == explanation->pool ? 0 : snapshot_pools(snapshot)[own].n_backends;
 }
 
 /* Whether everything that the answer refers to is there: it came from another process. */
@@ -402,7 +514,9 @@ static bool fits(const struct snapshot_header *snapshot, const struct explanatio
     bool fitting =
         (explanation->backend == SNAPSHOT_NONE || explanation->backend < pool->n_backends) &&
         explanation->n_others <= EXPLANATION_OTHERS_MAX &&
-        explanation->n_others <= pool->n_backends;
+        explanation->n_own <= explanation->n_others &&
+        count_of_pool(explanation) <= pool->n_backends &&
+        explanation->n_own <= count_own(snapshot, explanation);
     for (uint32_t i = 0; fitting && i < explanation->n_others; i++)
         fitting = explanation->others[i].why < WHY_NOT_COUNT;
     return fitting;

@@ -20,7 +20,7 @@ static struct view view_now(const struct request *request)
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
         stopping, memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
-    const char *config_file;
+    const char *config_file, *health_answers;
     struct reply_uints worker_pids;
 };
 
@@ -33,6 +33,7 @@ static const struct column info_columns[] = {
     INFO(config_file, "configuration file", COLUMN_TEXT),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
+    INFO(health_answers, "health answers", COLUMN_TEXT),
     INFO(workers, "workers", COLUMN_UINT),
     INFO(descriptors_limit, "descriptors per worker", COLUMN_UINT),
     INFO(pid, "master pid", COLUMN_UINT),
@@ -84,6 +85,8 @@ static void put_info(struct request *request, const struct view *view,
         .config_file = info->config_file,
         .overrides = view->overrides ? view->overrides->count : 0,
         .stopping = info->stopping,
+        .health_answers =
+            atomic_load_explicit(&header->health_fail, memory_order_relaxed) ? "fail" : "auto",
         .workers = header->n_workers,
         .descriptors_limit = info->descriptors_limit,
         .pid = (uint64_t)info->pid,
@@ -205,9 +208,10 @@ static void put_check(struct reply *reply, const struct view *view, const struct
 {
     struct view_check row;
 
+    if (!view_is_watched(view, pool, index))
+        return;
     view_check(view, pool, standing, index, &row);
-    if (row.checks[0] != '\0')
-        reply_row(reply, &row);
+    reply_row(reply, &row);
 }
 
 static enum command_outcome run_backends(struct request *request)
@@ -344,7 +348,7 @@ const struct command cmd_show_checks = {
     .words = "show checks",
     .level = CTL_LEVEL_READ,
     .arguments = "[POOL]",
-    .help = "health checks: last result, its latency, results alike in a row, next one",
+    .help = "health checks: last results, what they ask for, failures and ejections by sessions",
     .args_max = 1,
     .run = run_checks,
 };

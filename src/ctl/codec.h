@@ -25,6 +25,9 @@
 #define CODEC_WORDS_MAX  256
 #define CODEC_ERROR      "error: "
 #define CODEC_ERROR_JSON "{\"error\""
+/* How the reply to health begins when the answer is yes. */
+#define CODEC_HEALTHY      "healthy: "
+#define CODEC_HEALTHY_JSON "{\"healthy\":true"
 
 struct codec_words { /* zeroed is empty */
     char *text;      /* owns what words point into */

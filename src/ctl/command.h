@@ -52,6 +52,7 @@ extern const struct command cmd_show_stats;             /* cmd_stats.c */
 extern const struct command cmd_show_sessions;          /* cmd_sessions.c */
 extern const struct command cmd_show_events;            /* cmd_events.c */
 extern const struct command cmd_explain;                /* cmd_explain.c */
+extern const struct command cmd_health, cmd_set_global; /* cmd_health.c */
 extern const struct command cmd_set_backend, cmd_drain_backend, cmd_ready_backend,
     cmd_maintain_backend; /* cmd_change.c */
 extern const struct command cmd_show_config, cmd_check_config, cmd_reload,

@@ -51,7 +51,15 @@ struct ctl_host_info {
     uint64_t descriptors_limit; /* of one worker */
     uint32_t connections_limit; /* the daemon's max_connections in force */
     uint64_t log_dropped;
-    bool stopping;
+    bool stopping; /* or waiting to: stop_delay */
+};
+
+#define CTL_HEALTH_REASON_MAX 512
+
+/* What is answered to "are you healthy?". */
+struct ctl_health {
+    bool healthy;
+    char reason[CTL_HEALTH_REASON_MAX];
 };
 
 struct ctl_host_ops {
@@ -61,6 +69,9 @@ struct ctl_host_ops {
      */
     const struct snapshot_header *(*snapshot)(void *host);
     const struct overrides *(*overrides)(void *host);
+    /* Of a service of the running model, or of the whole daemon (NULL), as of this moment: for the
+     * verb and for whatever else answers such questions, so that all say the same. */
+    void (*health)(void *host, const struct model_service *service, struct ctl_health *out);
     /*
      * The asynchronous ones: what their pointers refer to stays until done is called. The host
      * records the events of what it changed; what was refused is recorded by ctl (kind "refused").
@@ -70,6 +81,9 @@ struct ctl_host_ops {
     void (*set_backend)(void *host, const char *pool, const char *backend,
                         const struct ctl_setting *settings, size_t n_settings,
                         const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg);
+    /* Health answers say no from now on (fail), or say what is so again. */
+    void (*set_health)(void *host, bool fail, const struct ctl_who *who, ctl_change_fn *done,
+                       void *arg);
     void (*reload)(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg);
     /* path NULL: the daemon's own file. Files are read as who. */
     void (*check_config)(void *host, const char *path, const struct ctl_who *who,
@@ -79,8 +93,8 @@ struct ctl_host_ops {
     /* question is copied. */
     void (*explain)(void *host, const struct explanation_question *question, ctl_explain_fn *done,
                     void *arg);
-    /* Begins an orderly stop; within_ms: instead of drain_timeout, UINT64_MAX: not said. Does not
-     * destroy the server before control returns to the loop. */
+    /* Begins an orderly stop, with stop_delay first; within_ms: instead of drain_timeout,
+     * UINT64_MAX: not said. Does not destroy the server before control returns to the loop. */
     void (*stop)(void *host, const struct ctl_who *who, uint64_t within_ms);
 };
 

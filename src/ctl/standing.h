@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
 #include "pool/eligibility.h"
 
 struct standing {
@@ -26,6 +27,24 @@ void standing_judge(const struct snapshot_pool *pool, const struct snapshot_back
 /* The same of the pool with that index. */
 void standing_of(const struct snapshot_header *snapshot, uint32_t pool, const struct scoreboard *sb,
                  struct standing *out);
+
+/* "2 down, 1 maintenance", appended. */
+void standing_list_states(const struct standing *standing, struct str *out);
+
+/* How a pool counts for the health of a service. */
+enum standing_health {
+    STANDING_UNHEALTHY,
+    STANDING_PENDING, /* neither, but checks that have no result yet may make it healthy */
+    STANDING_HEALTHY
+};
+/*
+ * Healthy: a primary is up, or a backup that the pool lets in; up as the survey counts it: ready,
+ * with a weight, healthy, not ejected. Load never counts, and neither does panic: it makes do with
+ * what checks found down.
+ */
+enum standing_health standing_health(const struct standing *standing);
+/* The same in words, appended: "2 of 3 backends up", "no primary is up, 0 of 3: 3 down". */
+void standing_describe_health(const struct standing *standing, struct str *out);
 
 /* Whether nobody in the pool takes new clients, nor may turn out to once checked: what sends
  * clients to the fallback pool, and what has none away. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pool/history.h"
+
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
 struct view view_of(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms)
@@ -145,21 +147,47 @@ static struct backend_facts facts_of(const struct view *view, const struct stand
                              view->sb);
 }
 
-/* Of the present state: what the operator said counts from then, all else from the last change of
- * health. */
+/* When it was ejected. Worked out from the end, for which the time grows with each in a row. */
+static uint64_t ejected_from_ms(const struct standing *standing, const struct sb_slot *slot)
+{
+    uint64_t lasts_ms = (uint64_t)standing->pool->outlier.eject_time_ms * LOAD(slot->ejections);
+
+    return since(LOAD(slot->ejected_until_ms), lasts_ms);
+}
+
+/* Of the present state: what the operator said counts from then, an ejection from its beginning,
+ * all else from the last change of health. */
 static uint64_t state_since_ms(const struct view *view, const struct standing *standing,
                                size_t index, enum backend_state state)
 {
     const struct override *override = view_deciding_override(view, standing, index, state);
+    uint32_t slot = standing->backends[index].slot;
     char reason[SB_REASON_MAX];
     uint64_t since_ms = 0;
 
     if (override)
         return since(view->wall_ms, override->wall_ms);
-    scoreboard_get_health(view->sb, standing->backends[index].slot, &since_ms, reason);
+    if (state == BACKEND_EJECTED)
+        return since(view->now_ms, ejected_from_ms(standing, &view->sb->slots[slot]));
+    scoreboard_get_health(view->sb, slot, &since_ms, reason);
     return since(view->now_ms, since_ms == 0 ? view->sb->header->started_ms : since_ms);
 }
 
+/* Load is no matter of weight. */
+static uint64_t effective_weight(const struct view *view, const struct standing *standing,
+                                 const struct snapshot_backend *record, struct backend_facts facts)
+{
+    uint64_t from_ms = LOAD(view->sb->slots[record->slot].slow_from_ms);
+
+    facts.full = false;
+    if (!eligibility_takes_new(&facts))
+        return 0;
+    return (uint64_t)record->weight * eligibility_asked_permille(record, view->sb) *
+           eligibility_slow_permille(from_ms, standing->pool->slow_start_ms, view->now_ms) / 1000;
+}
+
+/* admin and weight are as the operator or the file says; what checks ask for beside that shows in
+ * state, reason and effective weight. */
 static void fill_state(const struct view *view, const struct standing *standing, size_t index,
                        struct view_backend *out)
 {
@@ -168,16 +196,11 @@ static void fill_state(const struct view *view, const struct standing *standing,
 
     out->judged = eligibility_judge(&facts);
     out->state = backend_state_names[out->judged];
-    out->admin = facts.admin < ADMIN_COUNT ? admin_state_names[facts.admin] : "unknown";
+    out->admin = record->admin < ADMIN_COUNT ? admin_state_names[record->admin] : "unknown";
     out->health = facts.health < SB_HEALTH_COUNT ? sb_health_names[facts.health] : "unknown";
     out->backup = record->backup;
-    out->weight = facts.weight;
-    facts.full = false; /* load is no matter of weight */
-    if (eligibility_takes_new(&facts))
-        out->effective_weight_permille =
-            (uint64_t)facts.weight *
-            eligibility_slow_permille(LOAD(view->sb->slots[record->slot].slow_from_ms),
-                                      standing->pool->slow_start_ms, view->now_ms);
+    out->weight = record->weight;
+    out->effective_weight_permille = effective_weight(view, standing, record, facts);
     out->since_seconds = state_since_ms(view, standing, index, out->judged) / 1000;
     out->reason = view_reason(view, standing, index, out->judged, out->reason_text);
 }
@@ -276,6 +299,55 @@ static void list_checks(const struct model_pool *pool, const struct model_backen
     }
 }
 
+bool view_is_watched(const struct view *view, const struct model_pool *pool, size_t index)
+{
+    size_t count = 0;
+
+    model_backend_checks(pool, &pool->backends[index], &count);
+    return count > 0 ||
+           snapshot_pools(view->snapshot)[pool - view->model->pools].outlier.consecutive_failures >
+               0;
+}
+
+static void fill_history(const struct view *view, const struct sb_slot *slot,
+                         struct view_check *out)
+{
+    struct history_result results[SB_HISTORY_MAX];
+    uint32_t n = history_read(slot, view->now_ms, results);
+
+    for (uint32_t i = 0; i < n; i++) {
+        out->history_text[n - 1 - i] = results[i].passed ? '+' : '-';
+        out->latencies_us[n - 1 - i] = results[i].latency_us;
+    }
+    out->history_text[n] = '\0';
+    out->history = out->history_text;
+    out->history_latency_us = (struct reply_uints){out->latencies_us, n};
+}
+
+static void fill_asked(const struct view *view, const struct snapshot_backend *record,
+                       struct view_check *out)
+{
+    const struct sb_slot *slot = &view->sb->slots[record->slot];
+    uint32_t admin = LOAD(slot->asked_admin), limit = LOAD(slot->asked_limit);
+    uint32_t permille = LOAD(slot->asked_permille);
+
+    out->asks = view_asked(view, record, out->asks_text);
+    out->asked_admin =
+        admin == ADMIN_READY || admin >= ADMIN_COUNT ? NULL : admin_state_names[admin];
+    out->asked_weight_permille = permille == 0 ? REPLY_NONE : permille - 1;
+    out->asked_max_connections = limit == 0 ? REPLY_NONE : limit - 1;
+}
+
+static void fill_ejection(const struct view *view, const struct sb_slot *slot,
+                          struct view_check *out)
+{
+    uint64_t until_ms = LOAD(slot->ejected_until_ms);
+
+    out->failures = LOAD(slot->failures);
+    out->ejections = LOAD(slot->ejections);
+    out->ejected_for_ms = until_ms == 0 ? REPLY_NONE : since(until_ms, view->now_ms);
+}
+
 void view_check(const struct view *view, const struct model_pool *pool,
                 const struct standing *standing, size_t index, struct view_check *out)
 {
@@ -298,6 +370,9 @@ void view_check(const struct view *view, const struct model_pool *pool,
     };
     scoreboard_get_health(view->sb, backend->slot, &since_ms, out->reason_text);
     list_checks(pool, backend, out->checks_text, sizeof(out->checks_text));
+    fill_history(view, slot, out);
+    fill_asked(view, &standing->backends[index], out);
+    fill_ejection(view, slot, out);
     out->reason = out->reason_text;
     out->checks = out->checks_text;
 }

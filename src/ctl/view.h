@@ -96,9 +96,24 @@ struct view_check {
     const char *pool, *backend, *checks, *health, *reason;
     uint64_t last_age_ms, latency_us, next_in_ms; /* REPLY_NONE: never yet */
     uint64_t streak, passed, failed;
+    const char *history; /* '+' or '-' for each of the last results, the newest last */
+    struct reply_uints history_latency_us;
+    /* What the checks ask for; in words, "" for nothing. */
+    const char *asks;
+    const char *asked_admin;                               /* NULL: nothing */
+    uint64_t asked_weight_permille, asked_max_connections; /* REPLY_NONE: nothing */
+    /* What workers saw. */
+    uint64_t failures, ejections; /* in a row */
+    uint64_t ejected_for_ms;      /* that are left; REPLY_NONE: it is not ejected */
     char checks_text[256];
+    char history_text[SB_HISTORY_MAX + 1];
+    uint64_t latencies_us[SB_HISTORY_MAX];
+    char asks_text[VIEW_REASON_MAX];
     char reason_text[SB_REASON_MAX];
 };
+/* Whether backend index of the pool has checks, or may be ejected: else there is nothing to tell.
+ */
+bool view_is_watched(const struct view *view, const struct model_pool *pool, size_t index);
 /* out must not be moved afterwards. */
 void view_check(const struct view *view, const struct model_pool *pool,
                 const struct standing *standing, size_t index, struct view_check *out);
@@ -114,6 +129,10 @@ const struct override *view_deciding_override(const struct view *view,
 /* Why backend index of the pool is in that state, with figures. Returns buf. */
 char *view_reason(const struct view *view, const struct standing *standing, size_t index,
                   enum backend_state state, char buf[static VIEW_REASON_MAX]);
+
+/* What its checks ask for: "weight 50 %, drain, at most 20 connections", or "". Returns buf. */
+char *view_asked(const struct view *view, const struct snapshot_backend *backend,
+                 char buf[static VIEW_REASON_MAX]);
 
 extern const struct column view_override_columns[]; /* rows are struct view_override_row */
 struct view_override_row {

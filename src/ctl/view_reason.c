@@ -22,7 +22,7 @@ __attribute__((format(printf, 2, 3))) static void append(char buf[static VIEW_RE
     va_end(args);
 }
 
-/* --- what the operator said --- */
+/* --- overrides --- */
 
 const struct override *view_override(const struct view *view, const char *pool, const char *backend,
                                      const char *option)
@@ -39,14 +39,16 @@ const struct override *view_override(const struct view *view, const char *pool, 
     return NULL;
 }
 
-/* The option that decided the state; NULL: none did. */
+/* The option that decided the state; NULL: none did, but what its checks ask for, or health. */
 static const char *deciding_option(const struct snapshot_backend *backend, enum backend_state state)
 {
     if (state == BACKEND_MAINTENANCE)
-        return "admin";
+        return backend->admin == ADMIN_MAINTENANCE ? "admin" : NULL;
     if (state != BACKEND_DRAINING)
         return NULL;
-    return backend->admin == ADMIN_DRAIN ? "admin" : "weight";
+    if (backend->admin == ADMIN_DRAIN)
+        return "admin";
+    return backend->weight == 0 ? "weight" : NULL;
 }
 
 const struct override *view_deciding_override(const struct view *view,
@@ -59,13 +61,85 @@ const struct override *view_deciding_override(const struct view *view,
     return option ? view_override(view, standing->pool->name, backend->name, option) : NULL;
 }
 
+/* --- what its checks ask for --- */
+
+/* The kinds that can ask for anything. */
+static bool may_ask(const struct snapshot_check *check)
+{
+    return strcmp(check->kind, "agent") == 0 || strcmp(check->kind, "exec") == 0;
+}
+
+/* "check agent", "checks agent, exec:disk": those of the backend's that may have been it. */
+static void name_askers(const struct view *view, const struct snapshot_backend *backend,
+                        char buf[static VIEW_REASON_MAX])
+{
+    const struct snapshot_check *checks = snapshot_checks(view->snapshot) + backend->first_check;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < backend->n_checks; i++)
+        n += may_ask(&checks[i]);
+    append(buf, n == 0 ? "its checks" : n == 1 ? "check" : "checks");
+    for (uint32_t i = 0, shown = 0; i < backend->n_checks; i++)
+        if (may_ask(&checks[i]))
+            append(buf, "%s %s", shown++ > 0 ? "," : "", checks[i].title);
+}
+
+static void tell_asked_admin(const struct view *view, const struct snapshot_backend *backend,
+                             enum backend_state state, char buf[static VIEW_REASON_MAX])
+{
+    if (state == BACKEND_MAINTENANCE)
+        append(buf, "maintenance");
+    else if (LOAD(view->sb->slots[backend->slot].asked_admin) == ADMIN_DRAIN)
+        append(buf, "drain");
+    else
+        append(buf, "weight 0 %%");
+    append(buf, " asked for by ");
+    name_askers(view, backend, buf);
+}
+
+static void tell_asked_weight(const struct view *view, const struct snapshot_backend *backend,
+                              char buf[static VIEW_REASON_MAX])
+{
+    uint32_t permille = eligibility_asked_permille(backend, view->sb);
+
+    if (permille >= 1000)
+        return;
+    append(buf, "%s", buf[0] == '\0' ? "" : "; ");
+    name_askers(view, backend, buf);
+    if (permille % 10 == 0)
+        append(buf, " asks for %" PRIu32 " %%", permille / 10);
+    else
+        append(buf, " asks for %" PRIu32 ".%" PRIu32 " %%", permille / 10, permille % 10);
+}
+
+char *view_asked(const struct view *view, const struct snapshot_backend *backend,
+                 char buf[static VIEW_REASON_MAX])
+{
+    const struct sb_slot *slot = &view->sb->slots[backend->slot];
+    uint32_t admin = LOAD(slot->asked_admin), limit = LOAD(slot->asked_limit);
+    uint32_t permille = LOAD(slot->asked_permille);
+
+    buf[0] = '\0';
+    if (permille != 0)
+        append(buf, "weight %" PRIu32 " %%", (permille - 1) / 10);
+    if (admin == ADMIN_DRAIN || admin == ADMIN_MAINTENANCE)
+        append(buf, "%s%s", buf[0] == '\0' ? "" : ", ", admin_state_names[admin]);
+    if (limit != 0)
+        append(buf, "%sat most %" PRIu32 " connections", buf[0] == '\0' ? "" : ", ", limit - 1);
+    return buf;
+}
+
+/* --- what the operator said --- */
+
 static void tell_admin(const struct view *view, const struct standing *standing, size_t index,
                        enum backend_state state, char buf[static VIEW_REASON_MAX])
 {
     const struct override *item = view_deciding_override(view, standing, index, state);
     const char *option = deciding_option(&standing->backends[index], state);
 
-    if (item)
+    if (!option)
+        tell_asked_admin(view, &standing->backends[index], state, buf);
+    else if (item)
         append(buf, "%s=%s by %s%s%s", option, item->value, item->by, item->why ? ": " : "",
                item->why ? item->why : "");
     else
@@ -77,9 +151,17 @@ static void tell_admin(const struct view *view, const struct standing *standing,
 static void tell_full(const struct view *view, const struct snapshot_backend *backend,
                       char buf[static VIEW_REASON_MAX])
 {
-    append(buf, "%" PRIu32 " of %" PRIu32 " connections, again under %" PRIu32,
-           LOAD(view->sb->slot_active[backend->slot]), backend->max_connections,
-           backend->resume_connections);
+    uint32_t limit, resume;
+
+    eligibility_limits(backend, view->sb, &limit, &resume);
+    append(buf, "%" PRIu32 " of %" PRIu32 " connections",
+           LOAD(view->sb->slot_active[backend->slot]), limit);
+    if (limit != backend->max_connections) {
+        append(buf, " (asked for by ");
+        name_askers(view, backend, buf);
+        append(buf, ")");
+    }
+    append(buf, ", again under %" PRIu32, resume);
 }
 
 static void tell_standby(const struct standing *standing, char buf[static VIEW_REASON_MAX])
@@ -92,6 +174,56 @@ static void tell_standby(const struct standing *standing, char buf[static VIEW_R
         append(buf, "backup: %" PRIu32 " %s up, %" PRIu32 " needed", survey->primaries_up,
                survey->primaries_up == 1 ? "primary is" : "primaries are",
                standing->pool->min_healthy);
+}
+
+/* --- what workers saw --- */
+
+static void tell_panic(const struct view *view, const struct standing *standing, size_t index,
+                       char buf[static VIEW_REASON_MAX])
+{
+    struct backend_facts facts = eligibility_facts(standing->pool, standing->backends,
+                                                   (uint32_t)index, &standing->survey, view->sb);
+
+    if (eligibility_takes_new(&facts))
+        append(buf, "%sused all the same: panic, %" PRIu32 " of %" PRIu32 " up",
+               buf[0] == '\0' ? "" : "; ", standing->survey.up, standing->survey.ready);
+}
+
+/* "connect", "connect or reset" */
+static void name_signals(uint32_t signals, char buf[static VIEW_REASON_MAX])
+{
+    static const struct {
+        enum outlier_signal signal;
+        const char *name;
+    } names[] = {
+        {OUTLIER_CONNECT, "connect"},
+        {OUTLIER_RESET, "reset"},
+        {OUTLIER_FIRST_BYTE, "first-byte"},
+    };
+    bool is_first = true;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!(signals & names[i].signal))
+            continue;
+        append(buf, "%s%s", is_first ? "" : " or ", names[i].name);
+        is_first = false;
+    }
+}
+
+/* Says nothing of what is over by now. */
+static void tell_ejected(const struct view *view, const struct standing *standing, size_t index,
+                         char buf[static VIEW_REASON_MAX])
+{
+    const struct snapshot_outlier *outlier = &standing->pool->outlier;
+    uint64_t until_ms = LOAD(view->sb->slots[standing->backends[index].slot].ejected_until_ms);
+    uint64_t left_ms = until_ms > view->now_ms ? until_ms - view->now_ms : 0;
+
+    if (outlier->consecutive_failures > 0 && until_ms != 0) {
+        append(buf, "%" PRIu32 " consecutive ", outlier->consecutive_failures);
+        name_signals(outlier->signals, buf);
+        append(buf, " failures; back in %" PRIu64 " s", (left_ms + 999) / 1000);
+    }
+    tell_panic(view, standing, index, buf);
 }
 
 /* --- health --- */
@@ -114,17 +246,6 @@ static void tell_slow_start(const struct view *view, const struct standing *stan
            period_ms / unit_ms, in_seconds ? "s" : "ms");
 }
 
-static void tell_panic(const struct view *view, const struct standing *standing, size_t index,
-                       char buf[static VIEW_REASON_MAX])
-{
-    struct backend_facts facts = eligibility_facts(standing->pool, standing->backends,
-                                                   (uint32_t)index, &standing->survey, view->sb);
-
-    if (eligibility_takes_new(&facts))
-        append(buf, "%sused all the same: panic, %" PRIu32 " of %" PRIu32 " up",
-               buf[0] == '\0' ? "" : "; ", standing->survey.up, standing->survey.ready);
-}
-
 static void tell_health(const struct view *view, const struct standing *standing, size_t index,
                         enum backend_state state, char buf[static VIEW_REASON_MAX])
 {
@@ -134,10 +255,12 @@ static void tell_health(const struct view *view, const struct standing *standing
 
     scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
     append(buf, "%s", reason);
-    if (state == BACKEND_UP)
+    if (state == BACKEND_UP) {
+        tell_asked_weight(view, backend, buf);
         tell_slow_start(view, standing, backend, buf);
-    else if (state == BACKEND_DOWN || state == BACKEND_EJECTED)
+    } else if (state == BACKEND_DOWN) {
         tell_panic(view, standing, index, buf);
+    }
 }
 
 char *view_reason(const struct view *view, const struct standing *standing, size_t index,
@@ -154,6 +277,9 @@ char *view_reason(const struct view *view, const struct standing *standing, size
         break;
     case BACKEND_STANDBY:
         tell_standby(standing, buf);
+        break;
+    case BACKEND_EJECTED:
+        tell_ejected(view, standing, index, buf);
         break;
     default:
         tell_health(view, standing, index, state, buf);

@@ -1,6 +1,6 @@
 /*
- * What a backend's options mean together: which checks hold, how its address is shown, when it
- * takes sessions again after it was full. Pure. In master.
+ * What a backend's options mean together: which checks hold and where they look, how its address is
+ * shown, when it takes sessions again after it was full. Pure. In master.
  */
 #include "backend.h"
 
@@ -28,6 +28,16 @@ const char *model_backend_shown(const struct model_backend *backend)
     const char *raw = option_secret(options_find(SECTION_BACKEND, "address"), backend, 0);
 
     return raw != NULL ? raw : backend->address_text;
+}
+
+struct addr model_backend_check_address(const struct model_backend *backend)
+{
+    struct addr address = backend->check_address;
+
+    if (address.ip.family != ADDR_NONE && address.ip.family != ADDR_UNIX && address.ip.port == 0) {
+        address.ip.port = backend->address.ip.port;
+    }
+    return address;
 }
 
 /* --- limits --- */

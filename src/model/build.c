@@ -112,13 +112,26 @@ static const char *intern_file(struct build *build, const char *file)
 
 /* --- options --- */
 
+/* problem begins with the value in quotes, which nobody shall see of a secret. */
+static void report_value(struct build *build, const struct conf_section *section,
+                         const struct option_def *option, size_t item, const struct str *problem)
+{
+    const struct conf_value *value = &conf_find(section, option->name)->values[item];
+    const char *text = str_text(problem);
+    char shown[SHOW_MAX];
+    char raw_shown[SHOW_MAX] = "";
+
+    if (value->secret) {
+        text += strlen(option_show(value->text, shown));
+        (void)option_show(value->raw, raw_shown);
+    }
+    build_fault(build, ERRLIST_ERROR, section, option->name, item, "%s%s", raw_shown, text);
+}
+
 static int set_single(struct build *build, const struct conf_section *section,
                       const struct option_def *option, const struct conf_option *given, void *out)
 {
     STR_AUTO problem = {0};
-    const struct conf_value *value = &given->values[0];
-    char shown[SHOW_MAX];
-    char secret_shown[SHOW_MAX];
     int rc;
 
     if (given->n_values != 1) {
@@ -126,22 +139,30 @@ static int set_single(struct build *build, const struct conf_section *section,
                     given->n_values);
         return 0;
     }
-    rc = option_set(option, out, value->text, &problem);
-    if (rc == -EINVAL && value->secret) {
-        /* The problem quotes the value, which nobody shall see. */
-        size_t quoted = strlen(option_show(value->text, shown));
-
-        build_fault(build, ERRLIST_ERROR, section, option->name, 0, "%s%s",
-                    option_show(value->raw, secret_shown), str_text(&problem) + quoted);
-    } else if (rc == -EINVAL) {
-        build_fault(build, ERRLIST_ERROR, section, option->name, 0, "%s", str_text(&problem));
+    rc = option_set(option, out, given->values[0].text, &problem);
+    if (rc == -EINVAL) {
+        report_value(build, section, option, 0, &problem);
     }
     return rc == -ENOMEM ? rc : 0;
 }
 
-/* Empty items stay in, so that places in the list and in the file are the same. */
+static void judge_item(struct build *build, const struct conf_section *section,
+                       const struct option_def *option, const char *text, size_t item)
+{
+    STR_AUTO problem = {0};
+
+    if (text[0] == '\0') {
+        build_fault(build, ERRLIST_ERROR, section, option->name, item,
+                    "\"\": empty; write a value, or leave it out");
+    } else if (option_judge_item(option, text, &problem) != 0) {
+        report_value(build, section, option, item, &problem);
+    }
+}
+
+/* Wrong items stay in, so that places in the list and in the file are the same. */
 static int set_list(struct build *build, const struct conf_section *section,
-                    const struct option_def *option, const struct conf_option *given, void *out)
+                    const struct option_def *option, const struct conf_option *given,
+                    bool is_required, void *out)
 {
     const char **items = calloc(given->n_values + 1, sizeof(*items));
     int rc;
@@ -149,15 +170,12 @@ static int set_list(struct build *build, const struct conf_section *section,
     if (items == NULL) {
         return -ENOMEM;
     }
-    if (given->n_values == 0 && option->required) {
+    if (given->n_values == 0 && is_required) {
         build_fault(build, ERRLIST_ERROR, section, option->name, 0,
                     "the list is empty; write at least one");
     }
     for (size_t i = 0; i < given->n_values; i++) {
-        if (given->values[i].text[0] == '\0') {
-            build_fault(build, ERRLIST_ERROR, section, option->name, i,
-                        "\"\": empty; write a value, or leave it out");
-        }
+        judge_item(build, section, option, given->values[i].text, i);
         items[i] = given->values[i].text;
     }
     rc = option_set_list(option, out, items, given->n_values);
@@ -176,20 +194,29 @@ static int keep_secrets(const struct option_def *option, const struct conf_optio
     return 0;
 }
 
+static void report_missing(struct build *build, const struct conf_section *section,
+                           const struct option_def *option)
+{
+    static const char *const forms[OPTION_TYPE_COUNT] = {
+        [OPTION_LIST] = "{ \"…\" }", [OPTION_UINT] = "NUMBER"};
+    const char *form = forms[option->type] != NULL ? forms[option->type] : "\"…\"";
+
+    build_fault(build, ERRLIST_ERROR, section, NULL, 0, "%s is missing; write %s = %s",
+                option->name, option->name, form);
+}
+
 /* section NULL: nothing is given. */
 static void build_option(struct build *build, const struct conf_section *section,
-                         const struct option_def *option, void *out)
+                         const struct option_def *option, bool is_required, void *out)
 {
     const struct conf_option *given = section != NULL ? conf_find(section, option->name) : NULL;
     int rc = option_set_default(option, out);
 
-    if (rc == 0 && given == NULL && option->required && section != NULL) {
-        build_fault(build, ERRLIST_ERROR, section, NULL, 0, "%s is missing; write %s = %s",
-                    option->name, option->name,
-                    option->type == OPTION_LIST ? "{ \"…\" }" : "\"…\"");
+    if (rc == 0 && given == NULL && is_required && section != NULL) {
+        report_missing(build, section, option);
     }
     if (rc == 0 && given != NULL) {
-        rc = option->type == OPTION_LIST ? set_list(build, section, option, given, out)
+        rc = option->type == OPTION_LIST ? set_list(build, section, option, given, is_required, out)
                                          : set_single(build, section, option, given, out);
         rc = rc == 0 ? keep_secrets(option, given, out) : rc;
     }
@@ -202,7 +229,23 @@ static void build_options(struct build *build, const struct conf_section *sectio
     const struct section_info *info = options_section(kind);
 
     for (size_t i = 0; i < info->n_options; i++) {
-        build_option(build, section, &info->options[i], out);
+        build_option(build, section, &info->options[i], info->options[i].required, out);
+    }
+}
+
+/* What belongs to other kinds is left alone; validate_check.c says so. */
+static void build_check_options(struct build *build, const struct conf_section *section,
+                                struct model_check *out)
+{
+    const struct section_info *info = options_section(SECTION_CHECK);
+    const char *kind = out->kind != NULL ? out->kind : "";
+
+    for (size_t i = 0; i < info->n_options; i++) {
+        const struct option_def *option = &info->options[i];
+
+        if (option_is_for(option, kind)) {
+            build_option(build, section, option, option_is_required_for(option, kind), out);
+        }
     }
 }
 
@@ -229,7 +272,7 @@ static void build_checks(struct build *build, const struct conf_section *parent,
         }
         checks->file = intern_file(build, section->file);
         checks->line = section->line;
-        build_options(build, section, SECTION_CHECK, checks);
+        build_check_options(build, section, checks);
         checks++;
     }
 }
@@ -257,6 +300,16 @@ static void build_backends(struct build *build, const struct conf_section *paren
     }
 }
 
+static void build_outlier(struct build *build, const struct conf_section *parent,
+                          struct model_outlier *out)
+{
+    size_t cursor = 0;
+    const struct conf_section *section = build_next(parent, "outlier", &cursor);
+
+    out->given = section != NULL;
+    build_options(build, section, SECTION_OUTLIER, out);
+}
+
 static void build_pools(struct build *build)
 {
     const struct conf_section *root = &build->tree->root;
@@ -275,6 +328,7 @@ static void build_pools(struct build *build)
         pool->file = intern_file(build, section->file);
         pool->line = section->line;
         build_options(build, section, SECTION_POOL, pool);
+        build_outlier(build, section, &pool->outlier);
         build_checks(build, section, &pool->checks, &pool->n_checks);
         build_backends(build, section, pool);
         pool++;

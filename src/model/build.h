@@ -1,6 +1,6 @@
 /*
- * A build under way: from a conf tree to a model. build.c types every option; validate.c,
- * validate_pool.c and listen.c then judge what no single option can. Private to model.
+ * A build under way: from a conf tree to a model. build.c types every option; validate*.c,
+ * outlier.c and listen.c then judge what no single option can. Private to model.
  */
 #ifndef SLUICE_MODEL_BUILD_H
 #define SLUICE_MODEL_BUILD_H
@@ -16,6 +16,7 @@ struct build {
     struct model *model;
     size_t n_files;        /* of model->files */
     const char *last_file; /* what build_file() answered last */
+    size_t n_arg_bytes;    /* of the checks that were judged so far */
     bool no_memory;
 };
 
@@ -67,6 +68,19 @@ bool validate_is_written(const struct conf_section *section, const char *option,
 void validate_pools(struct build *build, const struct pool_names *pools);
 /* Whether the pool's scheduler goes by the client's address. */
 bool validate_hashes_clients(const struct model_pool *pool);
+
+/* --- validate_check.c --- */
+
+/* The check sections of a pool or backend. */
+void validate_checks(struct build *build, const struct conf_section *parent,
+                     const struct model_check *checks, size_t n);
+
+/* --- validate_address.c --- */
+
+/* Fills the addresses of a backend of pool. After validate_checks() of its pool and of itself.
+ * seen: addresses of the pool so far. */
+void validate_addresses(struct build *build, const struct conf_section *section,
+                        struct model_pool *pool, uint32_t index, struct lookup *seen);
 
 /* --- listen.c --- */
 

@@ -121,11 +121,15 @@ static void diff_list(const struct option_def *option, const void *was, const vo
 {
     LOOKUP_AUTO in_old = {0};
     LOOKUP_AUTO in_new = {0};
+    size_t before = out->count;
 
     list_lookup(option_items(option, was), option_list_count(option, was), &in_old);
     list_lookup(option_items(option, now), option_list_count(option, now), &in_new);
     diff_items(option, now, &in_old, "added", where, out);
     diff_items(option, was, &in_new, "removed", where, out);
+    if (out->count == before) {
+        add_option_change(out, option, where, "in another order");
+    }
 }
 
 /* Whether both have an "=OPTION" default, so that the line for that option says it all. */
@@ -273,6 +277,19 @@ static void diff_backend(const void *was, const void *now, const char *where,
                 out);
 }
 
+static void diff_outlier(const struct model_outlier *was, const struct model_outlier *now,
+                         const char *prefix, struct change_list *out)
+{
+    STR_AUTO where = {0};
+
+    if (was->given != now->given) {
+        change_add(out, "%soutlier %s", prefix, now->given ? "added" : "removed");
+        return;
+    }
+    str_printf(&where, "%soutlier", prefix);
+    diff_options(SECTION_OUTLIER, was, now, str_text(&where), out);
+}
+
 static void diff_pool(const void *was, const void *now, const char *where, struct change_list *out)
 {
     const struct model_pool *a = was;
@@ -283,6 +300,7 @@ static void diff_pool(const void *was, const void *now, const char *where, struc
 
     str_printf(&prefix, "%s: ", where);
     diff_options(SECTION_POOL, a, b, where, out);
+    diff_outlier(&a->outlier, &b->outlier, str_text(&prefix), out);
     diff_checks(a->checks, a->n_checks, b->checks, b->n_checks, str_text(&prefix), out);
     diff_named(&(struct named){a->backends, a->n_backends, bytes, name},
                &(struct named){b->backends, b->n_backends, bytes, name}, str_text(&prefix),

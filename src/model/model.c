@@ -29,6 +29,7 @@ static void free_pool(struct model_pool *pool)
     }
     free(pool->backends);
     section_fini(SECTION_POOL, pool);
+    section_fini(SECTION_OUTLIER, &pool->outlier);
     free_checks(pool->checks, pool->n_checks);
     free(pool->name);
 }
@@ -124,13 +125,17 @@ static bool copy_backend(struct file_map *map, struct model_backend *to,
 
 static bool copy_pool(struct file_map *map, struct model_pool *to, const struct model_pool *from)
 {
+    bool owned;
+
     *to = *from;
     to->name = NULL;
     to->checks = NULL;
     to->backends = NULL;
     to->n_checks = to->n_backends = 0;
     to->file = map_file(map, from->file);
-    if (section_own(SECTION_POOL, to, from) != 0 || !copy_text(&to->name, from->name) ||
+    owned = section_own(SECTION_POOL, to, from) == 0;
+    owned = section_own(SECTION_OUTLIER, &to->outlier, &from->outlier) == 0 && owned;
+    if (!owned || !copy_text(&to->name, from->name) ||
         !copy_checks(map, &to->checks, &to->n_checks, from->checks, from->n_checks)) {
         return false;
     }

@@ -34,6 +34,7 @@ struct model_secrets {
 /*
  * Fields are filled by the option table (options.c); times in milliseconds. Lists end with NULL and
  * are never NULL themselves; other text is NULL where the option is not given and has no default.
+ * What belongs to other kinds of checks than its check's is NULL, false and empty.
  * Every file is a string of model.files.
  */
 struct model_global {
@@ -45,7 +46,7 @@ struct model_global {
     char **control_read, **control_operate, **control_administer;
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
-    uint32_t drain_timeout_ms;
+    uint32_t stop_delay_ms, drain_timeout_ms;
     char *hash_seed; /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
@@ -56,6 +57,13 @@ struct model_check {
     uint32_t interval_ms, fast_interval_ms, down_interval_ms, timeout_ms;
     uint32_t rise, fall;
     uint32_t port; /* 0: the backend's own */
+    char *source;  /* NULL: the kernel's choice */
+    /* http */
+    char *method, *path, *host, **headers, *status, *body, *sni;
+    bool tls, verify;
+    /* other kinds */
+    char **steps, **command, *send, *user;
+    bool dynamic;
     struct model_secrets secrets;
     const char *file;
     int line;
@@ -70,8 +78,11 @@ struct model_backend {
     uint32_t resume_connections; /* 0: auto, 3/4 of max_connections */
     struct units_rate connect_rate;
     bool backup;
-    uint32_t admin; /* enum admin_state */
-    char *checks;   /* "none" or NULL */
+    uint32_t admin;           /* enum admin_state */
+    char *check_address_text; /* NULL: not given */
+    /* Likewise ADDR_NONE; port 0 where none is written. See model_backend_check_address(). */
+    struct addr check_address;
+    char *checks; /* "none" or NULL */
     struct model_check *own_checks;
     size_t n_own_checks;
     struct model_secrets secrets;
@@ -80,6 +91,19 @@ struct model_backend {
     /* Places in the scoreboard, given by the registry. */
     uint32_t slot, row;
 };
+
+/* Ejecting backends by what sessions see of them. */
+struct model_outlier {
+    bool given; /* false: off; the rest is at its defaults */
+    char **on;  /* words, for enum outlier_signal */
+    uint32_t consecutive_failures;
+    uint32_t first_byte_timeout_ms; /* 0: not given */
+    uint32_t eject_time_ms;
+    uint32_t max_ejected;
+    struct model_secrets secrets;
+};
+
+enum model_require { REQUIRE_ALL, REQUIRE_ANY, REQUIRE_COUNT };
 
 struct model_pool {
     char *name;
@@ -93,6 +117,9 @@ struct model_pool {
     uint32_t panic_threshold, min_healthy;
     uint32_t backup_use;         /* enum backup_use */
     uint32_t on_return, on_down; /* enum session_fate */
+    uint32_t require;            /* enum model_require */
+    char *notify;                /* NULL: nothing is run */
+    struct model_outlier outlier;
     struct model_check *checks;
     size_t n_checks;
     struct model_backend *backends;
@@ -125,6 +152,7 @@ struct model_service {
     uint32_t max_connections;
     uint32_t persistence_ms, persistence_mask, persistence_mask6;
     struct units_rate accept_rate;
+    bool healthz;
     struct model_secrets secrets;
     const char *file;
     int line;
@@ -141,9 +169,23 @@ struct model {
     char **files; /* what it was read from, the main one first; ends with NULL */
 };
 
-/* Names that live elsewhere and are handed in, so that model needs neither checks nor events. */
+/* An option that is its check's kind's own; a list's items follow each other under one name. */
+struct model_arg {
+    const char *name, *value;
+};
+
+/*
+ * What lives elsewhere and is handed in, so that model needs neither checks nor events. A judge
+ * answers false with what is wrong and what would be right appended to *out_problem.
+ */
 struct model_registries {
     const char *const *check_kinds; /* ends with NULL */
+    /* Judges one value, or one item of a list. NULL: everything passes. */
+    bool (*judge_check)(const char *kind, const char *option, const char *value,
+                        struct str *out_problem);
+    /* Judges all values together, defaults too, once each has passed. NULL: everything passes. */
+    bool (*judge_check_all)(const char *kind, const struct model_arg *args, size_t n_args,
+                            struct str *out_problem);
 };
 
 /* The schema that conf_load_start() wants, made from the option table. Lives for ever. */
@@ -171,6 +213,10 @@ struct model_service *model_find_service(const struct model *model, const char *
 const struct model_check *model_backend_checks(const struct model_pool *pool,
                                                const struct model_backend *backend,
                                                size_t *out_count);
+
+/* What a backend's checks look at instead of its address, with the backend's port where none is
+ * written; ADDR_NONE: nothing else. */
+struct addr model_backend_check_address(const struct model_backend *backend);
 
 /* Under how many sessions a backend that was full takes new ones again: as given, else 3/4 of
  * max_connections, rounded up. 0 without max_connections. */
@@ -260,13 +306,18 @@ enum option_type {
 };
 
 struct option_def {
-    const char *section; /* "global", "service", "pool", "backend", "check" */
+    const char *section; /* "global", "service", "pool", "outlier", "backend", "check" */
     const char *name;
     enum option_type type;
-    size_t offset;            /* in the section's struct */
-    const char *default_text; /* NULL: none. "=interval": that option's value. A list's: "{ }" */
+    size_t offset; /* in the section's struct */
+    /* NULL: none. "=interval": that option's value. A list's: "{ }", "{ \"one item\" }" */
+    const char *default_text;
     uint64_t min, max;        /* 0 without a default counts as not given */
-    const char *const *words; /* OPTION_WORD: ends with NULL */
+    const char *const *words; /* OPTION_WORD, and a list that takes no others: ends with NULL */
+    /* Checks only; kinds by their names, with blanks between them. kinds: those that have the
+     * option, which is then handed on to them (so text, a list or bool); NULL: every check has it.
+     * required_for: those that cannot do without it. */
+    const char *kinds, *required_for;
     bool required;
     bool reloadable;
     bool settable;    /* by command on a running daemon, as an override */

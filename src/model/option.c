@@ -193,6 +193,13 @@ int option_set(const struct option_def *option, void *section, const char *text,
     return rc;
 }
 
+int option_judge_item(const struct option_def *option, const char *text, struct str *out_problem)
+{
+    uint64_t place;
+
+    return option->words != NULL ? parse_word(option, text, &place, out_problem) : 0;
+}
+
 int option_set_list(const struct option_def *option, void *section, const char *const *items,
                     size_t n)
 {
@@ -221,10 +228,25 @@ static const struct option_def *default_source(const struct option_def *option)
     return source;
 }
 
+/* The item that the list has by default, or NULL. buf gets it. */
+static const char *default_item(const struct option_def *option, char buf[static SHOW_MAX])
+{
+    const char *text = option->default_text != NULL ? strchr(option->default_text, '"') : NULL;
+
+    if (text == NULL) {
+        return NULL;
+    }
+    (void)strlcpy(buf, text + 1, SHOW_MAX);
+    buf[strcspn(buf, "\"")] = '\0';
+    return buf;
+}
+
 int option_set_default(const struct option_def *option, void *section)
 {
     const struct option_def *source = default_source(option);
     STR_AUTO problem = {0};
+    char buf[SHOW_MAX];
+    const char *item;
     int rc;
 
     if (source != NULL) {
@@ -232,7 +254,8 @@ int option_set_default(const struct option_def *option, void *section)
         return 0;
     }
     if (option->type == OPTION_LIST) {
-        return option_set_list(option, section, NULL, 0);
+        item = default_item(option, buf);
+        return option_set_list(option, section, &item, item != NULL ? 1 : 0);
     }
     if (option->default_text == NULL) {
         return 0; /* zeroed is "not given" */
@@ -240,6 +263,15 @@ int option_set_default(const struct option_def *option, void *section)
     rc = option_set(option, section, option->default_text, &problem);
     assert(rc != -EINVAL);
     return rc;
+}
+
+static bool list_is_default(const struct option_def *option, const void *section)
+{
+    char buf[SHOW_MAX];
+    const char *item = default_item(option, buf);
+    size_t n = option_list_count(option, section);
+
+    return item == NULL ? n == 0 : n == 1 && strcmp(list_of(option, section)[0], item) == 0;
 }
 
 bool option_is_default(const struct option_def *option, const void *section)
@@ -250,7 +282,7 @@ bool option_is_default(const struct option_def *option, const void *section)
     const char *words;
     uint64_t number = 0;
 
-    if (option->type != OPTION_LIST && option_secret(option, section, 0) != NULL) {
+    if (option_list_count(option, section) > 0 && option_secret(option, section, 0) != NULL) {
         return false;
     }
     if (source != NULL) {
@@ -261,7 +293,7 @@ bool option_is_default(const struct option_def *option, const void *section)
     }
     switch (option->type) {
     case OPTION_LIST:
-        return list_of(option, section)[0] == NULL;
+        return list_is_default(option, section);
     case OPTION_TEXT:
         return strcmp(text_of(option, section), option->default_text) == 0;
     case OPTION_BOOL:

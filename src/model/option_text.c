@@ -42,6 +42,11 @@ void option_describe(const struct option_def *option, struct str *out)
     char low[UNITS_TEXT_MAX];
     char high[UNITS_TEXT_MAX];
 
+    if (option->words != NULL) {
+        str_append(out, "write ");
+        describe_words(option->words, out);
+        return;
+    }
     switch (option->type) {
     case OPTION_TIME:
         str_printf(out, "write a time from %s to %s", units_format_time(min, low),
@@ -64,9 +69,6 @@ void option_describe(const struct option_def *option, struct str *out)
         str_append(out, "write a rate such as \"100/s\", with a burst \"100/s:500\", or \"none\"");
         break;
     case OPTION_WORD:
-        str_append(out, "write ");
-        describe_words(option->words, out);
-        break;
     case OPTION_TEXT:
     case OPTION_LIST:
     case OPTION_TYPE_COUNT:

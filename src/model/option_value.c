@@ -184,9 +184,12 @@ int option_copy(const struct option_def *option, void *to, const void *from)
 {
     if (option->type == OPTION_LIST) {
         char *const *items = list_of(option, from);
-        char **list = option_list_make((const char *const *)items, list_count(items));
+        char **list = NULL;
 
-        if (list == NULL) {
+        if (items != NULL) {
+            list = option_list_make((const char *const *)items, list_count(items));
+        }
+        if (items != NULL && list == NULL) {
             return -ENOMEM;
         }
         forget_secrets(option, to);

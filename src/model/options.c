@@ -5,9 +5,6 @@
  */
 #include "options.h"
 
-#include <assert.h>
-#include <string.h>
-
 #include "base/log.h"
 #include "pool/eligibility.h"
 #include "sluice/limits.h"
@@ -23,6 +20,9 @@
 #define MODE_MAX         0777
 #define QUEUE_MAX        1000000
 
+/* Kinds of checks that open connections of their own. */
+#define KINDS_CONNECTING "tcp http expect agent redis postgresql mysql smtp ssh memcached"
+
 static const char *const start_words[START_COUNT + 1] = {
     [START_UNKNOWN] = "unknown", [START_UP] = "up", [START_DOWN] = "down"};
 static const char *const unresolved_words[UNRESOLVED_COUNT + 1] = {
@@ -33,10 +33,15 @@ static const char *const backup_use_words[BACKUP_USE_COUNT + 1] = {
     [BACKUP_USE_FIRST] = "first", [BACKUP_USE_ALL] = "all"};
 static const char *const fate_words[SESSIONS_COUNT + 1] = {
     [SESSIONS_KEEP] = "keep", [SESSIONS_CLOSE] = "close"};
+static const char *const require_words[REQUIRE_COUNT + 1] = {
+    [REQUIRE_ALL] = "all", [REQUIRE_ANY] = "any"};
+/* In the order of enum outlier_signal's bits. */
+static const char *const signal_words[] = {"connect", "reset", "first_byte", NULL};
 
 #define GLOBAL(field)  .section = "global", .offset = offsetof(struct model_global, field)
 #define SERVICE(field) .section = "service", .offset = offsetof(struct model_service, field)
 #define POOL(field)    .section = "pool", .offset = offsetof(struct model_pool, field)
+#define OUTLIER(field) .section = "outlier", .offset = offsetof(struct model_outlier, field)
 #define BACKEND(field) .section = "backend", .offset = offsetof(struct model_backend, field)
 #define CHECK(field)   .section = "check", .offset = offsetof(struct model_check, field)
 
@@ -80,6 +85,10 @@ const struct option_def option_table[] = {
      .help = "Secret text that keys every hash of clients, so that nobody can aim at a backend. "
              "Give balancers that must choose alike the same one, as ${file:/PATH}; unless given, "
              "one is made."},
+    {GLOBAL(stop_delay_ms), .name = "stop_delay", .type = OPTION_TIME, .default_text = "0s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long a daemon that was asked to stop goes on accepting while its health answers "
+             "already say no, so that whoever asks sends clients elsewhere; 0s: not at all."},
     {GLOBAL(drain_timeout_ms), .name = "drain_timeout", .type = OPTION_TIME, .default_text = "30s",
      .max = TIME_MAX, .reloadable = true,
      .help = "How long sessions may go on after a stop was asked for; 0s: none."},
@@ -131,6 +140,8 @@ const struct option_def option_table[] = {
     {SERVICE(persistence_mask6), .name = "persistence_mask6", .type = OPTION_UINT,
      .default_text = "128", .max = 128, .reloadable = true,
      .help = "The same of an IPv6 client's address."},
+    {SERVICE(healthz), .name = "healthz", .type = OPTION_BOOL, .default_text = "true",
+     .reloadable = true, .help = "Whether the daemon's overall health answer counts this service."},
 
     {POOL(scheduler), .name = "scheduler", .type = OPTION_TEXT, .default_text = "wlc",
      .reloadable = true, .help = "How the backend of a new session is chosen."},
@@ -191,6 +202,32 @@ const struct option_def option_table[] = {
      .words = unresolved_words, .reloadable = true,
      .help = "What becomes of a backend whose name does not resolve: it counts as down, or the "
              "configuration is refused."},
+    {POOL(require), .name = "require", .type = OPTION_WORD, .default_text = "all",
+     .words = require_words, .reloadable = true,
+     .help = "Which of a backend's checks must pass for it to be up: all of them, or any one."},
+    {POOL(notify), .name = "notify", .type = OPTION_TEXT, .reloadable = true,
+     .help = "Absolute path of a program that is run when a backend goes up or down, and when the "
+             "pool is lost or restored."},
+
+    {OUTLIER(on), .name = "on", .type = OPTION_LIST, .default_text = "{ \"connect\" }",
+     .words = signal_words, .reloadable = true,
+     .help = "What counts as a failure of a backend: a connect that fails, a session that it "
+             "resets, a first byte that does not come in time."},
+    {OUTLIER(consecutive_failures), .name = "consecutive_failures", .type = OPTION_UINT,
+     .default_text = "5", .min = 1, .max = 1000, .reloadable = true,
+     .help = "Failures in a row that eject a backend."},
+    {OUTLIER(first_byte_timeout_ms), .name = "first_byte_timeout", .type = OPTION_TIME, .min = 1,
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long a backend may take from the client's first byte to its own, where that "
+             "counts."},
+    {OUTLIER(eject_time_ms), .name = "eject_time", .type = OPTION_TIME, .default_text = "30s",
+     .min = SECONDS(1), .max = DAYS(1), .reloadable = true,
+     .help = "How long a backend gets no new sessions when it is ejected for the first time; "
+             "longer each time in a row."},
+    {OUTLIER(max_ejected), .name = "max_ejected", .type = OPTION_UINT, .default_text = "10",
+     .max = 100, .reloadable = true,
+     .help = "Percentage of the pool's ready backends that may be ejected at a time; one always "
+             "may, and one always stays."},
 
     {BACKEND(address_text), .name = "address", .type = OPTION_TEXT, .required = true,
      .reloadable = true, .help = "HOST:PORT, [V6]:PORT or unix:PATH."},
@@ -216,6 +253,10 @@ const struct option_def option_table[] = {
      .words = admin_state_names, .reloadable = true, .settable = true,
      .help = "What the operator wants of it: ready takes new sessions, drain only keeps those it "
              "has, maintenance takes it out."},
+    {BACKEND(check_address_text), .name = "check_address", .type = OPTION_TEXT, .reloadable = true,
+     .help = "What its checks look at instead of address: a numeric ADDRESS, ADDRESS:PORT, [V6], "
+             "[V6]:PORT or unix:PATH. Without a port it is the backend's own; a check's port goes "
+             "before both."},
     {BACKEND(checks), .name = "checks", .type = OPTION_TEXT, .reloadable = true,
      .help = "none: the pool's checks do not hold for this backend, it counts as up."},
 
@@ -234,101 +275,45 @@ const struct option_def option_table[] = {
     {CHECK(fall), .name = "fall", .type = OPTION_UINT, .default_text = "3", .min = 1, .max = 100,
      .reloadable = true, .help = "Failed checks in a row that take a backend down."},
     {CHECK(port), .name = "port", .type = OPTION_UINT, .min = 1, .max = 65535, .reloadable = true,
+     .required_for = "agent",
      .help = "Another port on the backend's address to check instead of its own."},
+    {CHECK(source), .name = "source", .type = OPTION_TEXT, .kinds = KINDS_CONNECTING,
+     .reloadable = true,
+     .help = "An IP address of this machine to connect from; the kernel's choice unless given."},
+    {CHECK(method), .name = "method", .type = OPTION_TEXT, .kinds = "http", .default_text = "GET",
+     .reloadable = true, .help = "The request's method, such as GET or HEAD."},
+    {CHECK(path), .name = "path", .type = OPTION_TEXT, .kinds = "http", .default_text = "/",
+     .reloadable = true, .help = "The path that is asked for, with a query if there is one."},
+    {CHECK(host), .name = "host", .type = OPTION_TEXT, .kinds = "http", .reloadable = true,
+     .help = "The request's Host header; the address that is checked unless given."},
+    {CHECK(headers), .name = "headers", .type = OPTION_LIST, .kinds = "http", .default_text = "{ }",
+     .reloadable = true, .help = "Further headers of the request, as in \"Accept: text/plain\"."},
+    {CHECK(status), .name = "status", .type = OPTION_TEXT, .kinds = "http",
+     .default_text = "200-399", .reloadable = true,
+     .help = "The statuses that pass, and ranges of them, as in \"200,204,301-303\"."},
+    {CHECK(body), .name = "body", .type = OPTION_TEXT, .kinds = "http", .reloadable = true,
+     .help = "A regular expression that must match in the body; its first 64 KiB are looked at."},
+    {CHECK(tls), .name = "tls", .type = OPTION_BOOL, .kinds = "http", .default_text = "false",
+     .reloadable = true, .help = "Whether the request goes over TLS."},
+    {CHECK(sni), .name = "sni", .type = OPTION_TEXT, .kinds = "http", .reloadable = true,
+     .help = "The server name that is asked for by TLS; host, without its port, unless given."},
+    {CHECK(verify), .name = "verify", .type = OPTION_BOOL, .kinds = "http", .default_text = "false",
+     .reloadable = true, .help = "Whether the certificate must be valid, and for that name."},
+    {CHECK(steps), .name = "steps", .type = OPTION_LIST, .kinds = "expect", .default_text = "{ }",
+     .required_for = "expect", .reloadable = true,
+     .help = "The conversation, as in { \"send PING\\r\\n\", \"expect +PONG\" }: send, send-hex, "
+             "expect, expect-hex, expect-regex, expect-close."},
+    {CHECK(command), .name = "command", .type = OPTION_LIST, .kinds = "exec", .default_text = "{ }",
+     .required_for = "exec", .reloadable = true,
+     .help = "The program, by its absolute path, and its arguments; there is no shell."},
+    {CHECK(dynamic), .name = "dynamic", .type = OPTION_BOOL, .kinds = "exec",
+     .default_text = "true", .reloadable = true,
+     .help = "Whether the exit statuses 2 to 102 pass with 0 to 100 percent of the weight; else "
+             "all but 0 fail."},
+    {CHECK(send), .name = "send", .type = OPTION_TEXT, .kinds = "agent", .reloadable = true,
+     .help = "What the agent is sent before it answers; nothing unless given."},
+    {CHECK(user), .name = "user", .type = OPTION_TEXT, .kinds = "postgresql mysql",
+     .default_text = "sluice", .reloadable = true,
+     .help = "The user whose login is begun; it needs no rights, nor need it exist."},
     {0},
 };
-
-static const char *const kind_names[SECTION_KIND_COUNT] = {
-    [SECTION_GLOBAL] = "global",   [SECTION_SERVICE] = "service", [SECTION_POOL] = "pool",
-    [SECTION_BACKEND] = "backend", [SECTION_CHECK] = "check",
-};
-
-static const size_t secrets_offsets[SECTION_KIND_COUNT] = {
-    [SECTION_GLOBAL] = offsetof(struct model_global, secrets),
-    [SECTION_SERVICE] = offsetof(struct model_service, secrets),
-    [SECTION_POOL] = offsetof(struct model_pool, secrets),
-    [SECTION_BACKEND] = offsetof(struct model_backend, secrets),
-    [SECTION_CHECK] = offsetof(struct model_check, secrets),
-};
-
-static void find_sections(struct section_info sections[static SECTION_KIND_COUNT])
-{
-    for (size_t kind = 0; kind < SECTION_KIND_COUNT; kind++) {
-        struct section_info *info = &sections[kind];
-        const struct option_def *option = option_table;
-
-        while (option->name != NULL && strcmp(option->section, kind_names[kind]) != 0) {
-            option++;
-        }
-        *info = (struct section_info){
-            .name = kind_names[kind], .secrets_offset = secrets_offsets[kind], .options = option};
-        while (option->name != NULL && strcmp(option->section, kind_names[kind]) == 0) {
-            option++;
-            info->n_options++;
-        }
-    }
-}
-
-const struct section_info *options_section(enum section_kind kind)
-{
-    static struct section_info sections[SECTION_KIND_COUNT];
-
-    if (sections[0].name == NULL) {
-        find_sections(sections);
-    }
-    return &sections[kind];
-}
-
-const struct option_def *options_find(enum section_kind kind, const char *name)
-{
-    const struct section_info *info = options_section(kind);
-
-    for (size_t i = 0; i < info->n_options; i++) {
-        if (strcmp(info->options[i].name, name) == 0) {
-            return &info->options[i];
-        }
-    }
-    return NULL;
-}
-
-/* --- the parser's schema --- */
-
-#define SECTION_OPTIONS_MAX 48
-
-static struct conf_option_schema schema_options[SECTION_KIND_COUNT][SECTION_OPTIONS_MAX + 1];
-
-static const struct conf_section_schema check_schema = {
-    .name = "check", .titled = true, .titled_any = true, .options = schema_options[SECTION_CHECK]};
-static const struct conf_section_schema *const backend_children[] = {&check_schema, NULL};
-static const struct conf_section_schema backend_schema = {.name = "backend",
-                                                          .titled = true,
-                                                          .options =
-                                                              schema_options[SECTION_BACKEND],
-                                                          .sections = backend_children};
-static const struct conf_section_schema *const pool_children[] = {&check_schema, &backend_schema,
-                                                                  NULL};
-static const struct conf_section_schema pool_schema = {.name = "pool",
-                                                       .titled = true,
-                                                       .options = schema_options[SECTION_POOL],
-                                                       .sections = pool_children};
-static const struct conf_section_schema service_schema = {
-    .name = "service", .titled = true, .options = schema_options[SECTION_SERVICE]};
-static const struct conf_section_schema global_schema = {.name = "global",
-                                                         .options = schema_options[SECTION_GLOBAL]};
-static const struct conf_section_schema *const root_children[] = {&global_schema, &service_schema,
-                                                                  &pool_schema, NULL};
-static const struct conf_section_schema root_schema = {.sections = root_children};
-
-const struct conf_section_schema *model_schema(void)
-{
-    for (size_t kind = 0; kind < SECTION_KIND_COUNT; kind++) {
-        const struct section_info *info = options_section((enum section_kind)kind);
-
-        assert(info->n_options <= SECTION_OPTIONS_MAX);
-        for (size_t i = 0; i < info->n_options; i++) {
-            schema_options[kind][i] = (struct conf_option_schema){
-                .name = info->options[i].name, .list = info->options[i].type == OPTION_LIST};
-        }
-    }
-    return &root_schema;
-}

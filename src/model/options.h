@@ -11,6 +11,7 @@ enum section_kind {
     SECTION_GLOBAL,
     SECTION_SERVICE,
     SECTION_POOL,
+    SECTION_OUTLIER,
     SECTION_BACKEND,
     SECTION_CHECK,
     SECTION_KIND_COUNT
@@ -27,6 +28,10 @@ struct section_info {
 const struct section_info *options_section(enum section_kind kind);
 const struct option_def *options_find(enum section_kind kind, const char *name); /* or NULL */
 
+/* Whether checks of that kind have the option, and must have it. */
+bool option_is_for(const struct option_def *option, const char *check_kind);
+bool option_is_required_for(const struct option_def *option, const char *check_kind);
+
 /* --- one value; section is the struct that option.offset is in --- */
 
 /*
@@ -35,6 +40,8 @@ const struct option_def *options_find(enum section_kind kind, const char *name);
  */
 int option_set(const struct option_def *option, void *section, const char *text,
                struct str *out_problem);
+/* Judges an item of a list that takes certain words only. Returns 0, or -EINVAL as option_set(). */
+int option_judge_item(const struct option_def *option, const char *text, struct str *out_problem);
 /* Sets a list. 0 or -ENOMEM. */
 int option_set_list(const struct option_def *option, void *section, const char *const *items,
                     size_t n);

@@ -35,7 +35,7 @@ struct place {
     uint32_t retired_generation;
     /* Slots only. */
     struct place *row, *pool; /* which outlive it */
-    uint64_t checks;          /* kinds and ports of its checks as one number; 0: none */
+    uint64_t checks;          /* what its checks look at (slot_sum_checks); 0: none */
     uint32_t heir_of;         /* planned: the slot to take health from, or HEIR_NONE */
     struct addr address;
     bool ready;             /* as committed last: by the operator's will it takes sessions */

@@ -11,21 +11,24 @@ static void indent(struct str *out, unsigned depth)
     }
 }
 
+static void print_option(const struct option_def *option, const void *section, bool all,
+                         unsigned depth, struct str *out)
+{
+    if (option_given(option, section) && (all || !option_is_default(option, section))) {
+        indent(out, depth);
+        str_printf(out, "%s = ", option->name);
+        option_print(option, section, out);
+        str_append_char(out, '\n');
+    }
+}
+
 static void print_options(enum section_kind kind, const void *section, bool all, unsigned depth,
                           struct str *out)
 {
     const struct section_info *info = options_section(kind);
 
     for (size_t i = 0; i < info->n_options; i++) {
-        const struct option_def *option = &info->options[i];
-
-        if (!option_given(option, section) || (!all && option_is_default(option, section))) {
-            continue;
-        }
-        indent(out, depth);
-        str_printf(out, "%s = ", option->name);
-        option_print(option, section, out);
-        str_append_char(out, '\n');
+        print_option(&info->options[i], section, all, depth, out);
     }
 }
 
@@ -46,13 +49,24 @@ static void close_section(unsigned depth, struct str *out)
     str_append(out, "}\n");
 }
 
+static void print_check(const struct model_check *check, bool all, unsigned depth, struct str *out)
+{
+    const struct section_info *info = options_section(SECTION_CHECK);
+
+    open_section(SECTION_CHECK, check->title, depth, out);
+    for (size_t i = 0; i < info->n_options; i++) {
+        if (option_is_for(&info->options[i], check->kind)) {
+            print_option(&info->options[i], check, all, depth + 1, out);
+        }
+    }
+    close_section(depth, out);
+}
+
 static void print_checks(const struct model_check *checks, size_t n, bool all, unsigned depth,
                          struct str *out)
 {
     for (size_t i = 0; i < n; i++) {
-        open_section(SECTION_CHECK, checks[i].title, depth, out);
-        print_options(SECTION_CHECK, &checks[i], all, depth + 1, out);
-        close_section(depth, out);
+        print_check(&checks[i], all, depth, out);
     }
 }
 
@@ -60,6 +74,11 @@ static void print_pool(const struct model_pool *pool, bool all, struct str *out)
 {
     open_section(SECTION_POOL, pool->name, 0, out);
     print_options(SECTION_POOL, pool, all, 1, out);
+    if (pool->outlier.given) {
+        open_section(SECTION_OUTLIER, NULL, 1, out);
+        print_options(SECTION_OUTLIER, &pool->outlier, all, 2, out);
+        close_section(1, out);
+    }
     print_checks(pool->checks, pool->n_checks, all, 1, out);
     for (size_t i = 0; i < pool->n_backends; i++) {
         const struct model_backend *backend = &pool->backends[i];

@@ -15,7 +15,8 @@
  *   no check                                      up
  *   same slot in the model before                 as it is
  *   another slot of the model before has the same
- *   address, kinds and ports, and was checked     as that one
+ *   address and the same checks (all but their
+ *   times), and was checked                       as that one
  *   else                                          the pool's `start`
  *
  * A slot begins a slow start at commit when it takes sessions (ready, with a weight) and did not in

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "args.h"
+
 uint64_t slot_sum_checks(const struct model_pool *pool, const struct model_backend *backend)
 {
     uint64_t sum = 0;
@@ -15,7 +17,16 @@ uint64_t slot_sum_checks(const struct model_pool *pool, const struct model_backe
     const struct model_check *checks = model_backend_checks(pool, backend, &n);
 
     for (size_t i = 0; i < n; i++) {
-        sum += XXH3_64bits_withSeed(checks[i].kind, strlen(checks[i].kind), checks[i].port);
+        const uint64_t parts[] = {XXH3_64bits(checks[i].kind, strlen(checks[i].kind)),
+                                  checks[i].port, args_hash(&checks[i])};
+
+        sum += XXH3_64bits(parts, sizeof(parts));
+    }
+    if (n > 1) {
+        sum += pool->require;
+    }
+    if (n > 0 && backend->check_address.ip.family != ADDR_NONE) {
+        sum = XXH3_64bits_withSeed(&backend->check_address, sizeof(backend->check_address), sum);
     }
     return n > 0 && sum == 0 ? 1 : sum;
 }

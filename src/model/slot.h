@@ -14,8 +14,8 @@ struct slot_commit {
     bool first; /* the daemon's start: nothing is slow to start then */
 };
 
-/* Kinds and ports of the checks that hold for a backend: the same for the same in any order; 0 only
- * where there are none. */
+/* What the checks that hold for a backend look at: their kinds, ports and arguments, the address,
+ * whether all must pass. The same for the same in any order; 0 only where there are none. */
 uint64_t slot_sum_checks(const struct model_pool *pool, const struct model_backend *backend);
 /* Brings the slot of a backend of pool, whose state is still that of before the commit, in line
  * with the new model. */

@@ -1,7 +1,7 @@
 /*
  * Writes a planned model as one block: header, services, listeners, pools, backends, checks, hash
- * tables. A pool's checks stand once, shared by its backends; a backend's own stand for themselves.
- * In master.
+ * tables, arguments of checks and their texts. A pool's checks stand once, shared by its backends;
+ * a backend's own stand for themselves. In master.
  */
 #include "snapshot_build.h"
 
@@ -10,6 +10,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "args.h"
+#include "outlier.h"
 #include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
@@ -32,41 +34,64 @@ struct layout {
     struct snapshot_backend *backends;
     struct snapshot_check *checks;
     uint16_t *entries;
-    uint32_t service, listener, pool, backend, check, entry; /* filled so far */
+    struct snapshot_arg *args;
+    char *texts;
+    /* Filled so far: */
+    uint32_t service, listener, pool, backend, check, entry, arg, text;
     const struct snapshot_header *previous;
 };
 
-static bool count(const struct model *model, struct snapshot_header *header)
+static void count_checks(const struct model_check *checks, size_t n, size_t *n_checks,
+                         size_t *n_args, size_t *n_bytes)
 {
-    size_t n_listeners = 0;
-    size_t n_backends = 0;
-    size_t n_checks = 0;
-    size_t n_entries = 0;
-
-    for (size_t i = 0; i < model->n_services; i++) {
-        n_listeners += model->services[i].n_listeners;
+    *n_checks += n;
+    for (size_t i = 0; i < n; i++) {
+        args_count(&checks[i], n_args, n_bytes);
     }
+}
+
+/* Returns false beyond a bound. */
+static bool count_pools(const struct model *model, struct snapshot_header *header)
+{
+    size_t n_backends = 0, n_checks = 0, n_entries = 0, n_args = 0, n_bytes = 0;
+
     for (size_t i = 0; i < model->n_pools; i++) {
         const struct model_pool *pool = &model->pools[i];
 
         n_backends += pool->n_backends;
         n_entries += table_size(pool);
-        n_checks += pool->n_checks;
+        count_checks(pool->checks, pool->n_checks, &n_checks, &n_args, &n_bytes);
         for (size_t j = 0; j < pool->n_backends; j++) {
-            n_checks += pool->backends[j].n_own_checks;
+            const struct model_backend *backend = &pool->backends[j];
+
+            count_checks(backend->own_checks, backend->n_own_checks, &n_checks, &n_args, &n_bytes);
         }
     }
-    if (model->n_services > SERVICES_MAX || n_listeners > LISTENERS_MAX ||
-        model->n_pools > POOLS_MAX || n_backends > BACKENDS_MAX) {
+    if (model->n_pools > POOLS_MAX || n_backends > BACKENDS_MAX || n_bytes > ARGS_BYTES_MAX) {
         return false;
     }
-    header->n_services = (uint32_t)model->n_services;
-    header->n_listeners = (uint32_t)n_listeners;
     header->n_pools = (uint32_t)model->n_pools;
     header->n_backends = (uint32_t)n_backends;
     header->n_checks = (uint32_t)n_checks;
     header->n_entries = (uint32_t)n_entries;
+    header->n_args = (uint32_t)n_args;
+    header->n_text_bytes = (uint32_t)n_bytes;
     return true;
+}
+
+static bool count(const struct model *model, struct snapshot_header *header)
+{
+    size_t n_listeners = 0;
+
+    for (size_t i = 0; i < model->n_services; i++) {
+        n_listeners += model->services[i].n_listeners;
+    }
+    if (model->n_services > SERVICES_MAX || n_listeners > LISTENERS_MAX) {
+        return false;
+    }
+    header->n_services = (uint32_t)model->n_services;
+    header->n_listeners = (uint32_t)n_listeners;
+    return count_pools(model, header);
 }
 
 static uint32_t reserve(uint64_t *size, uint32_t n, size_t bytes)
@@ -91,6 +116,8 @@ static void set_offsets(struct snapshot_header *header)
     header->backends_offset = reserve(&size, header->n_backends, sizeof(struct snapshot_backend));
     header->checks_offset = reserve(&size, header->n_checks, sizeof(struct snapshot_check));
     header->entries_offset = reserve(&size, header->n_entries, sizeof(uint16_t));
+    header->args_offset = reserve(&size, header->n_args, sizeof(struct snapshot_arg));
+    header->texts_offset = reserve(&size, header->n_text_bytes, 1);
     header->size_bytes = size;
 }
 
@@ -141,6 +168,25 @@ static void fill_service(struct layout *layout, const struct model_service *from
     layout->service++;
 }
 
+static uint32_t fill_text(struct layout *layout, const char *text)
+{
+    uint32_t offset = layout->text;
+    size_t bytes = strlen(text) + 1;
+
+    memcpy(layout->texts + offset, text, bytes);
+    layout->text += (uint32_t)bytes;
+    return offset;
+}
+
+static void fill_arg(void *data, const char *name, const char *value)
+{
+    struct layout *layout = data;
+    struct snapshot_arg *to = &layout->args[layout->arg++];
+
+    to->name = fill_text(layout, name);
+    to->value = fill_text(layout, value);
+}
+
 /* Returns the index of the first. */
 static uint32_t fill_checks(struct layout *layout, const struct model_check *from, size_t n)
 {
@@ -157,8 +203,13 @@ static uint32_t fill_checks(struct layout *layout, const struct model_check *fro
             .rise = from[i].rise,
             .fall = from[i].fall,
             .port = from[i].port,
+            .first_arg = layout->arg,
+            .args_hash = args_hash(&from[i]),
         };
+        args_each(&from[i], fill_arg, layout);
+        to->n_args = layout->arg - to->first_arg;
         (void)strlcpy(to->kind, from[i].kind, sizeof(to->kind));
+        (void)strlcpy(to->title, from[i].title, sizeof(to->title));
     }
     return first;
 }
@@ -183,6 +234,7 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
         .resume_connections = model_backend_resume(from),
         .backup = from->backup ? 1 : 0,
         .connect_rate = convert_rate(&from->connect_rate),
+        .check_address = model_backend_check_address(from),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
 }
@@ -236,6 +288,8 @@ static int fill_pool(struct layout *layout, const struct model_pool *from)
         .backup_use = from->backup_use,
         .on_return = from->on_return,
         .on_down = from->on_down,
+        .require_any = from->require == REQUIRE_ANY,
+        .outlier = outlier_snapshot(&from->outlier),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {
@@ -254,6 +308,8 @@ static void set_arrays(struct layout *layout, char *bytes)
     layout->backends = (void *)(bytes + header->backends_offset);
     layout->checks = (void *)(bytes + header->checks_offset);
     layout->entries = (void *)(bytes + header->entries_offset);
+    layout->args = (void *)(bytes + header->args_offset);
+    layout->texts = bytes + header->texts_offset;
 }
 
 /* Returns 0 or -ENOMEM. */

@@ -81,6 +81,52 @@ static enum sb_health health_of(const struct snapshot_backend *backend, const st
     return atomic_load_explicit(&sb->slot_health[backend->slot], memory_order_relaxed);
 }
 
+static bool is_ejected(const struct snapshot_backend *backend, const struct scoreboard *sb)
+{
+    return atomic_load_explicit(&sb->slots[backend->slot].ejected_until_ms, memory_order_relaxed) !=
+           0;
+}
+
+static enum admin_state admin_of(const struct snapshot_backend *backend,
+                                 const struct scoreboard *sb)
+{
+    _Static_assert(ADMIN_READY < ADMIN_DRAIN && ADMIN_DRAIN < ADMIN_MAINTENANCE, "by severity");
+    uint32_t asked =
+        atomic_load_explicit(&sb->slots[backend->slot].asked_admin, memory_order_relaxed);
+    if (asked >= ADMIN_COUNT)
+        asked = ADMIN_READY;
+    return (enum admin_state)(asked > backend->admin ? asked : backend->admin);
+}
+
+uint32_t eligibility_asked_permille(const struct snapshot_backend *backend,
+                                    const struct scoreboard *sb)
+{
+    uint32_t asked =
+        atomic_load_explicit(&sb->slots[backend->slot].asked_permille, memory_order_relaxed);
+    return asked == 0 || asked > 1000 ? 1000 : asked - 1;
+}
+
+void eligibility_limits(const struct snapshot_backend *backend, const struct scoreboard *sb,
+                        uint32_t *out_limit, uint32_t *out_resume)
+{
+    uint32_t asked =
+        atomic_load_explicit(&sb->slots[backend->slot].asked_limit, memory_order_relaxed);
+    uint32_t limit = asked == 0 ? 0 : asked - 1;
+
+    *out_limit = backend->max_connections;
+    *out_resume = backend->resume_connections;
+    if (limit == 0 || (*out_limit != 0 && *out_limit <= limit))
+        return;
+    uint32_t mark = limit - limit / 4; /* 3/4, rounded up */
+    *out_limit = limit;
+    *out_resume = *out_resume != 0 && *out_resume < mark ? *out_resume : mark;
+}
+
+static uint32_t weight_of(const struct snapshot_backend *backend, const struct scoreboard *sb)
+{
+    return eligibility_asked_permille(backend, sb) == 0 ? 0 : backend->weight;
+}
+
 void eligibility_survey(const struct snapshot_pool *pool, const struct snapshot_backend *backends,
                         const struct scoreboard *sb, struct pool_survey *out)
 {
@@ -88,13 +134,13 @@ void eligibility_survey(const struct snapshot_pool *pool, const struct snapshot_
 
     for (uint32_t i = 0; i < pool->n_backends; i++) {
         const struct snapshot_backend *backend = &backends[i];
-        if (backend->admin != ADMIN_READY || backend->weight == 0)
+        if (admin_of(backend, sb) != ADMIN_READY || weight_of(backend, sb) == 0)
             continue;
         enum sb_health health = health_of(backend, sb);
-        bool is_up = health == SB_HEALTH_UP;
+        bool is_up = health == SB_HEALTH_UP && !is_ejected(backend, sb);
         survey.ready++;
         survey.up += is_up;
-        survey.starting += !is_up && health != SB_HEALTH_DOWN;
+        survey.starting += health != SB_HEALTH_UP && health != SB_HEALTH_DOWN;
         survey.primaries_up += is_up && !backend->backup;
         if (is_up && backend->backup && survey.first_backup == SNAPSHOT_NONE)
             survey.first_backup = i;
@@ -122,14 +168,16 @@ struct backend_facts eligibility_facts(const struct snapshot_pool *pool,
     const struct snapshot_backend *backend = &backends[i];
     uint32_t active = atomic_load_explicit(&sb->slot_active[backend->slot], memory_order_relaxed);
     bool full = atomic_load_explicit(&sb->slot_full[backend->slot], memory_order_relaxed);
+    uint32_t limit, resume;
 
+    eligibility_limits(backend, sb, &limit, &resume);
     return (struct backend_facts){
-        .admin = (enum admin_state)backend->admin,
+        .admin = admin_of(backend, sb),
         .health = health_of(backend, sb),
-        .weight = backend->weight,
+        .weight = weight_of(backend, sb),
+        .ejected = is_ejected(backend, sb),
         .has_address = backend->address.ip.family != ADDR_NONE,
-        .full = eligibility_is_full(active, backend->max_connections, backend->resume_connections,
-                                    full),
+        .full = eligibility_is_full(active, limit, resume, full),
         .standby = stands_by(pool, backend, i, survey),
         .leaves = pool->on_return == SESSIONS_CLOSE,
         .panic = survey->panic,

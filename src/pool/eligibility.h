@@ -49,15 +49,15 @@ extern const char *const backend_state_names[BACKEND_STATE_COUNT];
 extern const char *const admin_state_names[ADMIN_COUNT + 1];
 
 struct backend_facts {
-    enum admin_state admin;
-    enum sb_health health; /* any but up and down counts as unknown */
-    uint32_t weight;       /* configured */
-    bool has_address;      /* false: its name does not resolve */
-    bool ejected;          /* by what workers have seen; nothing sets it yet */
-    bool full;             /* at its limit, or was and is not under resume_connections yet */
-    bool standby;          /* a backup that is not needed */
-    bool leaves;           /* on_return is close: nobody stays on a backup that stands by */
-    bool panic;            /* of its pool */
+    enum admin_state admin; /* the severer of what the operator and what its checks ask for */
+    enum sb_health health;  /* any but up and down counts as unknown */
+    uint32_t weight;        /* configured; 0 too when its checks ask for none */
+    bool has_address;       /* false: its name does not resolve */
+    bool ejected;           /* by what workers have seen of it */
+    bool full;              /* at its limit, or was and is not under resume_connections yet */
+    bool standby;           /* a backup that is not needed */
+    bool leaves;            /* on_return is close: nobody stays on a backup that stands by */
+    bool panic;             /* of its pool */
 };
 
 /* What a pool needs, from health and admin states of all its backends; load never counts. */
@@ -83,6 +83,13 @@ struct backend_facts eligibility_facts(const struct snapshot_pool *pool,
                                        const struct snapshot_backend *backends, uint32_t i,
                                        const struct pool_survey *survey,
                                        const struct scoreboard *sb);
+
+/* Its limit and mark, where its checks may ask for a lower limit than is configured. */
+void eligibility_limits(const struct snapshot_backend *backend, const struct scoreboard *sb,
+                        uint32_t *out_limit, uint32_t *out_resume);
+/* What its checks ask for of its weight, 0 to 1000 permille; 1000 when they say nothing. */
+uint32_t eligibility_asked_permille(const struct snapshot_backend *backend,
+                                    const struct scoreboard *sb);
 
 enum backend_state eligibility_judge(const struct backend_facts *facts);
 bool eligibility_takes_new(const struct backend_facts *facts);

@@ -358,7 +358,7 @@ static bool apply(struct scoreboard *sb, const struct change *change, struct lea
     struct sb_lease *set = set_of(sb, change->key);
 
     for (int try = 0; try < TRIES_MAX; try++) {
-        struct seen seen;
+        struct seen seen = {0};
         bool done = false, busy = false;
         if (find(set, change->key, change->now, &seen))
             done = change_lease(&seen, change);

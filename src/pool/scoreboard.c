@@ -262,6 +262,13 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero64(&record->slow_from_ms);
     zero32(&record->fresh);
     zero32(&record->pool);
+    zero32(&record->asked_permille);
+    zero32(&record->asked_admin);
+    zero32(&record->asked_limit);
+    zero32(&record->failures);
+    zero32(&record->ejections);
+    zero64(&record->ejected_until_ms);
+    zero32(&record->n_history);
     zero32(&sb->slot_active[slot]);
     atomic_store_explicit(&sb->slot_full[slot], 0, memory_order_relaxed);
     zero64(&sb->slot_rate[slot]);

@@ -53,6 +53,16 @@ const uint16_t *snapshot_entries(const struct snapshot_header *snapshot)
     return array_at(snapshot, snapshot->entries_offset);
 }
 
+const struct snapshot_arg *snapshot_args(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->args_offset);
+}
+
+const char *snapshot_text(const struct snapshot_header *snapshot, uint32_t offset)
+{
+    return (const char *)snapshot + snapshot->texts_offset + offset;
+}
+
 /* An array of the snapshot as its header describes it. */
 struct array {
     uint64_t start, end; /* bytes */
@@ -86,6 +96,8 @@ static bool arrays_are_good(const struct snapshot_header *s)
         ARRAY_OF(s->backends_offset, s->n_backends, struct snapshot_backend, BACKENDS_MAX),
         ARRAY_OF(s->checks_offset, s->n_checks, struct snapshot_check, CHECKS_ALL),
         ARRAY_OF(s->entries_offset, s->n_entries, uint16_t, UINT32_MAX),
+        ARRAY_OF(s->args_offset, s->n_args, struct snapshot_arg, UINT32_MAX),
+        ARRAY_OF(s->texts_offset, s->n_text_bytes, char, UINT32_MAX),
     };
     const size_t n = sizeof(arrays) / sizeof(arrays[0]);
 
@@ -171,7 +183,7 @@ static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
     return name_is_good(pool->name) && pool->row < POOLS_MAX && pool->start < START_COUNT &&
            pool->hash_key < HASH_KEY_COUNT && pool->backup_use < BACKUP_USE_COUNT &&
            pool->on_return < SESSIONS_COUNT && pool->on_down < SESSIONS_COUNT &&
-           pool->panic_threshold <= 100 &&
+           pool->panic_threshold <= 100 && pool->outlier.max_ejected <= 100 &&
            range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&
            range_is_good(pool->first_entry, pool->n_entries, s->n_entries) &&
            entries_are_good(s, pool);
@@ -191,9 +203,9 @@ static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
 
     return name_is_good(backend->name) && address_is_good(&backend->address) &&
            backend->slot < SB_SLOTS_MAX && backend->row < BACKENDS_MAX &&
-           backend->weight <= WEIGHT_MAX && backend->admin < ADMIN_COUNT && backend->backup <= 1 &&
-           resume_is_good(backend) && rate_is_good(&backend->connect_rate) &&
-           backend->n_checks <= CHECKS_MAX &&
+           address_is_good(&backend->check_address) && backend->weight <= WEIGHT_MAX &&
+           backend->admin < ADMIN_COUNT && backend->backup <= 1 && resume_is_good(backend) &&
+           rate_is_good(&backend->connect_rate) && backend->n_checks <= CHECKS_MAX &&
            range_is_good(backend->first_check, backend->n_checks, s->n_checks);
 }
 
@@ -201,7 +213,20 @@ static bool check_is_good(const struct snapshot_header *s, uint32_t i)
 {
     const struct snapshot_check *check = &snapshot_checks(s)[i];
 
-    return name_is_good(check->kind) && check->port <= PORT_MAX;
+    return name_is_good(check->kind) && name_is_good(check->title) && check->port <= PORT_MAX &&
+           range_is_good(check->first_arg, check->n_args, s->n_args);
+}
+
+static bool texts_are_good(const struct snapshot_header *s)
+{
+    return s->n_text_bytes == 0 || snapshot_text(s, s->n_text_bytes - 1)[0] == '\0';
+}
+
+static bool arg_is_good(const struct snapshot_header *s, uint32_t i)
+{
+    const struct snapshot_arg *arg = &snapshot_args(s)[i];
+
+    return arg->name < s->n_text_bytes && arg->value < s->n_text_bytes;
 }
 
 static bool all_good(const struct snapshot_header *s, uint32_t n,
@@ -227,7 +252,8 @@ int snapshot_check(const void *map, uint64_t size_bytes)
     /* In this order: services look at listeners and the other way round, so bounds come first. */
     if (!arrays_are_good(s) || !all_good(s, s->n_services, service_is_good) ||
         !all_good(s, s->n_listeners, listener_is_good) || !all_good(s, s->n_pools, pool_is_good) ||
-        !all_good(s, s->n_backends, backend_is_good) || !all_good(s, s->n_checks, check_is_good))
+        !all_good(s, s->n_backends, backend_is_good) || !all_good(s, s->n_checks, check_is_good) ||
+        !texts_are_good(s) || !all_good(s, s->n_args, arg_is_good))
         return -EINVAL;
     return 0;
 }

@@ -15,7 +15,10 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
+#include "check/engine.h"
 #include "child.h"
+#include "ctl/format.h"
 #include "master.h"
 #include "monitor.h"
 #include "worker.h"
@@ -67,9 +70,9 @@ static void close_all_but(int *keep, size_t n)
 static void keep_own_descriptors(const struct child *child, int channel)
 {
     const struct master *master = child->master;
-    int keep[WORKERS_MAX + 2] = {channel, log_fd()};
+    int keep[WORKERS_MAX + 3] = {channel, log_fd()};
     size_t n = 2;
-    for (uint32_t i = 0; i < master->n_workers; i++) {
+    for (uint32_t i = 0; i <= master->n_workers; i++) {
         keep[n++] = master->wakes[i];
     }
     close_all_but(keep, n);
@@ -90,7 +93,8 @@ static _Noreturn void child_main(struct child *child, int channel)
         exit(EXIT_FAILURE);
     }
     if (is_monitor(child)) {
-        exit(monitor_run(channel, master->wakes, master->n_workers, &master->sb));
+        exit(monitor_run(channel, master->wakes, master->n_workers,
+                         master->wakes[master->n_workers], &master->sb));
     }
     exit(worker_run(child->id, channel, master->wakes, &master->sb));
 }
@@ -177,6 +181,9 @@ static void child_sync(struct child *child)
     if (error == 0) {
         error = sync_log(child);
     }
+    if (error == 0 && is_monitor(child)) {
+        error = notices_send(child->master);
+    }
     if (error == 0) {
         error = sync_drain(child);
     }
@@ -202,6 +209,31 @@ void children_renew_log(struct master *master)
 
 /* --- hearing --- */
 
+/* Whole seconds from one second on: that is what people plan by. */
+static char *format_about(uint64_t ms, char buf[static FORMAT_TEXT_MAX])
+{
+    return format_duration(ms >= 1000 ? (ms + 500) / 1000 * 1000 : ms, buf);
+}
+
+/* "up -> down: connect refused (after 3m12s up; next check in 2s)" */
+static void word_health(const struct message_health *health, struct str *out)
+{
+    char lasted[FORMAT_TEXT_MAX], next[FORMAT_TEXT_MAX];
+    const char *separator = " (";
+    str_printf(out, "%s -> %s: %s", sb_health_names[health->from], sb_health_names[health->to],
+               health->reason);
+    if (health->lasted_ms != 0) {
+        str_printf(out, "%safter %s %s", separator, format_about(health->lasted_ms, lasted),
+                   sb_health_names[health->from]);
+        separator = "; ";
+    }
+    if (health->next_check_ms != 0) {
+        str_printf(out, "%snext check in %s", separator, format_about(health->next_check_ms, next));
+        separator = "; ";
+    }
+    str_append(out, separator[0] == ';' ? ")" : "");
+}
+
 static void heard_health(struct master *master)
 {
     struct message_health *health = &master->message.health;
@@ -211,10 +243,17 @@ static void heard_health(struct master *master)
     if (health->from >= SB_HEALTH_COUNT || health->to >= SB_HEALTH_COUNT) {
         return;
     }
-    char text[SB_REASON_MAX + 64];
-    snprintf(text, sizeof(text), "%s -> %s: %s", sb_health_names[health->from],
-             sb_health_names[health->to], health->reason);
-    master_event(master, "health", health->pool, health->backend, "monitor", NULL, text);
+    STR_AUTO text = {0};
+    const char *kind = "ejection";
+    if (health->news == CHECK_NEWS_HEALTH) {
+        kind = "health";
+        word_health(health, &text);
+    } else {
+        str_printf(&text, "%s: %s", health->news == CHECK_NEWS_EJECTED ? "ejected" : "back",
+                   health->reason);
+    }
+    master_event(master, kind, health->pool, health->backend, "monitor", NULL, str_text(&text));
+    pools_notify_health(master, health); /* last: it takes master's message */
 }
 
 static void heard(struct child *child, int fd)

@@ -215,6 +215,7 @@ static void put_into_force(struct edit *edit, const struct ctl_who *who, const c
         log_info(edit->changes.lines[i], LOG_STR("by", who->text));
         master_event(master, "admin", pool, backend, who->text, who->why, edit->changes.lines[i]);
     }
+    pools_watch(master); /* what follows from it stands behind it */
 }
 
 static void edit_end(void *arg, uint32_t behind)
@@ -241,8 +242,8 @@ void edit_backend(struct master *master, const char *pool, const char *backend,
         return;
     }
     *edit = (struct edit){.master = master, .done = done, .arg = arg};
-    bool fine = prepare(edit) && find_target(edit, pool, backend) &&
-                set_all(edit, settings, n_settings);
+    bool fine =
+        prepare(edit) && find_target(edit, pool, backend) && set_all(edit, settings, n_settings);
     for (size_t i = 0; fine && i < n_settings; i++) {
         fine = note_override(edit, &settings[i], who);
     }

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "master.h"
 
@@ -28,7 +29,7 @@ static void host_info(void *host, struct ctl_host_info *out)
         .descriptors_limit = limit.rlim_cur,
         .connections_limit = master->connections_limit,
         .log_dropped = count_dropped(master),
-        .stopping = master->stopping,
+        .stopping = master->leaving,
     };
 }
 
@@ -45,6 +46,24 @@ static const struct snapshot_header *host_snapshot(void *host)
 static const struct overrides *host_overrides(void *host)
 {
     return &((const struct master *)host)->overrides;
+}
+
+static void host_health(void *host, const struct model_service *service, struct ctl_health *out)
+{
+    health_answer(host, service, clock_now_ms(), out);
+}
+
+static void host_set_health(void *host, bool fail, const struct ctl_who *who, ctl_change_fn *done,
+                            void *arg)
+{
+    struct master *master = host;
+    struct errlist errors = {0};
+    struct change_list changes = {0};
+    if (health_set_fail(master, fail, who, clock_now_ms())) {
+        change_add(&changes, "global: health %s", fail ? "auto -> fail" : "fail -> auto");
+    }
+    done(arg, &errors, &changes, master->model->generation);
+    change_list_free(&changes);
 }
 
 static void host_set_backend(void *host, const char *pool, const char *backend,
@@ -95,7 +114,9 @@ const struct ctl_host_ops master_host_ops = {
     .model = host_model,
     .snapshot = host_snapshot,
     .overrides = host_overrides,
+    .health = host_health,
     .set_backend = host_set_backend,
+    .set_health = host_set_health,
     .reload = host_reload,
     .check_config = host_check_config,
     .sessions = host_sessions,

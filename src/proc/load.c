@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "check/engine.h"
 #include "master.h"
 #include "preflight.h"
+#include "registries.h"
 #include "resolve.h"
 
 struct load_job {
@@ -127,6 +127,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     master->overrides = *kept;
     *kept = (struct overrides){0};
     master_settings_changed(master);
+    pools_watch(master);
     return true;
 }
 
@@ -162,12 +163,11 @@ static void on_resolved(void *arg)
 
 static void build(struct load_job *job, bool timed_out)
 {
-    static const struct model_registries registries = {.check_kinds = check_kind_names};
     struct conf_tree *tree = NULL;
     conf_load_finish(job->reading, timed_out, &job->errors, &tree);
     job->reading = NULL;
     if (tree != NULL) {
-        job->model = model_build(tree, &registries, &job->errors);
+        job->model = model_build(tree, &daemon_registries, &job->errors);
         conf_tree_free(tree);
     }
     if (job->model == NULL) {

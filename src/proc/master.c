@@ -37,6 +37,14 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                                                       .why = why});
 }
 
+static void free_event(struct event **event)
+{
+    if (*event != NULL) {
+        event_free(*event);
+        *event = NULL;
+    }
+}
+
 /* --- stopping --- */
 
 static void on_hurry(evutil_socket_t fd, short what, void *arg)
@@ -72,24 +80,75 @@ static void leave_when_empty(struct master *master)
     event_base_loopbreak(master->base);
 }
 
-void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why)
+static void begin_drain(struct master *master, const char *by)
 {
-    if (master->stopping) {
-        log_warning("ending at once", LOG_STR("by", by));
-        master_end_now(master);
-        return;
-    }
+    master->leaving = true;
     master->stopping = true;
-    master->drain_deadline_ms = clock_now_ms() + drain_ms;
-    log_info("stopping", LOG_STR("by", by), LOG_INT("drain_ms", drain_ms),
+    master->drain_deadline_ms = clock_now_ms() + master->drain_ms;
+    log_info("stopping", LOG_STR("by", by), LOG_INT("drain_ms", master->drain_ms),
              LOG_INT("connections",
                      atomic_load_explicit(&master->sb.header->active, memory_order_relaxed)));
-    master_event(master, "stop", NULL, NULL, by, why, "stopping: no new clients");
     /* Ours go first: a worker then holds its queue alone, and empties it before it closes it. */
     listeners_destroy(master->listeners);
     master->listeners = listeners_create(master->n_workers);
     children_sync(master);
     leave_when_empty(master);
+}
+
+static void on_delay_end(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct master *master = arg;
+    master_event(master, "stop", NULL, NULL, "master", NULL, "stop_delay is over: no new clients");
+    begin_drain(master, "the end of stop_delay");
+}
+
+/* While clients are sent elsewhere by what health answers say, those who still come are served. */
+static bool delay_drain(struct master *master, uint32_t delay_ms)
+{
+    struct timeval in = {.tv_sec = delay_ms / 1000,
+                         .tv_usec = (suseconds_t)(delay_ms % 1000) * 1000};
+    if (delay_ms == 0) {
+        return false;
+    }
+    master->delay_until_ms = clock_now_ms() + delay_ms;
+    master->delay = evtimer_new(master->base, on_delay_end, master);
+    return master->delay != NULL && evtimer_add(master->delay, &in) == 0;
+}
+
+/* The second of two orders to stop, or one that leaves no time. */
+static void stop_now(struct master *master, const char *by)
+{
+    log_warning("ending at once", LOG_STR("by", by));
+    if (!master->stopping) {
+        free_event(&master->delay);
+        master->drain_ms = 0;
+        begin_drain(master, by);
+    }
+    master_end_now(master);
+}
+
+void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why)
+{
+    uint32_t delay_ms = master->model->global.stop_delay_ms;
+    if (master->leaving) {
+        stop_now(master, by);
+        return;
+    }
+    master->leaving = true;
+    master->drain_ms = drain_ms;
+    if (!delay_drain(master, delay_ms)) {
+        master_event(master, "stop", NULL, NULL, by, why, "stopping: no new clients");
+        begin_drain(master, by);
+        return;
+    }
+    log_info("stopping after stop_delay", LOG_STR("by", by), LOG_INT("stop_delay_ms", delay_ms));
+    char text[128];
+    snprintf(text, sizeof(text),
+             "stopping: health answers say no, clients are accepted for %u ms more", delay_ms);
+    master_event(master, "stop", NULL, NULL, by, why, text);
+    health_watch(master, clock_now_ms());
 }
 
 /* --- signals --- */
@@ -148,10 +207,10 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         }
         break;
     case SIGINT:
-        if (!master->stopping) {
-            master_stop(master, 0, "SIGINT", NULL);
+        if (!master->leaving) {
+            master_event(master, "stop", NULL, NULL, "SIGINT", NULL, "stopping at once");
         }
-        master_end_now(master);
+        stop_now(master, "SIGINT");
         break;
     default:
         master_stop(master, master->model->global.drain_timeout_ms, "SIGTERM", NULL);
@@ -179,6 +238,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct master *master = arg;
     registry_sweep(master->registry, children_oldest_generation(master));
+    pools_sweep(master);
     children_sync(master);                /* what somebody could not take before */
     (void)scoreboard_settle(&master->sb); /* what a repair had to leave for later */
 }
@@ -243,12 +303,13 @@ static int open_control(struct master *master)
 
 static int make_wakes(struct master *master)
 {
-    master->wakes = malloc(master->n_workers * sizeof(*master->wakes));
+    size_t n = master->n_workers + 1;
+    master->wakes = malloc(n * sizeof(*master->wakes));
     if (master->wakes == NULL) {
         return -ENOMEM;
     }
-    memset(master->wakes, 0xff, master->n_workers * sizeof(*master->wakes));
-    for (uint32_t i = 0; i < master->n_workers; i++) {
+    memset(master->wakes, 0xff, n * sizeof(*master->wakes));
+    for (size_t i = 0; i < n; i++) {
         master->wakes[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (master->wakes[i] < 0) {
             return -errno;
@@ -283,6 +344,9 @@ static bool publish_first(struct master *master, struct model *model)
 {
     struct errlist errors = {0};
     bool done = publish(master, model, &errors);
+    if (done) {
+        pools_watch(master);
+    }
     log_errors(&errors);
     errlist_free(&errors);
     return done;
@@ -350,14 +414,6 @@ static void announce(const struct master *master)
              LOG_STR("control", master->model->global.control_socket), LOG_INT("pid", getpid()));
 }
 
-static void free_event(struct event **event)
-{
-    if (*event != NULL) {
-        event_free(*event);
-        *event = NULL;
-    }
-}
-
 static void teardown(struct master *master)
 {
     if (master->children != NULL) {
@@ -367,6 +423,7 @@ static void teardown(struct master *master)
     load_cancel_all(master);
     sessions_cancel_all(master);
     explain_cancel_all(master);
+    notices_drop_all(master);
     if (master->control != NULL) {
         ctl_server_destroy(master->control);
         unlink(master->model->global.control_socket);
@@ -374,6 +431,7 @@ static void teardown(struct master *master)
     listeners_destroy(master->listeners);
     free_event(&master->sweep);
     free_event(&master->hurry);
+    free_event(&master->delay);
     free_event(&master->watchdog.timer);
     for (size_t i = 0; i < sizeof(master->signals) / sizeof(master->signals[0]); i++) {
         free_event(&master->signals[i]);
@@ -381,7 +439,7 @@ static void teardown(struct master *master)
     if (master->base != NULL) {
         event_base_free(master->base);
     }
-    for (uint32_t i = 0; master->wakes != NULL && i < master->n_workers; i++) {
+    for (uint32_t i = 0; master->wakes != NULL && i <= master->n_workers; i++) {
         fd_close(&master->wakes[i]);
     }
     free(master->wakes);
@@ -409,6 +467,7 @@ int master_run(const char *config_file, struct model *model)
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->acks);
+    STAILQ_INIT(&master->notices);
     setproctitle("master");
     int status = EXIT_FAILURE;
     if (start(master, model) == 0) {

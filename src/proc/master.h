@@ -9,6 +9,7 @@
 
 #include "ctl/host.h"
 #include "ctl/server.h"
+#include "ctl/standing.h"
 #include "listeners.h"
 #include "message.h"
 #include "model/model.h"
@@ -41,10 +42,12 @@ struct load_job; /* load.c: a file being read */
 struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
+struct notice;   /* notices.c: for the monitor, not sent yet */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(acks, ack);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
+STAILQ_HEAD(notices, notice);
 
 /* watchdog.c */
 struct watchdog {
@@ -55,14 +58,31 @@ struct watchdog {
     uint64_t judged_ms;
 };
 
-/* pools.c: how a pool, and which pool a service used, at the last look. Kept by scoreboard row; a row
- * may be given to another name, so the name and the generation of that look are kept too. */
+/* pools.c: how a pool, and which pool a service used, at the last look. Kept by scoreboard row; a
+ * row may be given to another name, so the name and the generation of that look are kept too. */
 struct watched {
     char name[NAME_BYTES_MAX];
     uint32_t generation; /* 0: never looked at */
     bool unsettled;      /* of a pool: health was not known yet, and nothing was told so far */
     bool lost, backups_used, panic;
     bool uses_fallback; /* of a service */
+};
+
+/* health.c: what is answered of a service. Kept as struct watched is. */
+struct service_health {
+    char name[NAME_BYTES_MAX];
+    uint32_t generation;       /* 0: never looked at */
+    enum standing_health seen; /* at the last look … */
+    uint64_t since_ms;         /* … and at every look since */
+    bool decided;              /* it was not pending at every look so far */
+    bool healthy;              /* the answer */
+};
+
+struct health_answers {
+    struct service_health services[SERVICES_MAX]; /* by scoreboard row */
+    uint32_t generation, epoch;                   /* of the last look; 0 before the first */
+    bool healthy;                                 /* of the whole: what the last event says */
+    char said_by[256];                            /* who set health=fail, and why */
 };
 
 struct master {
@@ -75,26 +95,34 @@ struct master {
     struct listeners *listeners;
     struct privileges privileges;
     uint32_t n_workers;
-    struct child *children;     /* n_workers workers, then the monitor */
-    int *wakes;                 /* a worker's eventfd each */
-    int snapshot;               /* the running generation's memfd … */
+    struct child *children;                /* n_workers workers, then the monitor */
+    int *wakes;                            /* a worker's eventfd each, then the monitor's */
+    int snapshot;                          /* the running generation's memfd … */
     const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
-    uint64_t hash_seed;         /* where the file gives none */
-    uint32_t connections_limit; /* in force, also where the file says "auto" */
+    uint64_t hash_seed;                    /* where the file gives none */
+    uint32_t connections_limit;            /* in force, also where the file says "auto" */
     struct events *events;
     struct ctl_server *control;
     struct event *signals[6];
     struct event *sweep; /* of retired places */
     struct event *hurry; /* the end of waiting for an end at once */
+    struct event *delay; /* the end of stop_delay */
     struct watchdog watchdog;
+    bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
     bool stopping;
+    uint64_t delay_until_ms; /* while it is leaving */
+    uint64_t drain_ms;       /* how long, once it stops */
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
     struct listings listings;
     struct acks acks;
     struct inquiries inquiries;
+    struct notices notices;
+    uint32_t n_notices, notices_dropped;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
-    bool watch_is_due; /* pools_watch() will be called by itself */
+    uint32_t watched_epoch; /* of health, at the last pools_watch() */
+    bool watch_is_due;      /* pools_watch() will be called by itself */
+    struct health_answers health;
     uint32_t next_listing;
     uint32_t next_inquiry;
     struct message message; /* scratch */
@@ -188,13 +216,39 @@ void pools_watch(struct master *master);
  * one look. */
 void pools_watch_soon(struct master *master);
 
+/* To be called now and then: looks again if anything has changed that nobody reported, and lets
+ * time pass for health answers. */
+void pools_sweep(struct master *master);
+/* The monitor says that a backend's health has changed, or an ejection: for notify programs. health
+ * is well-formed, and may be in master's own message. */
+void pools_notify_health(struct master *master, const struct message_health *health);
+
+/* --- health.c --- */
+
+/* Looks at all services, and tells of every answer that has changed. */
+void health_watch(struct master *master, uint64_t now_ms);
+/* The answer of that moment, of a service or (NULL) of the whole daemon. */
+void health_answer(struct master *master, const struct model_service *service, uint64_t now_ms,
+                   struct ctl_health *out);
+/* The operator's word. Returns whether it changed anything. */
+bool health_set_fail(struct master *master, bool fail, const struct ctl_who *who, uint64_t now_ms);
+
+/* --- notices.c --- */
+
+/* Has pool's notify program run with these facts, if it has one; the rest is filled in. Copied. */
+void notices_add(struct master *master, const char *pool, const struct message_notify *facts);
+/* Sends what waits while the monitor's channel takes it. Returns 0, -EAGAIN or -errno. */
+int notices_send(struct master *master);
+void notices_drop_all(struct master *master);
+
 /* --- host.c --- */
 
 extern const struct ctl_host_ops master_host_ops;
 
 /* --- master.c --- */
 
-/* Begins the orderly stop; a second call ends at once. */
+/* Begins the orderly stop: health answers say no for stop_delay, then the drain begins. A second
+ * call ends at once. */
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
 /* Everyone resets its sessions and ends; who does not at once is killed. */
 void master_end_now(struct master *master);

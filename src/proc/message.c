@@ -22,6 +22,8 @@ static size_t bytes_used(const struct message *message)
         return MESSAGE_HEAD_BYTES + sizeof(message->log);
     case MESSAGE_HEALTH:
         return MESSAGE_HEAD_BYTES + sizeof(message->health);
+    case MESSAGE_NOTIFY:
+        return MESSAGE_HEAD_BYTES + sizeof(message->notify);
     case MESSAGE_EXPLAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->question);
     case MESSAGE_EXPLANATION:

@@ -22,11 +22,12 @@ enum message_type {
     MESSAGE_LIST,         /* list: what to list */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     MESSAGE_EXPLAIN,      /* number: of the question; question */
+    MESSAGE_NOTIFY,       /* notify: a program to run; to the monitor */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
     MESSAGE_SESSIONS,    /* sessions: one page */
-    MESSAGE_HEALTH,      /* health: one transition */
+    MESSAGE_HEALTH,      /* health: one transition, or one ejection */
     MESSAGE_EXPLANATION, /* number: of the question; explanation */
 };
 
@@ -45,7 +46,25 @@ struct message_sessions {
 
 struct message_health {
     char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX];
+    uint32_t news;     /* enum check_news, but never CHECK_NEWS_ASKED */
     uint32_t from, to; /* enum sb_health */
+    uint32_t pad;
+    uint64_t lasted_ms;     /* how long it was from; 0: not known */
+    uint64_t next_check_ms; /* until the next check; 0: not known */
+    char reason[SB_REASON_MAX];
+};
+
+#define NOTIFY_PROGRAM_MAX 256
+#define NOTIFY_ADDRESS_MAX 320
+
+/* What the notify program of a pool is told. Texts that do not apply are "". */
+struct message_notify {
+    uint64_t wall_ms; /* when it happened */
+    char program[NOTIFY_PROGRAM_MAX];
+    char event[16]; /* "up", "pool_lost", …: see notify.h */
+    char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX];
+    char address[NOTIFY_ADDRESS_MAX]; /* the backend's, as written */
+    char from[16], to[16];
     char reason[SB_REASON_MAX];
 };
 
@@ -61,6 +80,7 @@ struct message {
         struct message_list list;
         struct message_sessions sessions;
         struct message_health health;
+        struct message_notify notify;
         struct message_log log;
         struct explanation_question question;
         struct explanation explanation;

@@ -1,6 +1,6 @@
 /*
- * The monitor process: the check engine's loop and its conversation with master and workers. Owns
- * the event base and the channel.
+ * The monitor process: the loop of the check engine and of notify programs, and the conversation
+ * with master and workers. Owns the event base and the channel.
  */
 #include "monitor.h"
 
@@ -15,7 +15,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "check/engine.h"
+#include "ctl/format.h"
 #include "message.h"
+#include "notify.h"
 
 #define HEARTBEAT_MS 500
 
@@ -25,29 +27,65 @@ struct monitor {
     size_t n_wakes;
     struct scoreboard *sb;
     struct event_base *base;
-    struct event *channel_event, *heartbeat;
+    struct event *channel_event, *heartbeat, *alarm_event;
     struct check_engine *engine;
+    struct notify *notify;
     struct message message;
 };
 
-static void on_change(void *arg, const char *pool, const char *backend, enum sb_health from,
-                      enum sb_health to, const char *reason)
+static void log_change(const struct check_change *change)
 {
-    struct monitor *monitor = arg;
-    log_info("health changed", LOG_STR("pool", pool), LOG_STR("backend", backend),
-             LOG_STR("from", sb_health_names[from]), LOG_STR("to", sb_health_names[to]),
-             LOG_STR("reason", reason));
+    char lasted[FORMAT_TEXT_MAX];
+    switch (change->news) {
+    case CHECK_NEWS_HEALTH:
+        log_info("health changed", LOG_STR("pool", change->pool),
+                 LOG_STR("backend", change->backend),
+                 LOG_STR("from", sb_health_names[change->from]),
+                 LOG_STR("to", sb_health_names[change->to]), LOG_STR("reason", change->reason),
+                 LOG_STR("after", format_duration(change->lasted_ms, lasted)));
+        break;
+    case CHECK_NEWS_ASKED:
+        log_info("asked by checks", LOG_STR("pool", change->pool),
+                 LOG_STR("backend", change->backend), LOG_STR("asked", change->reason));
+        break;
+    case CHECK_NEWS_EJECTED:
+        log_warning("backend ejected", LOG_STR("pool", change->pool),
+                    LOG_STR("backend", change->backend), LOG_STR("reason", change->reason));
+        break;
+    case CHECK_NEWS_RETURNED:
+        log_info("backend back from ejection", LOG_STR("pool", change->pool),
+                 LOG_STR("backend", change->backend), LOG_STR("reason", change->reason));
+        break;
+    case CHECK_NEWS_COUNT:
+        break;
+    }
+}
+
+/* Master only records it; the scoreboard has it already, so a full channel loses nothing that
+ * decides. */
+static void tell_master(struct monitor *monitor, const struct check_change *change)
+{
     struct message *message = &monitor->message;
     message->type = MESSAGE_HEALTH;
     message->number = 0;
-    strlcpy(message->health.pool, pool, sizeof(message->health.pool));
-    strlcpy(message->health.backend, backend, sizeof(message->health.backend));
-    strlcpy(message->health.reason, reason, sizeof(message->health.reason));
-    message->health.from = from;
-    message->health.to = to;
-    /* Master only records it; the scoreboard has it already, so a full channel loses nothing that
-     * decides. */
+    message->health = (struct message_health){.news = change->news,
+                                              .from = change->from,
+                                              .to = change->to,
+                                              .lasted_ms = change->lasted_ms,
+                                              .next_check_ms = change->next_check_ms};
+    strlcpy(message->health.pool, change->pool, sizeof(message->health.pool));
+    strlcpy(message->health.backend, change->backend, sizeof(message->health.backend));
+    strlcpy(message->health.reason, change->reason, sizeof(message->health.reason));
     message_send(monitor->channel, message, -1);
+}
+
+static void on_change(void *arg, const struct check_change *change)
+{
+    struct monitor *monitor = arg;
+    log_change(change);
+    if (change->news != CHECK_NEWS_ASKED) {
+        tell_master(monitor, change);
+    }
     for (size_t i = 0; i < monitor->n_wakes; i++) {
         (void)!write(monitor->wakes[i], &(uint64_t){1}, sizeof(uint64_t));
     }
@@ -75,6 +113,9 @@ static void handle_message(struct monitor *monitor, int fd)
     switch (message->type) {
     case MESSAGE_SNAPSHOT:
         take_snapshot(monitor, message->number, fd);
+        break;
+    case MESSAGE_NOTIFY:
+        notify_run(monitor->notify, &message->notify);
         break;
     case MESSAGE_DRAIN:
         event_base_loopbreak(monitor->base);
@@ -109,7 +150,34 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
     atomic_store(&monitor->sb->header->monitor_heartbeat_ms, clock_now_ms());
 }
 
-static int setup(struct monitor *monitor)
+static void on_alarm(evutil_socket_t alarm, short what, void *arg)
+{
+    (void)what;
+    struct monitor *monitor = arg;
+    uint64_t raised;
+    (void)!read((int)alarm, &raised, sizeof(raised));
+    check_engine_alarm(monitor->engine);
+}
+
+static int listen_to(struct monitor *monitor, int alarm)
+{
+    struct timeval every = {.tv_usec = HEARTBEAT_MS * 1000};
+    monitor->channel_event =
+        event_new(monitor->base, monitor->channel, EV_READ | EV_PERSIST, on_channel, monitor);
+    monitor->heartbeat = event_new(monitor->base, -1, EV_PERSIST, on_heartbeat, monitor);
+    if (monitor->channel_event == NULL || monitor->heartbeat == NULL ||
+        event_add(monitor->channel_event, NULL) != 0 ||
+        event_add(monitor->heartbeat, &every) != 0) {
+        return -ENOMEM;
+    }
+    if (alarm < 0) {
+        return 0;
+    }
+    monitor->alarm_event = event_new(monitor->base, alarm, EV_READ | EV_PERSIST, on_alarm, monitor);
+    return monitor->alarm_event == NULL || event_add(monitor->alarm_event, NULL) != 0 ? -ENOMEM : 0;
+}
+
+static int setup(struct monitor *monitor, int alarm)
 {
     uint64_t seed = 0;
     (void)!getrandom(&seed, sizeof(seed), 0);
@@ -118,37 +186,34 @@ static int setup(struct monitor *monitor)
         return -ENOMEM;
     }
     monitor->engine = check_engine_create(monitor->base, monitor->sb, seed, on_change, monitor);
-    monitor->channel_event =
-        event_new(monitor->base, monitor->channel, EV_READ | EV_PERSIST, on_channel, monitor);
-    monitor->heartbeat = event_new(monitor->base, -1, EV_PERSIST, on_heartbeat, monitor);
-    struct timeval every = {.tv_usec = HEARTBEAT_MS * 1000};
-    if (monitor->engine == NULL || monitor->channel_event == NULL || monitor->heartbeat == NULL ||
-        event_add(monitor->channel_event, NULL) != 0 ||
-        event_add(monitor->heartbeat, &every) != 0) {
-        return -ENOMEM;
+    monitor->notify = notify_create(monitor->base, NOTIFY_LIMIT_MS);
+    return monitor->engine == NULL || monitor->notify == NULL ? -ENOMEM : listen_to(monitor, alarm);
+}
+
+static void free_event(struct event *event)
+{
+    if (event != NULL) {
+        event_free(event);
     }
-    return 0;
 }
 
 static void teardown(struct monitor *monitor)
 {
     check_engine_destroy(monitor->engine);
-    if (monitor->channel_event != NULL) {
-        event_free(monitor->channel_event);
-    }
-    if (monitor->heartbeat != NULL) {
-        event_free(monitor->heartbeat);
-    }
+    notify_destroy(monitor->notify);
+    free_event(monitor->channel_event);
+    free_event(monitor->heartbeat);
+    free_event(monitor->alarm_event);
     if (monitor->base != NULL) {
         event_base_free(monitor->base);
     }
     fd_close(&monitor->channel);
 }
 
-int monitor_run(int channel, const int *wakes, size_t n_wakes, struct scoreboard *sb)
+int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, struct scoreboard *sb)
 {
     struct monitor monitor = {.channel = channel, .wakes = wakes, .n_wakes = n_wakes, .sb = sb};
-    int error = setup(&monitor);
+    int error = setup(&monitor, alarm);
     if (error != 0) {
         log_error("monitor cannot start", LOG_STR("error", strerror(-error)));
     } else {

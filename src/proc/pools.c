@@ -1,12 +1,15 @@
 /*
  * Tells of what happens to pools as a whole: lost and restored, backups, panic, fallback pools. By
  * health and by what the operator said, never by load. Each transition is an event and a line in
- * the log. Owns master's record of how they stood. In master.
+ * the log; of a loss, and of a backend's health, the pool's notify program hears too. Owns master's
+ * record of how they stood. In master.
  */
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "check/engine.h"
 #include "ctl/standing.h"
 #include "master.h"
 
@@ -19,19 +22,6 @@ static void tell(struct master *master, enum log_level level, const struct stand
     master_event(master, "pool", standing->pool->name, NULL, "master", NULL, str_text(text));
 }
 
-/* "2 down, 1 maintenance" */
-static void list_states(const struct standing *standing, struct str *out)
-{
-    const char *separator = "";
-    for (size_t state = 0; state < BACKEND_STATE_COUNT; state++) {
-        if (standing->states[state] > 0) {
-            str_printf(out, "%s%" PRIu32 " %s", separator, standing->states[state],
-                       backend_state_names[state]);
-            separator = ", ";
-        }
-    }
-}
-
 /* "2 of 3 backends take new sessions" */
 static void count_takers(const struct standing *standing, struct str *out)
 {
@@ -41,6 +31,17 @@ static void count_takers(const struct standing *standing, struct str *out)
 
 /* --- a pool --- */
 
+static void notify_pool(struct master *master, const struct standing *standing, bool lost,
+                        const struct str *reason)
+{
+    struct message_notify facts = {0};
+    (void)strlcpy(facts.event, lost ? "pool_lost" : "pool_restored", sizeof(facts.event));
+    (void)strlcpy(facts.from, lost ? "available" : "lost", sizeof(facts.from));
+    (void)strlcpy(facts.to, lost ? "lost" : "available", sizeof(facts.to));
+    (void)strlcpy(facts.reason, str_text(reason), sizeof(facts.reason));
+    notices_add(master, standing->pool->name, &facts);
+}
+
 /* One whose backends are being checked for the first time is neither lost nor restored. */
 static void watch_loss(struct master *master, const struct standing *standing, struct watched *was)
 {
@@ -48,13 +49,15 @@ static void watch_loss(struct master *master, const struct standing *standing, s
     if (!was->lost && standing_is_lost(standing)) {
         was->lost = true;
         str_append(&text, "pool lost: no backend takes new sessions: ");
-        list_states(standing, &text);
+        standing_list_states(standing, &text);
         tell(master, LOG_LEVEL_WARNING, standing, &text);
+        notify_pool(master, standing, true, &text);
     } else if (was->lost && standing->takers > 0) {
         was->lost = false;
         str_append(&text, "pool restored: ");
         count_takers(standing, &text);
         tell(master, LOG_LEVEL_INFO, standing, &text);
+        notify_pool(master, standing, false, &text);
     }
 }
 
@@ -151,7 +154,7 @@ static void describe_use(const struct master *master, const struct snapshot_serv
         str_printf(out, "service %s uses its fallback pool %s: pool %s has no eligible backend: ",
                    service->name, snapshot_pools(master->running)[service->fallback_pool].name,
                    pool->name);
-        list_states(&own, out);
+        standing_list_states(&own, out);
         return;
     }
     str_printf(out, "service %s no longer uses its fallback pool: ", service->name);
@@ -188,12 +191,66 @@ void pools_watch(struct master *master)
     if (master->running == NULL) {
         return;
     }
+    /* Before looking: what changes meanwhile is looked at by the next sweep. */
+    master->watched_epoch = atomic_load(&master->sb.header->health_epoch);
     for (uint32_t p = 0; p < master->running->n_pools; p++) {
         watch_pool(master, p);
     }
     for (uint32_t s = 0; s < master->running->n_services; s++) {
         watch_service(master, &snapshot_services(master->running)[s]);
     }
+    health_watch(master, clock_now_ms());
+}
+
+void pools_sweep(struct master *master)
+{
+    if (master->running == NULL) {
+        return;
+    }
+    if (master->watched_epoch != atomic_load(&master->sb.header->health_epoch)) {
+        pools_watch(master);
+    } else {
+        health_watch(master, clock_now_ms());
+    }
+}
+
+/* --- what the monitor reports --- */
+
+/* What happened, for notify programs. NULL: that a backend is found up when it is new, as it should
+ * be, is no news. */
+static const char *event_of(const struct message_health *health)
+{
+    switch (health->news) {
+    case CHECK_NEWS_HEALTH:
+        if (health->to == SB_HEALTH_DOWN) {
+            return "down";
+        }
+        return health->to == SB_HEALTH_UP && health->from == SB_HEALTH_DOWN ? "up" : NULL;
+    case CHECK_NEWS_EJECTED:
+        return "ejected";
+    case CHECK_NEWS_RETURNED:
+        return "back";
+    default:
+        return NULL;
+    }
+}
+
+void pools_notify_health(struct master *master, const struct message_health *health)
+{
+    struct message_notify facts = {0};
+    const char *event = event_of(health);
+    if (event == NULL) {
+        return;
+    }
+    const char *from = sb_health_names[health->from], *to = sb_health_names[health->to];
+    from = health->news == CHECK_NEWS_RETURNED ? "ejected" : from;
+    to = health->news == CHECK_NEWS_EJECTED ? "ejected" : to;
+    (void)strlcpy(facts.event, event, sizeof(facts.event));
+    (void)strlcpy(facts.backend, health->backend, sizeof(facts.backend));
+    (void)strlcpy(facts.from, from, sizeof(facts.from));
+    (void)strlcpy(facts.to, to, sizeof(facts.to));
+    (void)strlcpy(facts.reason, health->reason, sizeof(facts.reason));
+    notices_add(master, health->pool, &facts);
 }
 
 static void on_soon(evutil_socket_t fd, short what, void *arg)

@@ -123,6 +123,5 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     model_free(master->model);
     master->model = model;
     children_sync(master);
-    pools_watch(master);
     return true;
 }

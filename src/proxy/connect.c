@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "outlier.h"
 #include "pool/ewma.h"
 #include "queue.h"
 #include "session.h"
@@ -102,6 +103,7 @@ static void note_failure(struct session *s, int error)
     struct attempt *attempt = s->attempt;
     struct sb_row *row = &s->proxy->sb->rows[s->row];
     atomic_fetch_add_explicit(&row->connect_failures, 1, memory_order_relaxed);
+    outlier_connect_failed(s);
     if (attempt->generation == s->proxy->snapshot->generation) {
         warn_failure(s, error);
         if (s->timed) { /* or a backend that refuses at once would seem the fastest of all */
@@ -111,7 +113,8 @@ static void note_failure(struct session *s, int error)
         attempt->tried[attempt->n_tried++] = (struct choose_tried){
             .pool = (uint16_t)attempt->chosen.pool, .index = (uint16_t)attempt->chosen.index};
     }
-    attempt->tries++;
+    attempt->tries += attempt->queued_us == 0; /* who waits has queue_timeout for a bound */
+    attempt->failed_us = s->proxy->woken_us;
     const struct snapshot_pool *pool = current_pool(s);
     if (pool != NULL && attempt->tries <= pool->retries) {
         atomic_fetch_add_explicit(&row->retries, 1, memory_order_relaxed);
@@ -131,6 +134,7 @@ static void connected(struct session *s)
         s->asked_us = (uint32_t)proxy->woken_us; /* the clock that the answer is timed by */
     }
     atomic_fetch_add_explicit(&row->connections_total, 1, memory_order_relaxed);
+    outlier_connected(s);
     /* What changed while it was connecting has passed it over. */
     proxy->endings_due |= s->attempt->epoch != proxy->health_epoch ||
                           s->attempt->generation != proxy->snapshot->generation;
@@ -155,6 +159,7 @@ static enum try_result try_backend(struct session *s)
     s->row = backend->row;
     s->hold = s->attempt->chosen.hold;
     s->timed = chooser_wants_times(s->proxy->chooser, s->attempt->chosen.pool);
+    outlier_begin(s, s->attempt->chosen.pool);
     s->backend_keepalive_ms = backend->address.ip.family == ADDR_UNIX ? 0 : pool->keepalive_ms;
     s->backend_user_timeout_ms =
         backend->address.ip.family == ADDR_UNIX ? 0 : pool->user_timeout_ms;
@@ -194,7 +199,10 @@ static void wait_for_place(struct session *s)
 {
     if (!queue_enter(s, s->attempt->chosen.pool)) {
         session_refuse(s, chosen_pool(s)->queue == 0 ? REFUSAL_FULL : REFUSAL_QUEUE_FULL);
+        return;
     }
+    /* Who leaves meanwhile is to leave the place to others. */
+    (void)(s->client.registered || relay_register(s, &s->client));
 }
 
 /* No backend can be had: refuses or waits. */
@@ -245,13 +253,6 @@ static enum choice choose(struct session *s)
     struct proxy *proxy = s->proxy;
     struct attempt *attempt = s->attempt;
     uint32_t service = proxy->service_of_row[s->service_row];
-    uint32_t pool = snapshot_services(proxy->snapshot)[service].pool;
-    /* Who comes now has to wait behind those who already do. */
-    if (attempt->queued_us == 0 &&
-        queue_has_waiters(proxy, &snapshot_pools(proxy->snapshot)[pool])) {
-        attempt->chosen = (struct chosen){.pool = pool};
-        return CHOICE_FULL;
-    }
     const struct choose_request request = {
         .service = service,
         .client = &s->peer,
@@ -259,6 +260,7 @@ static enum choice choose(struct session *s)
         .tried = attempt->tried,
         .n_tried = attempt->n_tried,
         .now_us = proxy->woken_us,
+        .is_new = attempt->queued_us == 0,
         .again = attempt->again,
     };
     enum choice choice = chooser_choose(proxy->chooser, &request, &attempt->chosen);
@@ -289,7 +291,7 @@ void connect_begin(struct session *s)
             session_refuse(s, REFUSAL_CONNECT_FAILED);
             return;
         }
-        if (attempt->generation != proxy->snapshot->generation) {
+        if (attempt->generation != proxy->snapshot->generation || queue_forgives(s)) {
             attempt->generation = proxy->snapshot->generation;
             attempt->n_tried = 0;
         }
@@ -322,6 +324,21 @@ void connect_event(struct session *s, short what)
         s->backend.readable = (what & (EV_READ | EV_CLOSED)) != 0;
         s->backend.closing = (what & EV_CLOSED) != 0;
         connected(s);
+    }
+}
+
+/* An end without a word is a client that has left; one after a request may be the way in which its
+ * protocol asks. */
+static bool has_left(int fd)
+{
+    char byte;
+    return socket_error(fd) != 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+void connect_client_event(struct session *s, short what)
+{
+    if (what & (EV_READ | EV_CLOSED) && has_left(s->client.fd)) {
+        session_refuse(s, REFUSAL_CLIENT_GONE);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "buffer.h"
+#include "outlier.h"
 #include "queue.h"
 #include "session.h"
 
@@ -110,6 +111,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     chooser_destroy(old_chooser);
     snapshot_unmap(old);
     /* Whoever waits may find a backend in the new one. */
+    outlier_apply(proxy);
     queue_find_use(proxy);
     proxy->endings_due = true;
     connect_retry_waiting(proxy);

@@ -22,7 +22,7 @@
 struct proxy;
 
 /* base, sb and wakes outlive it. worker is this process's number; wakes are the eventfds that wake
- * each worker (NULL: there is only this one). NULL without memory. */
+ * each worker and, last, the monitor (NULL: there is only this one). NULL without memory. */
 struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker,
                            const int *wakes);
 /* Closes everything at once: every session ends as ENDING_DRAIN_DEADLINE. */

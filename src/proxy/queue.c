@@ -24,12 +24,18 @@
 #define STALE_MS 1500
 /* While only a connect_rate is in the way. */
 #define DUE_MIN_US 1000
+/* After that a backend that could not be connected to is worth another try of who waits. */
+#define FORGIVE_US 1000000
+/* How many who cannot use what is free others may pass at a time. */
+#define PASSED_MAX 16
 
 struct queue {
     LIST_ENTRY(queue) link;
     struct attempt_list waiting; /* by queued_us */
     uint32_t row;                /* of the pool */
     uint64_t due_us;             /* when to look again by itself; UINT64_MAX: never */
+    uint32_t freed;              /* sb_pool.freed when its turn was last handed on */
+    bool has_newcomer;           /* since then */
     bool serving;                /* what is published stays so for the moment */
 };
 
@@ -106,6 +112,16 @@ static bool take_place(struct session *s, const struct snapshot_pool *pool)
     return true;
 }
 
+/* A rate lets the next one in by itself: nobody gives a place back. */
+static void set_due(const struct proxy *proxy, struct queue *queue, uint32_t pool)
+{
+    uint64_t due_us = chooser_due_us(proxy->chooser, pool, proxy->woken_us);
+    uint64_t soonest_us = proxy->woken_us + DUE_MIN_US;
+    if (due_us != UINT64_MAX) {
+        queue->due_us = due_us > soonest_us ? due_us : soonest_us;
+    }
+}
+
 bool queue_enter(struct session *s, uint32_t pool_index)
 {
     struct proxy *proxy = s->proxy;
@@ -126,12 +142,9 @@ bool queue_enter(struct session *s, uint32_t pool_index)
     publish_oldest(proxy, queue);
     if (!queue->serving || !was_counted) {
         proxy->queues_due = true; /* the look after publishing */
+        queue->has_newcomer = true;
     }
-    uint64_t due_us = chooser_due_us(proxy->chooser, pool_index, proxy->woken_us);
-    if (due_us != UINT64_MAX) {
-        uint64_t soonest_us = proxy->woken_us + DUE_MIN_US;
-        queue->due_us = due_us > soonest_us ? due_us : soonest_us;
-    }
+    set_due(proxy, queue, pool_index);
     if (pool->queue_timeout_ms == 0) {
         wheel_clear(&proxy->wheel, &s->timer);
     } else {
@@ -154,12 +167,6 @@ void queue_leave(struct session *s)
     if (!queue->serving) {
         s->proxy->queues_due = true; /* somebody may have given it a place just now */
     }
-}
-
-bool queue_has_waiters(const struct proxy *proxy, const struct snapshot_pool *pool)
-{
-    return pool->queue != 0 &&
-           atomic_load_explicit(&proxy->sb->pools[pool->row].queued, memory_order_relaxed) != 0;
 }
 
 /* --- whose turn it is --- */
@@ -211,16 +218,16 @@ void queue_place_freed(struct proxy *proxy, uint32_t slot)
     uint32_t row = atomic_load_explicit(&proxy->sb->slots[slot].pool, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&proxy->sb->pools[row].queued, memory_order_relaxed) != 0) {
+        atomic_fetch_add_explicit(&proxy->sb->pools[row].freed, 1, memory_order_release);
         wake(proxy, find_oldest(proxy, row));
     }
 }
 
 /* --- serving --- */
 
-/* Lets the first one choose. False: there is no place yet, it waits on where it was. */
-static bool serve_first(struct proxy *proxy, struct queue *queue)
+/* Lets one choose. False: there is no place for it yet, it waits on where it was. */
+static bool serve_one(struct proxy *proxy, struct queue *queue, struct session *s)
 {
-    struct session *s = TAILQ_FIRST(&queue->waiting)->session;
     queue->serving = true;
     queue_leave(s);
     connect_begin(s);
@@ -229,21 +236,62 @@ static bool serve_first(struct proxy *proxy, struct queue *queue)
     return s->dead || s->attempt == NULL || s->attempt->queue != queue;
 }
 
+/* Somebody else's turn. It is told only when there is news, a place given back, a newcomer here or
+ * somebody served, and room: workers that told each other without news would never stop. */
+static void hand_on(struct proxy *proxy, struct queue *queue, uint32_t worker, bool is_news)
+{
+    uint32_t freed =
+        atomic_load_explicit(&proxy->sb->pools[queue->row].freed, memory_order_acquire);
+    uint16_t pool = proxy->pool_of_row[queue->row];
+    is_news = is_news || queue->has_newcomer || freed != queue->freed;
+    queue->has_newcomer = false;
+    queue->freed = freed;
+    if (pool != UINT16_MAX && !TAILQ_EMPTY(&queue->waiting)) {
+        set_due(proxy, queue, pool); /* ours may be the first by then */
+    }
+    if (is_news &&
+        (pool == UINT16_MAX || chooser_may_serve(proxy->chooser, pool, proxy->woken_us))) {
+        wake(proxy, worker);
+    }
+}
+
+/* Who has tried in vain what is free now lets others pass, and has another try a second later. */
 static void serve(struct proxy *proxy, struct queue *queue)
 {
+    struct attempt *attempt, *next;
+    uint32_t passed = 0;
+    bool has_served = false;
     queue->due_us = UINT64_MAX;
-    while (!TAILQ_EMPTY(&queue->waiting)) {
+    for (attempt = TAILQ_FIRST(&queue->waiting); attempt != NULL && passed < PASSED_MAX;
+         attempt = next) {
         uint32_t oldest = find_oldest(proxy, queue->row);
         if (oldest != proxy->worker) {
-            wake(proxy, oldest);
+            hand_on(proxy, queue, oldest, has_served);
             return;
         }
-        if (!serve_first(proxy, queue)) {
+        next = TAILQ_NEXT(attempt, waiting_link);
+        if (serve_one(proxy, queue, attempt->session)) {
+            has_served = true;
+            continue;
+        }
+        if (attempt->n_tried == 0) {
             return;
         }
+        passed++;
+        uint64_t again_us = attempt->failed_us + FORGIVE_US;
+        queue->due_us = again_us < queue->due_us ? again_us : queue->due_us;
     }
     /* Perhaps there is room for more than ours. */
-    wake(proxy, find_oldest(proxy, queue->row));
+    uint32_t oldest = find_oldest(proxy, queue->row);
+    if (oldest != proxy->worker) {
+        hand_on(proxy, queue, oldest, has_served);
+    }
+}
+
+bool queue_forgives(const struct session *s)
+{
+    const struct attempt *attempt = s->attempt;
+    return attempt->queued_us != 0 && s->proxy->woken_us >= attempt->failed_us + FORGIVE_US;
 }
 
 void queue_serve(struct proxy *proxy)

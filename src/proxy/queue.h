@@ -11,10 +11,10 @@ struct queue;
 bool queue_enter(struct session *s, uint32_t pool_index);
 /* Out of the line; its place in the queue's count stays, so that it can come back to it. */
 void queue_leave(struct session *s);
+/* Whether what it has tried in vain may be tried once more. */
+bool queue_forgives(const struct session *s);
 /* It has found a backend, or is over: its place is another's. */
 void queue_give_place_back(struct session *s);
-/* Whether newcomers have to wait behind others. */
-bool queue_has_waiters(const struct proxy *proxy, const struct snapshot_pool *pool);
 /* A place of the slot was given back: whoever waits longest is told. */
 void queue_place_freed(struct proxy *proxy, uint32_t slot);
 /* Once a turn: serves whom something has changed for. */

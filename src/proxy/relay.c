@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "buffer.h"
+#include "outlier.h"
 #include "pool/ewma.h"
 #include "session.h"
 
@@ -37,6 +38,7 @@ static void note_first_byte(struct session *s)
     struct proxy *proxy = s->proxy;
     uint32_t answer_us = (uint32_t)proxy->woken_us - s->asked_us;
     ewma_add(&proxy->sb->slot_time[s->slot], (uint64_t)s->connect_us + answer_us, proxy->now_ms);
+    outlier_answered(s, answer_us);
     s->timed = false;
 }
 
@@ -260,6 +262,10 @@ void relay_client_event(evutil_socket_t fd, short what, void *arg)
     struct session *s = arg;
     proxy_touch(s->proxy);
     note_event(&s->client, what);
+    if (s->attempt != NULL) {
+        connect_client_event(s, what);
+        return;
+    }
     relay_work(s);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "buffer.h"
+#include "outlier.h"
 #include "queue.h"
 #include "session.h"
 
@@ -195,6 +196,7 @@ void session_finish(struct session *s, enum ending reason)
     if (s->dead) {
         return;
     }
+    outlier_ended(s, reason);
     log_end(s, "session ended", ending_names[reason]);
     release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN,
             &service_cell(s->proxy, s->service_row)->ended_by[reason]);
@@ -222,6 +224,9 @@ void session_set_timer(struct session *s)
     if (!s->settled && s->started_ms + SETTLE_MS < due) {
         due = s->started_ms + SETTLE_MS;
     }
+    if (s->watched && outlier_due_ms(s) < due) {
+        due = outlier_due_ms(s);
+    }
     if (s->hold.place != 0 && s->proxy->now_ms + LEASE_RENEW_MS < due) {
         due = s->proxy->now_ms + LEASE_RENEW_MS;
     }
@@ -242,6 +247,9 @@ static void fire_open(struct session *s)
         session_finish(s,
                        s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT : ENDING_HALF_CLOSE_TIMEOUT);
         return;
+    }
+    if (s->watched) {
+        outlier_look(s);
     }
     if (s->hold.place != 0) {
         lease_renew(s->proxy->sb, &s->hold, s->row, s->proxy->now_ms);

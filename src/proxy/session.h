@@ -69,6 +69,7 @@ struct attempt {
     bool has_queue_place; /* counted in the queue of the pool of queue_row */
     uint32_t queue_row;
     struct queue *queue;        /* linked into it: waits for a place; NULL: not */
+    uint64_t failed_us;         /* of the last try in vain */
     uint64_t queued_us;         /* when it first came to wait for a place; 0: never did */
     struct chosen chosen;       /* of the try under way */
     struct addr_ip destination; /* that the client connected to, where the pool looks at it */
@@ -94,6 +95,7 @@ struct session {
     bool settled : 1;
     bool dead : 1;
     bool timed : 1;          /* the time to the backend's first byte is wanted */
+    bool watched : 1;        /* its pool counts failures of backends: outlier.h */
     struct attempt *attempt; /* NULL once open */
     struct proxy *proxy;
     TAILQ_ENTRY(session) all_link;
@@ -118,6 +120,7 @@ struct proxy {
     const struct snapshot_header *snapshot; /* NULL before the first */
     struct chooser *chooser;
     uint32_t service_of_row[SERVICES_MAX]; /* index in the snapshot; SNAPSHOT_NONE */
+    uint16_t pool_of_row[POOLS_MAX];       /* index in the snapshot; UINT16_MAX */
     struct listener_list listeners;
     int spare_fd; /* given up to get rid of a client when there are no descriptors left */
     struct session_list sessions;
@@ -179,6 +182,8 @@ void connect_begin(struct session *s);
 void connect_event(struct session *s, short what);
 /* Some health has changed: chooses anew for everyone who waits for one. */
 void connect_retry_waiting(struct proxy *proxy);
+/* Something has happened to the client before it has a backend. */
+void connect_client_event(struct session *s, short what);
 /* The try under way took too long. */
 void connect_timed_out(struct session *s);
 /* Gives the reserved place and the unconnected descriptor back. */

@@ -159,26 +159,21 @@ static uint32_t p2c_pick(void *state, const struct sched_view *view,
 
 /*
  * Response time times sessions: what a further session may have to wait for. A backend of which no
- * time is known costs nothing while it has no session, and more than any other while it has one: so
- * a new one is tried by one client at a time, as soon as it is drawn, until the first has an
- * answer. The product fits: 2^32 - 1 times 2^32.
+ * time is known yet is compared by load alone: so it gets its share and no more, until it has
+ * answered somebody. The product fits: 2^32 - 1 times 2^32.
  */
-static uint64_t cost_of(const struct sched_view *view, const struct sched_request *request,
-                        uint32_t i)
-{
-    uint64_t time_us = ewma_fade(&view->sb->slot_time[view->slot[i]], request->now_us / 1000);
-    uint64_t active = sched_active(view, i);
-
-    if (time_us == 0)
-        return active == 0 ? 0 : UINT64_MAX;
-    return time_us * (active + 1);
-}
-
 static bool is_sooner(const struct sched_view *view, const struct sched_request *request,
                       uint32_t a, uint32_t b)
 {
-    uint64_t cost_a = cost_of(view, request, a), cost_b = cost_of(view, request, b);
-    return cost_a < cost_b || (cost_a == cost_b && is_less_loaded(view, request, a, b));
+    uint64_t now_ms = request->now_us / 1000;
+    uint64_t time_a_us = ewma_fade(&view->sb->slot_time[view->slot[a]], now_ms);
+    uint64_t time_b_us = ewma_fade(&view->sb->slot_time[view->slot[b]], now_ms);
+    uint64_t cost_a = time_a_us * ((uint64_t)sched_active(view, a) + 1);
+    uint64_t cost_b = time_b_us * ((uint64_t)sched_active(view, b) + 1);
+
+    if (time_a_us == 0 || time_b_us == 0 || cost_a == cost_b)
+        return is_less_loaded(view, request, a, b);
+    return cost_a < cost_b;
 }
 
 static uint32_t least_time_pick(void *state, const struct sched_view *view,

@@ -157,6 +157,23 @@ static bool any_usable(const struct chooser_pool *pool, const struct sched_reque
     return false;
 }
 
+uint32_t chooser_behind(const struct chooser *chooser, const struct chooser_pool *pool)
+{
+    if (pool->record->queue == 0)
+        return 0;
+    return atomic_load_explicit(&chooser->sb->pools[pool->record->row].queued,
+                                memory_order_relaxed);
+}
+
+bool chooser_may_serve(struct chooser *chooser, uint32_t p, uint64_t now_us)
+{
+    struct chooser_pool *pool = &chooser->pools[p];
+    const struct sched_request nobody = {.now_us = now_us};
+
+    chooser_refresh(chooser, pool, now_us / 1000);
+    return pool->record->queue == 0 || pool->view.n_eligible == 0 || any_usable(pool, &nobody);
+}
+
 /* --- reserving --- */
 
 /*
@@ -241,8 +258,15 @@ static enum choice choose_in(struct chooser *chooser, uint32_t p,
         lease_key = chooser_lease_key(chooser, request->service, request->client);
         out->index = chooser_leased(chooser, p, lease_key, &question, &info);
     }
+    /* A lease on a backend that new clients may have too is no reason to take its place from those
+     * who wait for it. */
+    bool behind = request->is_new && chooser_behind(chooser, pool) > 0;
+    if (behind && out->index != SCHED_NONE && pool->weight[out->index] != 0)
+        out->index = SCHED_NONE;
     if (out->index != SCHED_NONE && reserve(chooser, pool, out->index, request->now_us))
         choice = CHOICE_MADE;
+    else if (behind)
+        choice = CHOICE_FULL;
     else
         choice = choose_scheduled(chooser, pool, &question, &out->index);
     if (choice == CHOICE_MADE && service->persistence_ms != 0)

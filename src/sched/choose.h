@@ -39,7 +39,8 @@ struct choose_request {
     const struct choose_tried *tried;  /* to be passed over, each once */
     uint32_t n_tried;                  /* at most TRIED_MAX */
     uint64_t now_us;                   /* monotonic */
-    bool again; /* a tried one may do a moment later: that is no reason for the fallback pool */
+    bool is_new; /* has not waited yet: those who wait in the pool's queue come first */
+    bool again;  /* a tried one may do a moment later: that is no reason for the fallback pool */
 };
 
 struct chosen {
@@ -61,10 +62,10 @@ void chooser_destroy(struct chooser *chooser); /* NULL is allowed */
 /*
  * Chooses a backend for a client of the service and reserves its place for this worker; the caller
  * gives it back with scoreboard_release(SB_SLOT, slot). First the one that the client has a lease
- * on, then by the pool's scheduler, then, where nothing in the pool is left (CHOICE_NONE or
- * CHOICE_TRIED), the same in the fallback pool. Never allocates. On CHOICE_MADE
- * snapshot_backends()[pool.first_backend + index] is the backend's record. Keeps connections_peak
- * of its row.
+ * on, then, behind those who wait in the pool's queue (CHOICE_FULL), by the pool's scheduler, then,
+ * where nothing in the pool is left (CHOICE_NONE or CHOICE_TRIED), the same in the fallback pool.
+ * Never allocates. On CHOICE_MADE snapshot_backends()[pool.first_backend + index] is the backend's
+ * record. Keeps connections_peak of its row.
  */
 enum choice chooser_choose(struct chooser *chooser, const struct choose_request *request,
                            struct chosen *out);
@@ -73,6 +74,9 @@ enum choice chooser_choose(struct chooser *chooser, const struct choose_request 
 bool chooser_wants_destination(const struct chooser *chooser, uint32_t service);
 /* Whether response times of the pool's backends are to be measured (sb.slot_time). */
 bool chooser_wants_times(const struct chooser *chooser, uint32_t pool);
+/* Whether it makes sense for those who wait for a place in the pool to ask again: somebody has
+ * room, nobody is eligible any more, or there is no queue any more. */
+bool chooser_may_serve(struct chooser *chooser, uint32_t pool, uint64_t now_us);
 /* After CHOICE_FULL: when a backend of the pool may be free by its connect_rate alone (µs,
  * monotonic); UINT64_MAX: only when somebody gives a place back. */
 uint64_t chooser_due_us(const struct chooser *chooser, uint32_t pool, uint64_t now_us);

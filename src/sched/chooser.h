@@ -21,7 +21,7 @@ struct chooser_pool {
     struct pool_survey survey;
     /* What the view points at, and what else is known of each backend. All are parts of the
      * chooser's arrays. */
-    uint32_t *weight, *factor, *eligible;
+    uint32_t *weight, *factor, *eligible, *limit, *resume;
     uint8_t *returning; /* 1: takes clients that have a lease on it, room allowing */
     bool has_bounds;    /* some backend has a limit or a rate */
     /* Slow start under rules by load: each pick earns a slow one its share of a pick, and who has
@@ -72,6 +72,8 @@ uint64_t chooser_lease_key(const struct chooser *chooser, uint32_t service,
 /* The backend of pool p that the client has a lease on and may return to, or SCHED_NONE. */
 uint32_t chooser_leased(const struct chooser *chooser, uint32_t p, uint64_t lease_key,
                         const struct sched_request *request, struct lease_info *out_info);
+/* How many wait in the pool's queue before one who is new. */
+uint32_t chooser_behind(const struct chooser *chooser, const struct chooser_pool *pool);
 /* Lets the scheduler pick, slow start minded. */
 uint32_t chooser_ask(struct chooser_pool *pool, const struct sched_request *request);
 /* Why nothing could be picked. */

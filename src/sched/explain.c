@@ -205,8 +205,23 @@ static enum choice explain_in(struct chooser *chooser, uint32_t p,
     out->certain = 1;
     if (out->rule == EXPLAINED_BY_SCHEDULER)
         judge_certainty(pool, &question, steady, out);
+    /* Only a lease on a backend that nobody else is let to goes before those who wait. */
+    if (out->rule != EXPLAINED_BY_LEASE || pool->weight[index] != 0) {
+        out->behind = chooser_behind(chooser, pool);
+        out->certain &= out->behind == 0;
+    }
     judge_others(chooser, pool, &question, out);
     return choice;
+}
+
+/* The service's own backends, and why each is none, behind those of the fallback pool. */
+static void append_own(struct explanation *out, const struct explanation *own)
+{
+    uint32_t room = EXPLANATION_OTHERS_MAX - out->n_others;
+
+    out->n_own = own->n_others < room ? own->n_others : room;
+    memcpy(&out->others[out->n_others], own->others, out->n_own * sizeof(*own->others));
+    out->n_others += out->n_own;
 }
 
 void chooser_explain(struct chooser *chooser, const struct choose_request *request,
@@ -218,6 +233,13 @@ void chooser_explain(struct chooser *chooser, const struct choose_request *reque
     if (explain_in(chooser, service->pool, request, out) != CHOICE_NONE ||
         service->fallback_pool == SNAPSHOT_NONE)
         return;
+    struct explanation *own = malloc(sizeof(*own));
+    if (own == NULL)
+        return;
+    *own = *out;
     if (explain_in(chooser, service->fallback_pool, request, out) == CHOICE_NONE)
-        (void)explain_in(chooser, service->pool, request, out);
+        *out = *own;
+    else
+        append_own(out, own);
+    free(own);
 }

@@ -54,15 +54,13 @@ static int alloc_arrays(struct chooser *chooser)
                : -ENOMEM;
 }
 
-static void copy_limits(struct chooser *chooser)
+static void copy_fixed(struct chooser *chooser)
 {
     const struct snapshot_header *snapshot = chooser->snapshot;
 
     for (uint32_t i = 0; i < snapshot->n_backends; i++) {
         const struct snapshot_backend *backend = &snapshot_backends(snapshot)[i];
         chooser->slots[i] = backend->slot;
-        chooser->limits[i] = backend->max_connections;
-        chooser->resumes[i] = backend->resume_connections;
         chooser->rates[i] = backend->connect_rate;
     }
 }
@@ -104,6 +102,8 @@ static void point_arrays(struct chooser *chooser, struct chooser_pool *pool)
     pool->weight = chooser->weights + first;
     pool->factor = chooser->factors + first;
     pool->eligible = chooser->eligibles + first;
+    pool->limit = chooser->limits + first;
+    pool->resume = chooser->resumes + first;
     pool->returning = chooser->returnings + first;
     pool->slow = chooser->slows + first;
     pool->share = chooser->shares + first;
@@ -111,22 +111,11 @@ static void point_arrays(struct chooser *chooser, struct chooser_pool *pool)
     pool->held = chooser->helds + first;
 }
 
-static bool is_bounded(const struct chooser_pool *pool)
-{
-    for (uint32_t i = 0; i < pool->record->n_backends; i++) {
-        if (pool->backends[i].max_connections != 0 ||
-            pool->backends[i].connect_rate.interval_ns != 0)
-            return true;
-    }
-    return false;
-}
-
 static void open_view(struct chooser *chooser, struct chooser_pool *pool)
 {
     const struct snapshot_pool *record = pool->record;
     uint32_t first = record->first_backend;
 
-    pool->has_bounds = is_bounded(pool);
     pool->view = (struct sched_view){
         .n = record->n_backends,
         .weight = pool->weight,
@@ -134,9 +123,8 @@ static void open_view(struct chooser *chooser, struct chooser_pool *pool)
         .eligible = pool->eligible,
         .slot = chooser->slots + first,
         .slot_active = chooser->sb->slot_active,
-        .bounded = pool->has_bounds,
-        .limit = chooser->limits + first,
-        .resume = chooser->resumes + first,
+        .limit = pool->limit,
+        .resume = pool->resume,
         .rate = chooser->rates + first,
         .backends = pool->backends,
         .sb = chooser->sb,
@@ -161,8 +149,8 @@ static struct backend_facts facts_without_load(const struct chooser *chooser,
     return facts;
 }
 
-static uint32_t factor_of(const struct chooser *chooser, const struct chooser_pool *pool,
-                          uint32_t i, uint64_t now_ms)
+static uint32_t slow_permille(const struct chooser *chooser, const struct chooser_pool *pool,
+                              uint32_t i, uint64_t now_ms)
 {
     const struct sb_slot *slot = &chooser->sb->slots[pool->backends[i].slot];
     return eligibility_slow_permille(
@@ -174,17 +162,21 @@ static void fold_backend(const struct chooser *chooser, struct chooser_pool *poo
                          uint64_t now_ms)
 {
     struct backend_facts facts = facts_without_load(chooser, pool, i);
+    uint32_t slow = slow_permille(chooser, pool, i, now_ms);
+    uint32_t asked = eligibility_asked_permille(&pool->backends[i], chooser->sb);
 
+    eligibility_limits(&pool->backends[i], chooser->sb, &pool->limit[i], &pool->resume[i]);
+    pool->has_bounds |= pool->limit[i] != 0 || pool->view.rate[i].interval_ns != 0;
     pool->returning[i] = eligibility_takes_returning(&facts);
     pool->factor[i] = WEIGHT_UNIT;
     pool->weight[i] = 0;
     if (!eligibility_takes_new(&facts))
         return;
-    pool->factor[i] = factor_of(chooser, pool, i, now_ms);
+    pool->factor[i] = slow * asked < WEIGHT_UNIT ? 1 : slow * asked / WEIGHT_UNIT;
     pool->weight[i] = facts.weight * pool->factor[i];
     pool->eligible[pool->view.n_eligible++] = i;
     pool->view.weight_sum += pool->weight[i];
-    if (pool->factor[i] < WEIGHT_UNIT)
+    if (slow < WEIGHT_UNIT)
         pool->slow[pool->n_slow++] = i;
 }
 
@@ -217,8 +209,10 @@ static void fold(struct chooser *chooser, struct chooser_pool *pool, uint64_t no
     pool->view.n_eligible = 0;
     pool->view.weight_sum = 0;
     pool->n_slow = 0;
+    pool->has_bounds = false;
     for (uint32_t i = 0; i < pool->view.n; i++)
         fold_backend(chooser, pool, i, now_ms);
+    pool->view.bounded = pool->has_bounds;
     set_shares(pool);
     pool->refolding_ms = pool->n_slow == 0 ? UINT64_MAX : now_ms + step_ms;
 }
@@ -375,7 +369,7 @@ static int build(struct chooser *chooser, uint64_t now_ms, const struct chooser 
     int err = alloc_arrays(chooser);
     if (err != 0)
         return err;
-    copy_limits(chooser);
+    copy_fixed(chooser);
     err = map_leases(chooser);
     if (err == 0)
         err = open_pools(chooser, now_ms);

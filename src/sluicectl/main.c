@@ -1,6 +1,7 @@
 /*
  * sluicectl: the operator's command. Sends its words as one request to the running daemon and
- * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help").
+ * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help"). Of health
+ * it can also make its exit status, for those who watch by running a command.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -9,53 +10,69 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "ctl/codec.h"
 #include "sluicectl/talk.h"
 
 #define DEFAULT_SOCKET "/run/sluice/control.sock"
+#define HEALTH_MS      2000 /* who watches health wants an answer soon, or none counts as a no */
 
-enum exit_code { EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_DAEMON };
+enum exit_code { EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_UNHEALTHY = 1 };
 
 static const char usage_text[] =
     "Usage: sluicectl [-s SOCKET] [--json] WORDS...\n"
     "       sluicectl help            all commands of the running daemon\n"
+    "       sluicectl health [SERVICE] [--exit-code]\n"
     "\n"
     "  -s, --socket SOCKET  control socket (else $SLUICE_SOCKET, else " DEFAULT_SOCKET ")\n"
     "      --json           the reply as one line of JSON\n"
+    "      --exit-code      of health only, for keepalived and its like: exit status 0 healthy,\n"
+    "                       1 unhealthy, 3 no daemon or no answer within 2 s\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version of sluicectl\n"
     "\n"
+    "Options stand before the words; with health after them, too.\n"
     "Exit status: 0 done, 1 refused by the daemon, 2 usage, 3 no daemon.\n";
 
 struct options {
     const char *socket;
     bool json;
+    bool exit_code;
     char **words;
     size_t n_words;
 };
 
 enum parsed { PARSED_GO, PARSED_EXIT_DONE, PARSED_EXIT_USAGE };
 
-static enum parsed parse_options(int argc, char **argv, struct options *options)
+static enum parsed fail_usage(const char *what)
+{
+    if (what)
+        fprintf(stderr, "sluicectl: %s\n", what);
+    fputs(usage_text, stderr);
+    return PARSED_EXIT_USAGE;
+}
+
+static enum parsed take_options(int argc, char **argv, const char *shorts, struct options *options)
 {
     static const struct option longs[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
+        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"exit-code", no_argument, NULL, 'e'},    {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
     };
     int c;
 
-    /* "+": what follows the first word belongs to the request. */
-    while ((c = getopt_long(argc, argv, "+s:hV", longs, NULL)) != -1) {
+    optind = 0; /* begins anew, in another argv perhaps */
+    while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         switch (c) {
         case 's':
             options->socket = optarg;
             break;
         case 'j':
             options->json = true;
+            break;
+        case 'e':
+            options->exit_code = true;
             break;
         case 'h':
             fputs(usage_text, stdout);
@@ -64,16 +81,44 @@ static enum parsed parse_options(int argc, char **argv, struct options *options)
             puts("sluicectl " SLUICE_VERSION);
             return PARSED_EXIT_DONE;
         default:
-            fputs(usage_text, stderr);
-            return PARSED_EXIT_USAGE;
+            return fail_usage(NULL);
         }
     }
+    return PARSED_GO;
+}
+
+/* Those among and after the words, which are left without them. */
+static enum parsed take_later_options(char *program, struct options *options)
+{
+    char *first = options->words[0];
+    enum parsed parsed;
+
+    options->words[0] = program; /* getopt wants it there */
+    parsed = take_options((int)options->n_words, options->words, "s:hV", options);
+    if (parsed != PARSED_GO)
+        return parsed;
+    options->words += optind - 1;
+    options->n_words -= (size_t)optind - 1;
+    options->words[0] = first;
+    return PARSED_GO;
+}
+
+static enum parsed parse_options(int argc, char **argv, struct options *options)
+{
+    /* "+": what follows the first word belongs to the request. */
+    enum parsed parsed = take_options(argc, argv, "+s:hV", options);
+    bool is_health;
+
+    if (parsed != PARSED_GO)
+        return parsed;
     options->words = argv + optind;
     options->n_words = (size_t)(argc - optind);
-    if (options->n_words > 0)
-        return PARSED_GO;
-    fputs(usage_text, stderr);
-    return PARSED_EXIT_USAGE;
+    if (options->n_words == 0)
+        return fail_usage(NULL);
+    is_health = strcmp(options->words[0], "health") == 0;
+    if (options->exit_code && !is_health)
+        return fail_usage("--exit-code goes with health only");
+    return is_health ? take_later_options(argv[0], options) : PARSED_GO;
 }
 
 static const char *choose_socket(const struct options *options)
@@ -144,7 +189,7 @@ static const char *advice_for(int error)
     case EACCES:
         return "your user may not open it; use sudo, or join the group that the socket belongs to";
     case ETIMEDOUT:
-        return "sluiced is there but does not answer; look at its log";
+        return "sluiced is there but does not answer in time; look at its log";
     case ECONNRESET:
         return "sluiced closed the connection before its reply was complete; look at its log";
     default:
@@ -164,34 +209,71 @@ static bool begins_with(const struct str *text, const char *start)
     return strncmp(str_text(text), start, strlen(start)) == 0;
 }
 
-static int print_reply(const struct str *reply)
+static bool is_refusal(const struct str *reply)
 {
-    bool refused = begins_with(reply, CODEC_ERROR) || begins_with(reply, CODEC_ERROR_JSON);
-    FILE *stream = refused ? stderr : stdout;
-
-    fwrite(str_text(reply), 1, reply->len, stream);
-    if (fflush(stream) != 0) {
-        fprintf(stderr, "sluicectl: cannot write the reply: %m\n");
-        return EXIT_REFUSED;
-    }
-    return refused ? EXIT_REFUSED : EXIT_DONE;
+    return begins_with(reply, CODEC_ERROR) || begins_with(reply, CODEC_ERROR_JSON);
 }
 
-static int talk(const char *socket, const struct str *line)
+/* The exit status that the reply stands for. */
+static int judge_reply(const struct options *options, const struct str *reply, bool refused)
 {
-    FD_AUTO fd = talk_connect(socket);
-    STR_AUTO reply = {0};
+    if (refused)
+        return EXIT_REFUSED;
+    if (options->exit_code && !begins_with(reply, CODEC_HEALTHY) &&
+        !begins_with(reply, CODEC_HEALTHY_JSON))
+        return EXIT_UNHEALTHY;
+    return EXIT_DONE;
+}
+
+static int print_reply(const struct options *options, const struct str *reply)
+{
+    bool refused = is_refusal(reply);
+    int result = judge_reply(options, reply, refused);
+
+    fwrite(str_text(reply), 1, reply->len, refused ? stderr : stdout);
+    if (fflush(refused ? stderr : stdout) != 0) {
+        fprintf(stderr, "sluicectl: cannot write the reply: %m\n");
+        /* Who goes by the exit status may not care for the text. */
+        return options->exit_code ? result : EXIT_REFUSED;
+    }
+    return result;
+}
+
+/* What is left of the time that there is for everything; at least 1. */
+static uint32_t left_of(uint32_t limit_ms, uint64_t since_ms)
+{
+    uint64_t spent_ms = clock_now_ms() - since_ms;
+
+    return spent_ms < limit_ms ? limit_ms - (uint32_t)spent_ms : 1;
+}
+
+/* Sends the line, and receives the whole reply. Returns 0 or -errno. */
+static int exchange(const struct options *options, const char *socket, const struct str *line,
+                    struct str *reply)
+{
+    uint64_t since_ms = clock_now_ms();
+    uint32_t limit_ms = options->exit_code ? HEALTH_MS : TALK_SILENCE_MS;
+    FD_AUTO fd = talk_connect(socket, limit_ms);
     int result;
 
     if (fd < 0)
-        return report_no_daemon(socket, -fd);
+        return fd;
+    if (options->exit_code) {
+        result = talk_limit_silence(fd, left_of(limit_ms, since_ms));
+        if (result != 0)
+            return result;
+    }
     result = talk_send(fd, str_text(line), line->len);
     /* A daemon that refuses to read on may have said why. */
-    if (result == 0 || result == -EPIPE)
-        result = talk_receive(fd, &reply);
-    if (result != 0)
-        return report_no_daemon(socket, -result);
-    return print_reply(&reply);
+    return result == 0 || result == -EPIPE ? talk_receive(fd, reply) : result;
+}
+
+static int talk(const struct options *options, const char *socket, const struct str *line)
+{
+    STR_AUTO reply = {0};
+    int result = exchange(options, socket, line, &reply);
+
+    return result == 0 ? print_reply(options, &reply) : report_no_daemon(socket, -result);
 }
 
 int main(int argc, char **argv)
@@ -209,5 +291,5 @@ int main(int argc, char **argv)
     }
     if (build_line(&options, &line) != 0 || !is_sendable(&line))
         return EXIT_USAGE;
-    return talk(choose_socket(&options), &line);
+    return talk(&options, choose_socket(&options), &line);
 }

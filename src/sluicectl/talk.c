@@ -16,10 +16,11 @@
 
 #define CHUNK_BYTES 65536
 
-/* Limits connecting, sending and receiving alike. */
-static int limit_silence(int fd)
+/* Limits connecting, too. */
+int talk_limit_silence(int fd, uint32_t silence_ms)
 {
-    const struct timeval limit = {.tv_sec = TALK_SILENCE_S};
+    const struct timeval limit = {.tv_sec = silence_ms / 1000,
+                                  .tv_usec = (suseconds_t)(silence_ms % 1000) * 1000};
 
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
@@ -27,7 +28,7 @@ static int limit_silence(int fd)
     return 0;
 }
 
-int talk_connect(const char *path)
+int talk_connect(const char *path, uint32_t silence_ms)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     FD_AUTO fd = -1;
@@ -39,7 +40,7 @@ int talk_connect(const char *path)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    result = limit_silence(fd);
+    result = talk_limit_silence(fd, silence_ms);
     if (result != 0)
         return result;
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)

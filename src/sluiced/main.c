@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "check/engine.h"
 #include "model/model.h"
 #include "proc/master.h"
 #include "proc/preflight.h"
+#include "proc/registries.h"
 #include "proc/resolve.h"
 
 #define DEFAULT_FILE "/etc/sluice/sluice.conf"
@@ -95,13 +95,12 @@ static void nothing(void *arg)
 /* Reads, builds, resolves. Prints what is wrong. NULL when there was an error. */
 static struct model *load(const struct options *options)
 {
-    static const struct model_registries registries = {.check_kinds = check_kind_names};
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
     struct model *model = NULL;
     conf_load_wait(options->file, model_schema(), LOAD_MS, &errors, &tree);
     if (tree != NULL) {
-        model = model_build(tree, &registries, &errors);
+        model = model_build(tree, &daemon_registries, &errors);
         conf_tree_free(tree);
     }
     if (model != NULL) {

@@ -45,6 +45,8 @@ static struct snapshot_header *lay_out(uint32_t n, uint32_t n_entries)
         .checks_offset = end,
         .n_entries = n_entries,
         .entries_offset = entries,
+        .args_offset = end,
+        .texts_offset = end,
         .hash_seed = HASH_SEED,
     };
     return snapshot;

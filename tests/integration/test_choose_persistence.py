@@ -285,6 +285,7 @@ def test_explain_names_it(start, backends):
     address = daemon.address("s")
     assert not has_lease(daemon, "127.0.5.1")
     with Client(address, "127.0.5.1") as client:
+        assert client.name()
         told = explain(daemon, "127.0.5.99")
         assert told["backend"] == client.name() and told["certain"], told
         assert "127.0.5.0/24" in told["rule"] and "1 session live" in told["rule"], told

@@ -1,5 +1,7 @@
 """Waiting for a place: who waits, in which order, how long, and what ends it; and rates."""
 
+import os
+import socket
 import time
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from choosing import (Backend, Client, ask, change, find_pool, hold, pool_of,
                       ports_of_workers, stopped, wait_state)
 from peers import Worker
-from sluice import Daemon, Origin, amount, load, pool, service, wait_for
+from sluice import Daemon, Origin, amount, connect, load, pool, service, wait_for
 
 
 @pytest.fixture
@@ -237,6 +239,26 @@ def test_clients_that_leave_take_no_place(start, backend):
     assert backend.words == ["hello", "2", "4"]
 
 
+def test_who_left_holds_no_place_of_the_queue(start, backend):
+    """By a reset, or by an end before a single word; one who ended after a word may be asking."""
+    daemon = start(Daemon(config([backend], queue=3), workers=2))
+    held = hold(start, daemon.address("s"), 1)
+    clients = wait_in_turn(start, daemon, 2)
+    silent = start(connect(daemon.address("s")))
+    wait_queued(daemon, 3)
+    silent.close()
+    wait_queued(daemon, 2)
+    clients[0].reset()
+    wait_queued(daemon, 1)
+    clients[1].sock.shutdown(socket.SHUT_WR)
+    clients += wait_in_turn(start, daemon, 2, first=2)
+    held[0].close()
+    for client in clients[1:]:
+        assert client.name() == "a"
+        client.close()
+    assert refused_by(daemon) == {"client_gone": 2}
+
+
 def test_stop_while_clients_wait(start, backend):
     """They wait on until the deadline; nothing leaks."""
     daemon = start(Daemon(config([backend]), drain_timeout="300ms"))
@@ -340,6 +362,50 @@ def test_failed_backend_is_not_tried_again_and_again(start, backend):
     assert clients[1].name() == "a"
     clients[1].close()
     assert refused_by(daemon) == {}
+
+
+def test_one_who_cannot_use_what_is_free_holds_up_nobody(start, backend):
+    """He has tried it in vain, waits for the other, and has one more try after a while."""
+    broken = start(Backend("b"))
+    broken.off()
+    daemon = start(Daemon(config([backend, broken]), workers=2))
+    held = hold(start, daemon.address("s"), 1)
+    first, = wait_in_turn(start, daemon, 1)
+    broken.on()
+    began = time.monotonic()
+    with Client(daemon.address("s")) as client:
+        assert client.name() == "b"
+    assert first.name() == "b"
+    assert time.monotonic() - began < 30
+    for client in held[0], first:
+        client.close()
+    assert refused_by(daemon) == {}
+
+
+def test_full_pools_cost_nothing(start, backend):
+    """Waiters of several pools on several workers: as long as nothing happens, nobody works."""
+    others = [start(Backend("a")) for _ in range(2)]
+    names = "s", "t", "u"
+    daemon = start(Daemon("".join(
+        service(name) + pool_of(name, [backend], {"a": {"max_connections": 1}},
+                                queue=100, queue_timeout="60s")
+        for name, backend in zip(names, [backend, *others])), workers=3))
+    for name in names:
+        hold(start, daemon.address(name), 1)
+    for nth in range(12):
+        for name in names:
+            start(Client(daemon.address(name)))
+            wait_for(lambda: find_pool(daemon, name)["queued"] == nth + 1, what="it to wait")
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def used():
+        return [sum(map(int, open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
+                / ticks for pid in daemon.workers()]
+    before, began = used(), time.monotonic()
+    while time.monotonic() - began < 1:
+        time.sleep(0.1)
+    busy = [(after - at) / (time.monotonic() - began) for at, after in zip(before, used())]
+    assert max(busy) < 0.1, busy
 
 
 def test_worker_death_makes_room(start, backend):

@@ -32,27 +32,42 @@
 struct change {
     char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX], reason[SB_REASON_MAX];
     enum sb_health from, to;
+    uint64_t lasted_ms, next_check_ms;
 };
 
 static struct event_base *base;
 static struct event *tick; /* so that no turn lasts for ever */
 static struct scoreboard sb;
 static struct check_engine *engine;
-static struct change changes[CHANGES_MAX];
+static struct change changes[CHANGES_MAX];             /* of health */
 static int n_changes;                                  /* all; the first CHANGES_MAX are kept */
 static void (*on_change)(const struct change *change); /* NULL: nothing more */
+static struct change last_news[CHECK_NEWS_COUNT];      /* the last of each kind */
+static int n_news[CHECK_NEWS_COUNT];
 
-static void note_change(void *arg, const char *pool, const char *backend, enum sb_health from,
-                        enum sb_health to, const char *reason)
+static void copy_change(struct change *to, const struct check_change *from)
+{
+    *to = (struct change){.from = from->from,
+                          .to = from->to,
+                          .lasted_ms = from->lasted_ms,
+                          .next_check_ms = from->next_check_ms};
+    (void)snprintf(to->pool, sizeof(to->pool), "%s", from->pool);
+    (void)snprintf(to->backend, sizeof(to->backend), "%s", from->backend);
+    (void)snprintf(to->reason, sizeof(to->reason), "%s", from->reason);
+}
+
+static void note_change(void *arg, const struct check_change *news)
 {
     struct change *change = &changes[n_changes < CHANGES_MAX ? n_changes : CHANGES_MAX - 1];
 
     ck_assert_ptr_eq(arg, &sb);
-    ck_assert_int_ne(from, to);
-    *change = (struct change){.from = from, .to = to};
-    (void)snprintf(change->pool, sizeof(change->pool), "%s", pool);
-    (void)snprintf(change->backend, sizeof(change->backend), "%s", backend);
-    (void)snprintf(change->reason, sizeof(change->reason), "%s", reason);
+    ck_assert_int_eq(news->from != news->to, news->news == CHECK_NEWS_HEALTH);
+    copy_change(&last_news[news->news], news);
+    n_news[news->news]++;
+    if (news->news != CHECK_NEWS_HEALTH) {
+        return;
+    }
+    copy_change(change, news);
     n_changes++;
     if (on_change) {
         on_change(change);
@@ -115,12 +130,14 @@ static struct draft {
     struct snapshot_pool pools[8];
     struct snapshot_backend backends[BACKENDS_MAX];
     struct snapshot_check checks[64];
-    uint32_t n_pools, n_backends, n_checks, generation;
+    struct snapshot_arg args[64];
+    char texts[4096];
+    uint32_t n_pools, n_backends, n_checks, n_args, n_text_bytes, generation;
 } draft;
 
 UNUSED static void draft_begin(void)
 {
-    draft.n_pools = draft.n_backends = draft.n_checks = 0;
+    draft.n_pools = draft.n_backends = draft.n_checks = draft.n_args = draft.n_text_bytes = 0;
 }
 
 UNUSED static void draft_pool(const char *name)
@@ -137,6 +154,8 @@ UNUSED static struct snapshot_check *draft_check(uint32_t interval_ms, uint32_t 
     struct snapshot_check *check = &draft.checks[draft.n_checks++];
 
     *check = (struct snapshot_check){.kind = "tcp",
+                                     .title = "tcp",
+                                     .first_arg = draft.n_args,
                                      .interval_ms = interval_ms,
                                      .fast_interval_ms = interval_ms,
                                      .down_interval_ms = interval_ms,
@@ -144,6 +163,31 @@ UNUSED static struct snapshot_check *draft_check(uint32_t interval_ms, uint32_t 
                                      .rise = rise,
                                      .fall = fall};
     return check;
+}
+
+static uint32_t draft_text(const char *text)
+{
+    uint32_t at = draft.n_text_bytes;
+
+    draft.n_text_bytes += (uint32_t)strlen(text) + 1;
+    ck_assert_uint_le(draft.n_text_bytes, sizeof(draft.texts));
+    memcpy(&draft.texts[at], text, strlen(text) + 1);
+    return at;
+}
+
+/* An option of the last check. */
+UNUSED static void draft_arg(const char *name, const char *value)
+{
+    struct snapshot_check *check = &draft.checks[draft.n_checks - 1];
+    const char *texts[] = {name, "=", value, ","};
+
+    draft.args[draft.n_args++] = (struct snapshot_arg){draft_text(name), draft_text(value)};
+    check->n_args++;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        for (const char *c = texts[i]; *c; c++) {
+            check->args_hash = check->args_hash * 31 + (unsigned char)*c;
+        }
+    }
 }
 
 /* A backend of the last pool with the last n_checks checks. */
@@ -162,6 +206,17 @@ UNUSED static void draft_backend(const char *name, uint32_t slot, const struct a
     draft.pools[draft.n_pools - 1].n_backends++;
 }
 
+/* The last one, for finer strokes. */
+UNUSED static struct snapshot_backend *drafted_backend(void)
+{
+    return &draft.backends[draft.n_backends - 1];
+}
+
+UNUSED static struct snapshot_pool *drafted_pool(void)
+{
+    return &draft.pools[draft.n_pools - 1];
+}
+
 static uint32_t place(size_t *at, size_t bytes)
 {
     uint32_t offset = (uint32_t)*at;
@@ -170,27 +225,31 @@ static uint32_t place(size_t *at, size_t bytes)
     return offset;
 }
 
-/* Hands the draft to the engine, and overwrites it afterwards, for nothing of it may be kept. */
-UNUSED static int draft_apply(void)
+/* The draft as a snapshot; the caller's. */
+UNUSED static unsigned char *draft_make(size_t *out_size)
 {
     size_t pools_bytes = draft.n_pools * sizeof(draft.pools[0]);
     size_t backends_bytes = draft.n_backends * sizeof(draft.backends[0]);
     size_t checks_bytes = draft.n_checks * sizeof(draft.checks[0]);
+    size_t args_bytes = draft.n_args * sizeof(draft.args[0]);
     size_t at = sizeof(struct snapshot_header);
     struct snapshot_header header = {.magic = SNAPSHOT_MAGIC,
                                      .layout = SNAPSHOT_LAYOUT,
                                      .generation = ++draft.generation,
                                      .n_pools = draft.n_pools,
                                      .n_backends = draft.n_backends,
-                                     .n_checks = draft.n_checks};
+                                     .n_checks = draft.n_checks,
+                                     .n_args = draft.n_args,
+                                     .n_text_bytes = draft.n_text_bytes};
     unsigned char *bytes;
-    int error;
 
     header.services_offset = header.listeners_offset = (uint32_t)at;
     header.pools_offset = place(&at, pools_bytes);
     header.backends_offset = place(&at, backends_bytes);
     header.checks_offset = place(&at, checks_bytes);
     header.entries_offset = (uint32_t)at;
+    header.args_offset = place(&at, args_bytes);
+    header.texts_offset = place(&at, draft.n_text_bytes);
     header.size_bytes = at;
     bytes = calloc(1, at);
     ck_assert_ptr_nonnull(bytes);
@@ -198,9 +257,21 @@ UNUSED static int draft_apply(void)
     memcpy(bytes + header.pools_offset, draft.pools, pools_bytes);
     memcpy(bytes + header.backends_offset, draft.backends, backends_bytes);
     memcpy(bytes + header.checks_offset, draft.checks, checks_bytes);
+    memcpy(bytes + header.args_offset, draft.args, args_bytes);
+    memcpy(bytes + header.texts_offset, draft.texts, draft.n_text_bytes);
     ck_assert_int_eq(snapshot_check(bytes, at), 0);
-    error = check_engine_apply(engine, (const struct snapshot_header *)(void *)bytes);
-    memset(bytes, 0xff, at);
+    *out_size = at;
+    return bytes;
+}
+
+/* Hands the draft to the engine, and overwrites it afterwards, for nothing of it may be kept. */
+UNUSED static int draft_apply(void)
+{
+    size_t size;
+    unsigned char *bytes = draft_make(&size);
+    int error = check_engine_apply(engine, (const struct snapshot_header *)(void *)bytes);
+
+    memset(bytes, 0xff, size);
     free(bytes);
     return error;
 }

@@ -37,6 +37,7 @@ START_TEST(every_sequence_is_as_the_rules_say)
 {
     enum sb_health start = (enum sb_health)(_i % 3);
     int rise = _i / 3 % 4, fall = _i / 12;
+    const struct health_rules rules = {.rise = (uint32_t)rise, .fall = (uint32_t)fall};
 
     for (unsigned results = 0; results < 1U << SEQUENCE_BITS; results++) {
         struct health health;
@@ -45,7 +46,7 @@ START_TEST(every_sequence_is_as_the_rules_say)
         for (int n = 1; n <= SEQUENCE_BITS; n++) {
             bool passed = results >> (n - 1) & 1;
             enum sb_health before = health.state;
-            bool changed = health_note(&health, passed, (uint32_t)rise, (uint32_t)fall);
+            bool changed = health_note(&health, passed, &rules, (uint64_t)n);
 
             ck_assert_int_eq(health.state, model_state(start, results, n, rise, fall));
             ck_assert_int_eq(changed, health.state != before);
@@ -69,19 +70,127 @@ END_TEST
 
 START_TEST(streaks_count_results_alike)
 {
+    const struct health_rules rules = {.rise = 2, .fall = 10};
     struct health health = {0};
     static const bool results[] = {true, true, false, true, false, false, false};
     static const uint32_t streaks[] = {1, 2, 1, 1, 1, 2, 3};
 
     for (int i = 0; i < COUNT(results); i++) {
-        (void)health_note(&health, results[i], 2, 10);
+        (void)health_note(&health, results[i], &rules, 1);
         ck_assert_uint_eq(health.streak, streaks[i]);
     }
     health.streak = UINT32_MAX;
-    (void)health_note(&health, false, 2, 10);
+    (void)health_note(&health, false, &rules, 1);
     ck_assert_uint_eq(health.streak, UINT32_MAX);
 }
 END_TEST
+
+/* --- damping --- */
+
+static const struct health_rules damped = {.rise = 2, .fall = 3, .flap_ms = 1000};
+
+/* Passes until it is up; returns how many it took. */
+static int passes_to_rise(struct health *health, uint64_t now_ms)
+{
+    int n = 0;
+
+    while (health->state != SB_HEALTH_UP) {
+        (void)health_note(health, true, &damped, now_ms);
+        n++;
+    }
+    return n;
+}
+
+static void fall(struct health *health, uint64_t now_ms)
+{
+    while (health->state != SB_HEALTH_DOWN) {
+        (void)health_note(health, false, &damped, now_ms);
+    }
+}
+
+/* Down again just before the time is over, time and again. */
+START_TEST(each_flap_doubles_rise_up_to_sixteen_times)
+{
+    static const int expected[] = {2, 4, 8, 16, 32, 32, 32};
+    struct health health;
+    uint64_t now_ms = 5000;
+
+    health_init(&health, SB_HEALTH_DOWN);
+    for (int i = 0; i < COUNT(expected); i++) {
+        ck_assert_uint_eq(health_rise(&health, 2), (uint32_t)expected[i]);
+        ck_assert_int_eq(passes_to_rise(&health, now_ms), expected[i]);
+        now_ms += 999;
+        fall(&health, now_ms);
+    }
+}
+END_TEST
+
+START_TEST(staying_up_forgives_one_doubling_each_time)
+{
+    static const struct {
+        uint64_t up_ms;
+        int expected;
+    } steps[] = {{0, 4},   {0, 8},    {0, 16},   {1000, 8},   {1999, 4},
+                 {999, 8}, {0, 16},   {2500, 4}, {100000, 2}, {100000, 2},
+                 {999, 4}, {1000, 2}, {1000, 2}, {0, 4},      {UINT32_MAX, 2}};
+    struct health health;
+    uint64_t now_ms = 1;
+
+    health_init(&health, SB_HEALTH_DOWN);
+    (void)passes_to_rise(&health, now_ms);
+    for (int i = 0; i < COUNT(steps); i++) {
+        now_ms += steps[i].up_ms;
+        fall(&health, now_ms);
+        now_ms += 123456; /* being down forgives nothing */
+        ck_assert_msg(passes_to_rise(&health, now_ms) == steps[i].expected, "step %d", i);
+    }
+}
+END_TEST
+
+/* Its first state was not a rise, nor is one that was taken over. */
+START_TEST(only_who_has_come_up_again_flaps)
+{
+    struct health health = {0};
+
+    ck_assert_int_eq(passes_to_rise(&health, 1), 1);
+    fall(&health, 2);
+    ck_assert_int_eq(passes_to_rise(&health, 3), 2);
+    health_init(&health, SB_HEALTH_UP);
+    fall(&health, 4);
+    ck_assert_int_eq(passes_to_rise(&health, 5), 2);
+    fall(&health, 6);
+    ck_assert_int_eq(passes_to_rise(&health, 7), 4);
+}
+END_TEST
+
+/* A pass among failures of one that is up is no rise, and a failure among its passes costs only
+ * those. */
+START_TEST(damping_counts_transitions_only)
+{
+    struct health health;
+
+    health_init(&health, SB_HEALTH_DOWN);
+    (void)passes_to_rise(&health, 10);
+    (void)health_note(&health, false, &damped, 11);
+    (void)health_note(&health, true, &damped, 12);
+    fall(&health, 2000);
+    (void)health_note(&health, true, &damped, 2001);
+    (void)health_note(&health, false, &damped, 2002);
+    ck_assert_int_eq(passes_to_rise(&health, 2003), 2);
+    ck_assert_uint_eq(health.doublings, 0);
+}
+END_TEST
+
+START_TEST(a_large_rise_does_not_overflow)
+{
+    struct health health = {.state = SB_HEALTH_DOWN, .doublings = HEALTH_DOUBLINGS_MAX};
+
+    ck_assert_uint_eq(health_rise(&health, UINT32_MAX), UINT32_MAX);
+    ck_assert_uint_eq(health_rise(&health, 0), 16);
+}
+END_TEST
+
+/* --- several checks --- */
 
 START_TEST(several_checks_must_all_pass)
 {
@@ -93,6 +202,22 @@ START_TEST(several_checks_must_all_pass)
     for (int a = 0; a < 3; a++) {
         for (int b = 0; b < 3; b++) {
             ck_assert_int_eq(health_combine((enum sb_health)a, (enum sb_health)b), expected[a][b]);
+        }
+    }
+}
+END_TEST
+
+START_TEST(one_of_several_checks_is_enough)
+{
+    const enum sb_health u = SB_HEALTH_UNKNOWN, up = SB_HEALTH_UP, down = SB_HEALTH_DOWN;
+    const enum sb_health expected[3][3] = {[SB_HEALTH_UNKNOWN] = {u, up, u},
+                                           [SB_HEALTH_UP] = {up, up, up},
+                                           [SB_HEALTH_DOWN] = {u, up, down}};
+
+    for (int a = 0; a < 3; a++) {
+        for (int b = 0; b < 3; b++) {
+            ck_assert_int_eq(health_combine_any((enum sb_health)a, (enum sb_health)b),
+                             expected[a][b]);
         }
     }
 }
@@ -155,7 +280,13 @@ int main(void)
     tcase_add_loop_test(tc, every_sequence_is_as_the_rules_say, 0, 3 * 4 * 4);
     tcase_add_test(tc, nothing_is_changing_before_a_result);
     tcase_add_test(tc, streaks_count_results_alike);
+    tcase_add_test(tc, each_flap_doubles_rise_up_to_sixteen_times);
+    tcase_add_test(tc, staying_up_forgives_one_doubling_each_time);
+    tcase_add_test(tc, only_who_has_come_up_again_flaps);
+    tcase_add_test(tc, damping_counts_transitions_only);
+    tcase_add_test(tc, a_large_rise_does_not_overflow);
     tcase_add_test(tc, several_checks_must_all_pass);
+    tcase_add_test(tc, one_of_several_checks_is_enough);
     tcase_add_loop_test(tc, delays_stay_within_five_percent, 0, PACE_COUNT);
     tcase_add_test(tc, first_delays_fill_the_whole_interval);
     tcase_add_test(tc, odd_intervals_do_no_harm);

@@ -23,11 +23,13 @@ static const struct {
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
     {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
+    {"health", CTL_LEVEL_READ, "health web"},
     {"help", CTL_LEVEL_READ, "help show"},
     {"set backend", CTL_LEVEL_OPERATE, "set backend web a weight=4"},
     {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
     {"ready backend", CTL_LEVEL_OPERATE, "ready backend web a"},
     {"maintain backend", CTL_LEVEL_OPERATE, "maintain backend web a"},
+    {"set global", CTL_LEVEL_OPERATE, "set global health=fail"},
     {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
     {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
     {"stop", CTL_LEVEL_ADMINISTER, "stop within=5s"},
@@ -96,8 +98,8 @@ START_TEST(every_command_in_json)
     ck_assert_ptr_null(strchr(str_text(&result.text), '\n'));
     json_decref(json);
     start(line, CTL_LEVEL_NONE);
-    ck_assert_int_eq(strncmp(str_text(&result.text), CODEC_ERROR_JSON,
-                             strlen(CODEC_ERROR_JSON)), 0);
+    ck_assert_int_eq(strncmp(str_text(&result.text), CODEC_ERROR_JSON, strlen(CODEC_ERROR_JSON)),
+                     0);
 }
 END_TEST
 
@@ -122,7 +124,7 @@ static const struct {
     {"explain web 10.0.0.300", {"client 10.0.0.300 is no address"}},
     {"explain web 10.0.0.1:", {"client 10.0.0.1: is no address: no port"}},
     {"explain web 10.0.0.1:99999", {"port out of range"}},
-    {"explain web [::1]", {"client [::1] is no address: no port"}},
+    {"explain web [::1", {"client [::1 is no address", "]"}},
     {"explain web 1::2::3", {"client 1::2::3 is no address"}},
     {"explain web client.example.net:80", {"client client.example.net:80 is no address"}},
     {"explain web unix:/run/x", {"client unix:/run/x is no address"}},
@@ -150,6 +152,17 @@ static const struct {
     {"set backend web a wieght=3", {"unknown option wieght=", "did you mean weight="}},
     {"set backend web a health=up", {"unknown option health="}},
     {"set backend web a weight=1 weight=2", {"weight= is given twice"}},
+    {"health wbe", {"no service wbe", "did you mean web"}},
+    {"health web db", {"too many words", "usage: health [SERVICE]"}},
+    {"health --exit-code", {"no service --exit-code"}},
+    {"set global", {"no option=value", "health=fail"}},
+    {"set global why=x", {"no option=value"}},
+    {"set global health=down", {"health=down:", "fail", "auto"}},
+    {"set global health=fail health=auto", {"health= is given twice"}},
+    {"set global log_level=debug", {"unknown option log_level=", "health=fail|auto"}},
+    {"set global healht=fail", {"unknown option healht=", "did you mean health="}},
+    {"set global health=fail for=5m", {"unknown option for="}},
+    {"set global health=fail force", {"too many words"}},
     {"reload force", {"too many words"}},
     {"reload confirm=5m", {"unknown option confirm="}},
     {"stop within=5", {"within=5:"}},
@@ -206,6 +219,8 @@ static const struct {
     {"drain backend web a why=\"x=y z\" force json", "set web/a admin=drain force why=x=y z"},
     {"ready backend db main", "set db/main admin=ready why=-"},
     {"maintain backend db main force", "set db/main admin=maintenance force why=-"},
+    {"set global health=fail why=\"new site\"", "health fail by uid 1001 pid 42 why=new site"},
+    {"set global health=auto", "health auto by uid 1001 pid 42 why=-"},
     {"check config", "check - as 1001"},
     {"check config /tmp/a=b.conf", "check /tmp/a=b.conf as 1001"},
     {"reload why=x", "reload by uid 1001 pid 42"},
@@ -292,6 +307,12 @@ START_TEST(stop_comes_after_its_reply)
     run("stop within=5s json");
     ck_assert_uint_eq(fake.n_stopped, 2);
     ck_assert_uint_eq(fake.stop_within_ms, 5000);
+    fake.model.global.stop_delay_ms = 10000;
+    ck_assert_str_eq(run("stop"),
+                     "stopping: health answers say no, clients are accepted for 10s more\n"
+                     "then: sessions may go on for 30s at most\n");
+    fake.is_stopping = true;
+    ck_assert_str_eq(run("stop within=1h"), "it was stopping already: ending at once\n");
 }
 END_TEST
 
@@ -421,12 +442,13 @@ START_TEST(events_are_filtered)
 {
     uint64_t now_ms = clock_now_ms();
 
-    events_add(fake.host.events, &(struct event_record){.kind = "old", .mono_ms = now_ms - 60000,
-                                                        .pool = "web", .backend = "a"});
-    events_add(fake.host.events, &(struct event_record){.kind = "one", .pool = "web",
-                                                        .backend = "a"});
-    events_add(fake.host.events, &(struct event_record){.kind = "two", .pool = "web",
-                                                        .backend = "ab"});
+    events_add(fake.host.events,
+               &(struct event_record){
+                   .kind = "old", .mono_ms = now_ms - 60000, .pool = "web", .backend = "a"});
+    events_add(fake.host.events,
+               &(struct event_record){.kind = "one", .pool = "web", .backend = "a"});
+    events_add(fake.host.events,
+               &(struct event_record){.kind = "two", .pool = "web", .backend = "ab"});
     events_add(fake.host.events, &(struct event_record){.kind = "three"});
     says(run("show events"), "old");
     ck_assert(strstr(str_text(&result.text), "one") < strstr(str_text(&result.text), "three"));
@@ -499,9 +521,14 @@ static const struct shape backend_shape[] = {
 };
 
 static const struct shape pool_shape[] = {
-    {"name", TEXT},          {"scheduler", TEXT},   {"queued", NUMBER},
-    {"queued_peak", NUMBER}, {"overrides", NUMBER}, {"backends", OBJECTS, backend_shape},
-    {"panic", BOOL, NULL, true}, {"backups_used", BOOL, NULL, true},
+    {"name", TEXT},
+    {"scheduler", TEXT},
+    {"queued", NUMBER},
+    {"queued_peak", NUMBER},
+    {"overrides", NUMBER},
+    {"backends", OBJECTS, backend_shape},
+    {"panic", BOOL, NULL, true},
+    {"backups_used", BOOL, NULL, true},
     {0},
 };
 
@@ -581,8 +608,7 @@ static void check_value(json_t *json, const struct shape *shape)
         break;
     case TEXTS:
         ck_assert_uint_gt(json_array_size(json), 0);
-        json_array_foreach(json, i, item)
-            ck_assert(json_is_string(item));
+        json_array_foreach(json, i, item) ck_assert(json_is_string(item));
         break;
     case COUNTS_REFUSED:
         check_counts(json, refusal_names, REFUSAL_COUNT);
@@ -595,8 +621,7 @@ static void check_value(json_t *json, const struct shape *shape)
         break;
     case OBJECTS:
         ck_assert_uint_gt(json_array_size(json), 0);
-        json_array_foreach(json, i, item)
-            check_object(item, shape->inner);
+        json_array_foreach(json, i, item) check_object(item, shape->inner);
         break;
     }
 }

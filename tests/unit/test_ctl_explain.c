@@ -107,9 +107,11 @@ START_TEST(the_answer_in_json)
         run("explain web 10.1.2.3:40000 json"),
         "{\"service\":\"web\",\"client\":\"10.1.2.3:40000\",\"pool\":\"web\",\"backend\":\"a\","
         "\"certain\":true,\"rule\":\"wlc: least sessions for its weight: (3+1)/2\",\"others\":["
-        "{\"name\":\"b\",\"why_not\":\"more loaded: (5+1)/1 against (3+1)/2\"},"
-        "{\"name\":\"c\",\"why_not\":\"maintenance: admin=maintenance by uid 0 pid 42: new "
-        "disks\"}],\"fallback\":false,\"choice\":\"made\"}");
+        "{\"name\":\"b\",\"pool\":\"web\",\"why_not\":\"more loaded: (5+1)/1 against (3+1)/2\"},"
+        "{\"name\":\"c\",\"pool\":\"web\",\"why_not\":\"maintenance: admin=maintenance by uid 0 "
+        "pid 42: new "
+        "disks\"}],\"fallback\":false,\"choice\":\"made\",\"waiting_before\":0,"
+        "\"others_omitted\":0}");
 }
 END_TEST
 
@@ -120,10 +122,38 @@ START_TEST(the_answer_for_people)
                      "10.1.2.3 of service web would get backend a of pool web\n"
                      "wlc: least sessions for its weight: (3+1)/2\n"
                      "not certain: the next one like it may get another\n"
-                     "NAME  WHY_NOT\n"
-                     "b     more loaded: (5+1)/1 against (3+1)/2\n"
-                     "c     maintenance: admin=maintenance by uid 0 pid 42: new disks\n");
+                     "NAME  POOL  WHY_NOT\n"
+                     "b     web   more loaded: (5+1)/1 against (3+1)/2\n"
+                     "c     web   maintenance: admin=maintenance by uid 0 pid 42: new disks\n");
     ck_assert(!is_certain("explain web 10.1.2.3 json"));
+}
+END_TEST
+
+START_TEST(others_come_first)
+{
+    fake.explanation.behind = 3;
+    fake.explanation.certain = 0;
+    says(run("explain web 10.1.2.3"), "waits behind 3 in the queue, then wlc: least sessions");
+    says(run("explain web 10.1.2.3 json"), "\"waiting_before\":3");
+}
+END_TEST
+
+/* Whoever would be chosen: nobody is let in. */
+START_TEST(a_limit_is_told)
+{
+    struct snapshot_header *snapshot = &fake.snapshot.header;
+    struct snapshot_service *service = &fake.snapshot.services[0];
+
+    service->max_connections = 7;
+    atomic_store(&fake.sb.services[service->row].active, 7);
+    says(run("explain web 10.1.2.3"), "would get no backend");
+    says(run("explain web 10.1.2.3"),
+         "the service is at its max_connections, 7 of 7: new clients are refused");
+    says(run("explain web 10.1.2.3 json"), "\"backend\":null");
+    service->max_connections = 8;
+    snapshot->max_connections = 9;
+    atomic_store(&fake.sb.header->active, 9);
+    says(run("explain web 10.1.2.3"), "the daemon is at its max_connections, 9 of 9");
 }
 END_TEST
 
@@ -394,6 +424,8 @@ int main(void)
     tcase_add_test(tc, the_answer_in_json);
     tcase_add_test(tc, the_answer_for_people);
     tcase_add_test(tc, clients_are_named_as_asked);
+    tcase_add_test(tc, others_come_first);
+    tcase_add_test(tc, a_limit_is_told);
     tcase_add_loop_test(tc, rules_of_schedulers, 0, COUNT(rules));
     tcase_add_test(tc, every_scheduler_has_a_rule);
     tcase_add_test(tc, hashes_say_of_what);

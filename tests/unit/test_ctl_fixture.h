@@ -1,7 +1,7 @@
 /*
- * What the control tests share: a host made by hand (model, snapshot, overrides, scoreboard, events)
- * that notes what it is asked, answers at once or when told to, and refuses when told to. Included
- * by test_ctl_*.c, each of which forks per test.
+ * What the control tests share: a host made by hand (model, snapshot, overrides, scoreboard,
+ * events) that notes what it is asked, answers at once or when told to, and refuses when told to.
+ * Included by test_ctl_*.c, each of which forks per test.
  */
 #ifndef TEST_CTL_FIXTURE_H
 #define TEST_CTL_FIXTURE_H
@@ -31,6 +31,7 @@ struct fake_snapshot {
     struct snapshot_listener listeners[2];
     struct snapshot_pool pools[2];
     struct snapshot_backend backends[4];
+    struct snapshot_check checks[2]; /* of pool web; backends have the first of them */
 };
 
 static struct {
@@ -44,11 +45,14 @@ static struct {
     unsigned n_asked, n_stopped;
     uint64_t stop_within_ms;
     /* How it answers. */
-    bool holds;             /* not before fake_answer() */
-    const char *refuses;    /* with this error */
+    bool holds;          /* not before fake_answer() */
+    const char *refuses; /* with this error */
     uint32_t n_sessions, silent_workers;
     struct explanation explanation;
     bool is_silent; /* no worker explains anything */
+    bool is_stopping;
+    const char *unhealthy;         /* why the whole is; NULL: it is healthy */
+    const char *unhealthy_service; /* likewise service web */
     ctl_change_fn *change_done;
     ctl_sessions_fn *sessions_done;
     ctl_explain_fn *explain_done;
@@ -58,25 +62,48 @@ static struct {
 static struct model_check fake_check = {.title = (char *)"tcp", .kind = (char *)"tcp"};
 
 static struct model_backend fake_web[] = {
-    {.name = (char *)"a", .address_text = (char *)"10.0.0.11:8080", .weight = 3,
-     .address = {.ip = {.family = ADDR_IPV4, .port = 8080}}, .slot = FAKE_SLOT, .row = FAKE_ROW},
-    {.name = (char *)"b", .address_text = (char *)"b.example.net:8080", .weight = 1,
-     .max_connections = 2, .address = {.ip = {.family = ADDR_IPV4, .port = 8080}}, .slot = 9,
+    {.name = (char *)"a",
+     .address_text = (char *)"10.0.0.11:8080",
+     .weight = 3,
+     .address = {.ip = {.family = ADDR_IPV4, .port = 8080}},
+     .slot = FAKE_SLOT,
+     .row = FAKE_ROW},
+    {.name = (char *)"b",
+     .address_text = (char *)"b.example.net:8080",
+     .weight = 1,
+     .max_connections = 2,
+     .address = {.ip = {.family = ADDR_IPV4, .port = 8080}},
+     .slot = 9,
      .row = 4},
-    {.name = (char *)"c", .address_text = (char *)"unix:/run/c.sock", .weight = 1, .admin =
-     ADMIN_MAINTENANCE, .address = {.ip = {.family = ADDR_UNIX}}, .slot = 11, .row = 5},
+    {.name = (char *)"c",
+     .address_text = (char *)"unix:/run/c.sock",
+     .weight = 1,
+     .admin = ADMIN_MAINTENANCE,
+     .address = {.ip = {.family = ADDR_UNIX}},
+     .slot = 11,
+     .row = 5},
 };
 
 static struct model_backend fake_db[] = {
-    {.name = (char *)"main", .address_text = (char *)"10.0.0.21:5432", .weight = 1,
-     .address = {.ip = {.family = ADDR_IPV4, .port = 5432}}, .slot = 20, .row = 8,
+    {.name = (char *)"main",
+     .address_text = (char *)"10.0.0.21:5432",
+     .weight = 1,
+     .address = {.ip = {.family = ADDR_IPV4, .port = 5432}},
+     .slot = 20,
+     .row = 8,
      .checks = (char *)"none"},
 };
 
 static struct model_pool fake_pools[] = {
-    {.name = (char *)"web", .scheduler = (char *)"wlc", .checks = &fake_check, .n_checks = 1,
-     .backends = fake_web, .n_backends = COUNT(fake_web)},
-    {.name = (char *)"db", .scheduler = (char *)"rr", .backends = fake_db,
+    {.name = (char *)"web",
+     .scheduler = (char *)"wlc",
+     .checks = &fake_check,
+     .n_checks = 1,
+     .backends = fake_web,
+     .n_backends = COUNT(fake_web)},
+    {.name = (char *)"db",
+     .scheduler = (char *)"rr",
+     .backends = fake_db,
      .n_backends = COUNT(fake_db)},
 };
 
@@ -90,14 +117,23 @@ static struct model_listener fake_listeners[] = {
 static char *fake_nobody[] = {NULL};
 
 static struct model_service fake_services[] = {
-    {.name = (char *)"web", .listen = fake_listen, .listeners = fake_listeners,
-     .n_listeners = COUNT(fake_listeners), .pool = (char *)"web", .row = 6},
+    {.name = (char *)"web",
+     .listen = fake_listen,
+     .listeners = fake_listeners,
+     .n_listeners = COUNT(fake_listeners),
+     .pool = (char *)"web",
+     .healthz = true,
+     .row = 6},
 };
 
-static struct override fake_override = {
-    .pool = (char *)"web", .backend = (char *)"c", .option = (char *)"admin",
-    .value = (char *)"maintenance", .file_value = (char *)"ready", .by = (char *)"uid 0 pid 42",
-    .why = (char *)"new disks", .wall_ms = 1700000000000};
+static struct override fake_override = {.pool = (char *)"web",
+                                        .backend = (char *)"c",
+                                        .option = (char *)"admin",
+                                        .value = (char *)"maintenance",
+                                        .file_value = (char *)"ready",
+                                        .by = (char *)"uid 0 pid 42",
+                                        .why = (char *)"new disks",
+                                        .wall_ms = 1700000000000};
 
 /* --- its answers --- */
 
@@ -167,7 +203,8 @@ static void fake_info(void *host, struct ctl_host_info *out)
                                   .config_file = "/etc/sluice/sluice.conf",
                                   .pid = getpid(),
                                   .descriptors_limit = 1024,
-                                  .connections_limit = 500};
+                                  .connections_limit = 500,
+                                  .stopping = fake.is_stopping};
 }
 
 static const struct model *fake_model(void *host)
@@ -186,6 +223,28 @@ static const struct overrides *fake_overrides(void *host)
 {
     ck_assert_ptr_eq(host, &fake);
     return &fake.overrides;
+}
+
+static void fake_health(void *host, const struct model_service *service, struct ctl_health *out)
+{
+    const char *why = service ? fake.unhealthy_service : fake.unhealthy;
+
+    ck_assert_ptr_eq(host, &fake);
+    out->healthy = why == NULL;
+    snprintf(out->reason, sizeof(out->reason), "%s",
+             why       ? why
+             : service ? "2 of 3 backends up"
+                       : "1 service is healthy");
+}
+
+static void fake_set_health(void *host, bool fail, const struct ctl_who *who, ctl_change_fn *done,
+                            void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "health %s by %s why=%s", fail ? "fail" : "auto",
+             who->text, who->why ? who->why : "-");
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
 }
 
 static void fake_set_backend(void *host, const char *pool, const char *backend,
@@ -232,8 +291,10 @@ static void fake_sessions(void *host, const struct session_filter *filter, ctl_s
     char client[ADDR_TEXT_MAX];
 
     ck_assert_ptr_eq(host, &fake);
-    snprintf(fake.asked, sizeof(fake.asked), "sessions service=%d row=%d client=%s/%u idle=%llu "
-             "limit=%u", (int)filter->service_row, (int)filter->row,
+    snprintf(fake.asked, sizeof(fake.asked),
+             "sessions service=%d row=%d client=%s/%u idle=%llu "
+             "limit=%u",
+             (int)filter->service_row, (int)filter->row,
              addr_ip_format(&filter->client.ip, false, client), filter->client.prefix,
              (unsigned long long)filter->idle_ms, filter->limit);
     fake.n_asked++;
@@ -274,7 +335,9 @@ static const struct ctl_host_ops fake_ops = {
     .model = fake_model,
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
+    .health = fake_health,
     .set_backend = fake_set_backend,
+    .set_health = fake_set_health,
     .reload = fake_reload,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
@@ -314,8 +377,12 @@ static void fake_fill_snapshot(struct fake_snapshot *out)
         .services_offset = offsetof(struct fake_snapshot, services),
         .listeners_offset = offsetof(struct fake_snapshot, listeners),
         .pools_offset = offsetof(struct fake_snapshot, pools),
+        .n_checks = COUNT(out->checks),
         .backends_offset = offsetof(struct fake_snapshot, backends),
+        .checks_offset = offsetof(struct fake_snapshot, checks),
     };
+    out->checks[0] = (struct snapshot_check){.kind = "tcp", .title = "tcp"};
+    out->checks[1] = (struct snapshot_check){.kind = "agent", .title = "agent:load"};
     out->services[0] = (struct snapshot_service){
         .name = "web", .row = 6, .n_listeners = 2, .fallback_pool = SNAPSHOT_NONE};
     for (int i = 0; i < COUNT(fake_listeners); i++)
@@ -353,10 +420,9 @@ static void fake_start(void)
     fake.explanation = (struct explanation){.generation = 3};
     fake.overrides.items = &fake_override;
     fake.overrides.count = 1;
-    ck_assert_int_eq(scoreboard_create(&fake.sb, FAKE_WORKERS, now_ms - 12000, clock_wall_ms()),
-                     0);
-    fake.host = (struct ctl_host){.ops = &fake_ops, .self = &fake, .sb = &fake.sb,
-                                  .events = events_create()};
+    ck_assert_int_eq(scoreboard_create(&fake.sb, FAKE_WORKERS, now_ms - 12000, clock_wall_ms()), 0);
+    fake.host = (struct ctl_host){
+        .ops = &fake_ops, .self = &fake, .sb = &fake.sb, .events = events_create()};
     ck_assert_ptr_nonnull(fake.host.events);
     scoreboard_set_health(&fake.sb, FAKE_SLOT, SB_HEALTH_UP, "connected", now_ms - 4000);
 }

@@ -43,11 +43,10 @@ static void serve(int fd)
     _exit(1);
 }
 
-static void open_server(void)
+static void open_fake(void)
 {
     int fd;
 
-    fake_start();
     strcpy(folder, "/tmp/test_sluicectl_XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/control.sock", folder);
@@ -58,6 +57,19 @@ static void open_server(void)
     if (server_pid == 0)
         serve(fd);
     close(fd);
+}
+
+static void open_server(void)
+{
+    fake_start();
+    open_fake();
+}
+
+static void open_unhealthy_server(void)
+{
+    fake_start();
+    fake.unhealthy = "1 of 2 services is unhealthy: db";
+    open_fake();
 }
 
 static void close_server(void)
@@ -131,7 +143,7 @@ static int ctl(const char *first, ...)
 }
 
 #define says(text, part)                                                                           \
-    ck_assert_msg(strstr(str_text(text), part) != NULL, "\"%s\" is not in: %s", part,             \
+    ck_assert_msg(strstr(str_text(text), part) != NULL, "\"%s\" is not in: %s", part,              \
                   str_text(text))
 
 START_TEST(a_reply_goes_to_standard_output)
@@ -204,8 +216,9 @@ END_TEST
 
 START_TEST(words_with_spaces_arrive_whole)
 {
-    ck_assert_int_eq(ctl("-s", path, "drain", "backend", "web", "a", "why=new \"disks\" \\o/",
-                         "force", NULL), 0);
+    ck_assert_int_eq(
+        ctl("-s", path, "drain", "backend", "web", "a", "why=new \"disks\" \\o/", "force", NULL),
+        0);
     ck_assert_int_eq(ctl("-s", path, "help", "a b", NULL), 1);
     ck_assert_int_eq(ctl("-s", path, "show", "backends", "we b", NULL), 1);
     says(&standard_error, "no pool \"we b\"");
@@ -249,6 +262,76 @@ START_TEST(output_that_cannot_be_written)
 }
 END_TEST
 
+/* --- health --- */
+
+START_TEST(health_as_exit_status)
+{
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", NULL), 0);
+    ck_assert_str_eq(str_text(&standard_out), "healthy: 1 service is healthy\n"
+                                              "web healthy: 2 of 3 backends up\n");
+    ck_assert_int_eq(ctl("-s", path, "health", NULL), 0);
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", "wbe", NULL), 1);
+    says(&standard_error, "no service wbe");
+    ck_assert_int_eq(ctl("-s", "/nonexistent/socket", "health", "--exit-code", NULL), 3);
+}
+END_TEST
+
+START_TEST(no_health_as_exit_status)
+{
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", NULL), 1);
+    says(&standard_out, "unhealthy: 1 of 2 services is unhealthy: db\n");
+    ck_assert_str_eq(str_text(&standard_error), "");
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", "--json", NULL), 1);
+    says(&standard_out, "{\"healthy\":false,");
+    ck_assert_int_eq(ctl("-s", path, "health", NULL), 0); /* an answer was got */
+    ck_assert_int_eq(ctl("-s", path, "health", "web", "--exit-code", NULL), 0);
+}
+END_TEST
+
+START_TEST(options_of_health_stand_anywhere)
+{
+    ck_assert_int_eq(ctl("health", "--exit-code", "-s", path, NULL), 0);
+    ck_assert_int_eq(ctl("--exit-code", "-s", path, "health", NULL), 0);
+    ck_assert_int_eq(ctl("-s", path, "health", "--json", "web", "--exit-code", NULL), 0);
+    ck_assert_int_eq(strncmp(str_text(&standard_out), "{\"healthy\":true", 15), 0);
+    ck_assert_int_eq(ctl("health", "web", "json", "-s", path, NULL), 0);
+    ck_assert_int_eq(strncmp(str_text(&standard_out), "{\"healthy\":true", 15), 0);
+    ck_assert_int_eq(ctl("-s", path, "health", "--", "--exit-code", NULL), 1);
+    says(&standard_error, "no service --exit-code");
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-cod3", NULL), 2);
+    ck_assert_int_eq(ctl("-s", path, "health", "web", "db", NULL), 1);
+    /* Other verbs are left alone. */
+    ck_assert_int_eq(ctl("-s", path, "--exit-code", "show", "pools", NULL), 2);
+    says(&standard_error, "--exit-code goes with health only");
+    ck_assert_int_eq(ctl("-s", path, "show", "pools", "--json", NULL), 1);
+    says(&standard_error, "too many words");
+}
+END_TEST
+
+START_TEST(a_status_needs_no_reader)
+{
+    char file[128];
+
+    in_folder(file, "out");
+    ck_assert_int_eq(symlink("/dev/full", file), 0);
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", NULL), 0);
+    ck_assert_int_eq(ctl("-s", path, "health", NULL), 1);
+    says(&standard_error, "cannot write the reply");
+}
+END_TEST
+
+START_TEST(a_daemon_that_hangs_is_none)
+{
+    uint64_t from_ms = clock_now_ms();
+
+    kill(server_pid, SIGSTOP);
+    ck_assert_int_eq(ctl("-s", path, "health", "--exit-code", NULL), 3);
+    says(&standard_error, "does not answer in time");
+    ck_assert_uint_ge(clock_now_ms() - from_ms, 1900);
+    ck_assert_uint_lt(clock_now_ms() - from_ms, 10000);
+}
+END_TEST
+
 /* A daemon that goes away in the middle. */
 START_TEST(a_reply_cut_short)
 {
@@ -281,7 +364,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("sluicectl");
-    TCase *tc = tcase_create("all");
+    TCase *tc = tcase_create("all"), *unhealthy = tcase_create("unhealthy");
     SRunner *runner;
     int failed;
 
@@ -298,8 +381,16 @@ int main(void)
     tcase_add_test(tc, a_large_reply);
     tcase_add_test(tc, output_that_cannot_be_written);
     tcase_add_test(tc, a_reply_cut_short);
+    tcase_add_test(tc, health_as_exit_status);
+    tcase_add_test(tc, options_of_health_stand_anywhere);
+    tcase_add_test(tc, a_status_needs_no_reader);
+    tcase_add_test(tc, a_daemon_that_hangs_is_none);
     tcase_set_timeout(tc, 60);
     suite_add_tcase(suite, tc);
+    tcase_add_checked_fixture(unhealthy, open_unhealthy_server, close_server);
+    tcase_add_test(unhealthy, no_health_as_exit_status);
+    tcase_set_timeout(unhealthy, 60);
+    suite_add_tcase(suite, unhealthy);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -211,6 +211,132 @@ START_TEST(what_the_operator_said_is_the_reason)
 }
 END_TEST
 
+/* --- what checks ask for, what workers saw --- */
+
+static struct sb_slot *slot(int index)
+{
+    return &fake.sb.slots[backend(index)->slot];
+}
+
+/* Its checks are tcp and agent:load. */
+static void give_agent(int index)
+{
+    backend(index)->first_check = 0;
+    backend(index)->n_checks = 2;
+}
+
+START_TEST(an_agent_takes_its_backend_out)
+{
+    set_all_up();
+    give_agent(A);
+    atomic_store(&slot(A)->asked_admin, ADMIN_DRAIN);
+    ck_assert_str_eq(look(A)->state, "draining");
+    ck_assert_str_eq(look(A)->reason, "drain asked for by check agent:load");
+    ck_assert_str_eq(look(A)->admin, "ready"); /* nobody else said so */
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 0);
+    atomic_store(&slot(A)->asked_admin, ADMIN_MAINTENANCE);
+    ck_assert_str_eq(look(A)->state, "maintenance");
+    ck_assert_str_eq(look(A)->reason, "maintenance asked for by check agent:load");
+    atomic_store(&slot(A)->asked_admin, ADMIN_READY);
+    atomic_store(&slot(A)->asked_permille, 1);
+    ck_assert_str_eq(look(A)->state, "draining");
+    ck_assert_str_eq(look(A)->reason, "weight 0 % asked for by check agent:load");
+    ck_assert_uint_eq(look(A)->weight, 3); /* as configured */
+}
+END_TEST
+
+/* What the operator said is the reason where it alone would do. */
+START_TEST(the_operator_said_so_first)
+{
+    set_all_up();
+    give_agent(A);
+    give_agent(C);
+    atomic_store(&slot(A)->asked_admin, ADMIN_DRAIN);
+    atomic_store(&slot(C)->asked_admin, ADMIN_DRAIN);
+    backend(A)->weight = 0;
+    ck_assert_str_eq(look(A)->reason, "weight 0 in the file");
+    backend(C)->admin = ADMIN_MAINTENANCE;
+    ck_assert_str_eq(look(C)->reason, "admin=maintenance by uid 0 pid 42: new disks");
+    backend(C)->admin = ADMIN_DRAIN;
+    atomic_store(&slot(C)->asked_admin, ADMIN_MAINTENANCE);
+    ck_assert_str_eq(look(C)->reason, "maintenance asked for by check agent:load");
+    ck_assert_uint_eq(look(C)->since_seconds, 4);
+}
+END_TEST
+
+START_TEST(an_agent_asks_for_less)
+{
+    set_all_up();
+    give_agent(A);
+    atomic_store(&slot(A)->asked_permille, 501);
+    ck_assert_str_eq(look(A)->state, "up");
+    ck_assert_str_eq(look(A)->reason, "connected; check agent:load asks for 50 %");
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 1500);
+    atomic_store(&slot(A)->asked_permille, 334);
+    ck_assert_str_eq(look(A)->reason, "connected; check agent:load asks for 33.3 %");
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 999);
+    web()->slow_start_ms = 60000;
+    atomic_store(&slot(A)->slow_from_ms, NOW_MS - 16000);
+    atomic_store(&slot(A)->asked_permille, 501);
+    ck_assert_str_eq(look(A)->reason, "connected; check agent:load asks for 50 %; slow start: 34 % "
+                                      "after 16 s of 60 s");
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 510);
+    atomic_store(&slot(A)->asked_permille, 1001); /* all of it */
+    web()->slow_start_ms = 0;
+    ck_assert_str_eq(look(A)->reason, "connected");
+}
+END_TEST
+
+START_TEST(an_agent_sets_a_limit)
+{
+    set_all_up();
+    give_agent(A);
+    atomic_store(&slot(A)->asked_limit, 21);
+    atomic_store(&fake.sb.slot_active[FAKE_SLOT], 20);
+    ck_assert_str_eq(look(A)->state, "full");
+    ck_assert_str_eq(look(A)->reason,
+                     "20 of 20 connections (asked for by check agent:load), again under 15");
+    backend(A)->max_connections = 20;
+    backend(A)->resume_connections = 10;
+    ck_assert_str_eq(look(A)->reason, "20 of 20 connections, again under 10");
+}
+END_TEST
+
+/* Several may have been it; a kind that cannot ask was not. */
+START_TEST(all_who_may_ask_are_named)
+{
+    set_all_up();
+    give_agent(A);
+    strcpy(fake.snapshot.checks[0].kind, "exec");
+    strcpy(fake.snapshot.checks[0].title, "exec:disk");
+    atomic_store(&slot(A)->asked_admin, ADMIN_DRAIN);
+    ck_assert_str_eq(look(A)->reason, "drain asked for by checks exec:disk, agent:load");
+    backend(A)->n_checks = 0;
+    ck_assert_str_eq(look(A)->reason, "drain asked for by its checks");
+}
+END_TEST
+
+START_TEST(an_ejection_is_told_with_its_end)
+{
+    set_all_up();
+    web()->outlier = (struct snapshot_outlier){
+        .signals = OUTLIER_CONNECT, .consecutive_failures = 5, .eject_time_ms = 30000};
+    atomic_store(&slot(A)->ejections, 2);
+    atomic_store(&slot(A)->ejected_until_ms, NOW_MS + 11001);
+    ck_assert_str_eq(look(A)->state, "ejected");
+    ck_assert_str_eq(look(A)->health, "up");
+    ck_assert_str_eq(look(A)->reason, "5 consecutive connect failures; back in 12 s");
+    ck_assert_uint_eq(look(A)->since_seconds, 48); /* of twice 30 */
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 0);
+    web()->outlier.signals = OUTLIER_CONNECT | OUTLIER_FIRST_BYTE;
+    atomic_store(&slot(A)->ejected_until_ms, NOW_MS - 1);
+    web()->panic_threshold = 90;
+    ck_assert_str_eq(look(A)->reason, "5 consecutive connect or first-byte failures; back in 0 s; "
+                                      "used all the same: panic, 2 of 3 up");
+    ck_assert_uint_eq(look(A)->effective_weight_permille, 3000);
+}
+END_TEST
+
 /* --- pools and services --- */
 
 START_TEST(pools_tell_queue_backups_and_panic)
@@ -321,6 +447,12 @@ int main(void)
     tcase_add_test(tc, slow_start_is_told_beside_the_health);
     tcase_add_test(tc, panic_overlooks_health);
     tcase_add_test(tc, what_the_operator_said_is_the_reason);
+    tcase_add_test(tc, an_agent_takes_its_backend_out);
+    tcase_add_test(tc, the_operator_said_so_first);
+    tcase_add_test(tc, an_agent_asks_for_less);
+    tcase_add_test(tc, an_agent_sets_a_limit);
+    tcase_add_test(tc, all_who_may_ask_are_named);
+    tcase_add_test(tc, an_ejection_is_told_with_its_end);
     tcase_add_test(tc, pools_tell_queue_backups_and_panic);
     tcase_add_test(tc, services_tell_which_pool_they_use);
     tcase_add_test(tc, full_backends_are_no_reason_for_the_fallback);

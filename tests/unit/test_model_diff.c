@@ -146,6 +146,60 @@ START_TEST(checks)
 }
 END_TEST
 
+START_TEST(options_of_check_kinds)
+{
+    expect_diff(
+        SERVICE "pool \"web\" { check \"http\" { headers = { \"a: b\", \"c: d\" } }\n" TWO "}",
+        SERVICE "pool \"web\" { check \"http\" { headers = { \"c: d\", \"e: f\" } tls = yes\n"
+                "path = \"/x\" host = \"h\" source = \"10.0.0.9\" }\n"
+                "backend \"a\" { address = \"h:1\" check_address = \"10.0.0.1\" } }",
+        "pool web: check http: source unset -> 10.0.0.9\n"
+        "pool web: check http: path / -> /x\n"
+        "pool web: check http: host unset -> h\n"
+        "pool web: check http: headers \"e: f\" added\n"
+        "pool web: check http: headers \"a: b\" removed\n"
+        "pool web: check http: tls false -> true\n"
+        "pool web: backend a: check_address unset -> 10.0.0.1\n");
+    expect_diff(
+        SERVICE "pool \"web\" { check \"tcp\" { }\ncheck \"exec\" { command = \"/x\" }\n" TWO "}",
+        SERVICE "pool \"web\" { check \"tcp\" { }\ncheck \"exec\" { command = \"/y\" }\n" TWO "}",
+        "pool web: check exec: command /y added\n"
+        "pool web: check exec: command /x removed\n");
+}
+END_TEST
+
+START_TEST(outlier)
+{
+    static const char without[] = SERVICE "pool \"web\" { " TWO "}";
+    static const char with[] = SERVICE "pool \"web\" { outlier { } " TWO "}";
+
+    expect_diff(without, with, "pool web: outlier added\n");
+    expect_diff(with, without, "pool web: outlier removed\n");
+    expect_diff(with, SERVICE "pool \"web\" { outlier { on = { \"connect\" } } " TWO "}", "");
+    expect_diff(with,
+                SERVICE "pool \"web\" { require = \"any\" notify = \"/n\" " TWO
+                        "outlier { on = \"first_byte\" first_byte_timeout = \"5s\"\n"
+                        "max_ejected = 50 } }",
+                "pool web: require all -> any\n"
+                "pool web: notify unset -> /n\n"
+                "pool web: outlier: on first_byte added\n"
+                "pool web: outlier: on connect removed\n"
+                "pool web: outlier: first_byte_timeout unset -> 5s\n"
+                "pool web: outlier: max_ejected 10 -> 50\n");
+}
+END_TEST
+
+START_TEST(stopping_and_health)
+{
+    expect_diff(SERVICE POOL,
+                "global { stop_delay = \"5s\" }\n"
+                "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\"\n"
+                "healthz = false }\n" POOL,
+                "global: stop_delay 0s -> 5s\n"
+                "service web: healthz true -> false\n");
+}
+END_TEST
+
 START_TEST(what_needs_a_restart)
 {
     expect_diff("global { workers = 2 log = \"stderr\" }" SERVICE POOL,
@@ -239,7 +293,7 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE("model diff", no_changes, services, pools_and_backends, rates,
-                     what_backups_and_full_ones_do, checks, what_needs_a_restart,
-                     what_is_fixed_is_kept, only_global_has_fixed_options, resolved_addresses,
-                     many_lines);
+                     what_backups_and_full_ones_do, checks, options_of_check_kinds, outlier,
+                     stopping_and_health, what_needs_a_restart, what_is_fixed_is_kept,
+                     only_global_has_fixed_options, resolved_addresses, many_lines);
 }

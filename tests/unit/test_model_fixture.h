@@ -17,22 +17,50 @@
 
 #define UNUSED __attribute__((unused))
 
-static const char *const fixture_kinds[] = {"tcp", "http", NULL};
-static const struct model_registries fixture_registries = {.check_kinds = fixture_kinds};
+/* What the fake judges think of: a value with "bad" in it, and one with "odd" among all. */
+UNUSED static bool fixture_judge(const char *kind, const char *option, const char *value,
+                                 struct str *out_problem)
+{
+    if (strstr(value, "bad") == NULL) {
+        return true;
+    }
+    str_printf(out_problem, "\"%s\" will not do as %s of %s; write a good one", value, option,
+               kind);
+    return false;
+}
+
+UNUSED static bool fixture_judge_all(const char *kind, const struct model_arg *args, size_t n_args,
+                                     struct str *out_problem)
+{
+    for (size_t i = 0; i < n_args; i++) {
+        if (strstr(args[i].value, "odd") != NULL) {
+            str_printf(out_problem, "%s is odd for %s; write something even", args[i].value, kind);
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *const fixture_kinds[] = {"tcp",   "http",  "expect", "exec",
+                                            "agent", "mysql", NULL};
+static const struct model_registries fixture_registries = {.check_kinds = fixture_kinds,
+                                                           .judge_check = fixture_judge,
+                                                           .judge_check_all = fixture_judge_all};
 
 /* A service and a pool that need nothing more. */
 #define SERVICE "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\" }\n"
 #define POOL    "pool \"web\" { backend \"a\" { address = \"10.0.0.1:80\" } }\n"
 
 /* The model of text called "f", or NULL; printed gets every message. */
-UNUSED static struct model *read_model(const char *text, struct str *printed)
+UNUSED static struct model *read_with(const char *text, const struct model_registries *registries,
+                                      struct str *printed)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = conf_read_text("f", text, strlen(text), model_schema(), &errors);
     struct model *model = NULL;
 
     if (tree != NULL) {
-        model = model_build(tree, &fixture_registries, &errors);
+        model = model_build(tree, registries, &errors);
     }
     ck_assert(model != NULL || errors.errors > 0);
     if (errors.errors > 0) { /* of names, found by the reader: the model is sound but not for use */
@@ -43,6 +71,11 @@ UNUSED static struct model *read_model(const char *text, struct str *printed)
     errlist_print(&errors, printed);
     errlist_free(&errors);
     return model;
+}
+
+UNUSED static struct model *read_model(const char *text, struct str *printed)
+{
+    return read_with(text, &fixture_registries, printed);
 }
 
 /* The messages must be as expected; "" for none at all. */

@@ -6,10 +6,13 @@
 #include "base/log.h"
 #include "model/options.h"
 
-/* A configuration in which the option of that section is text ("weight = 3"). */
+/* A configuration in which the option of that section is text ("weight = 3"). Of a check other than
+ * tcp the section is "check KIND". */
 static void wrap(const char *section, const char *text, struct str *out)
 {
-    bool in_check = strcmp(section, "check") == 0;
+    bool in_check = strncmp(section, "check", 5) == 0;
+    bool in_outlier = strcmp(section, "outlier") == 0;
+    const char *kind = in_check && section[5] == ' ' ? section + 6 : "tcp";
     bool in_backend = strcmp(section, "backend") == 0;
     bool in_pool = strcmp(section, "pool") == 0;
     bool in_service = strcmp(section, "service") == 0;
@@ -27,8 +30,11 @@ static void wrap(const char *section, const char *text, struct str *out)
     if (strstr(text, "spare") != NULL) {
         str_append(out, "pool \"spare\" { backend \"z\" { address = \"10.9.9.9:80\" } }\n");
     }
-    str_printf(out, "pool \"web\" { %s check \"tcp\" { %s }\n", in_pool ? text : "",
+    str_printf(out, "pool \"web\" { %s check \"%s\" { %s }\n", in_pool ? text : "", kind,
                in_check ? text : "");
+    if (in_outlier) {
+        str_printf(out, "outlier { %s }\n", text);
+    }
     str_printf(out, "backend \"a\" { %s %s } }\n", is_address ? "" : "address = \"10.0.0.1:80\"",
                in_backend ? text : "");
 }
@@ -45,6 +51,9 @@ static const void *section_of(const struct model *model, const char *section)
     if (strcmp(section, "pool") == 0) {
         return &model->pools[0];
     }
+    if (strcmp(section, "outlier") == 0) {
+        return &model->pools[0].outlier;
+    }
     return strcmp(section, "backend") == 0 ? (const void *)&model->pools[0].backends[0]
                                            : (const void *)&model->pools[0].checks[0];
 }
@@ -52,9 +61,11 @@ static const void *section_of(const struct model *model, const char *section)
 static const struct option_def *find(const char *section, const char *name)
 {
     const struct option_def *option = option_table;
+    size_t len = strcspn(section, " ");
 
     while (option->name != NULL &&
-           (strcmp(option->section, section) != 0 || strcmp(option->name, name) != 0)) {
+           (strlen(option->section) != len || memcmp(option->section, section, len) != 0 ||
+            strcmp(option->name, name) != 0)) {
         option++;
     }
     ck_assert_msg(option->name != NULL, "no option %s in %s", name, section);
@@ -93,6 +104,8 @@ static const struct accepted accepted[] = {
     {"global", "log_level = \"error\"", NULL},
     {"global", "log_level = \"debug\"", NULL},
     {"global", "hash_seed = \"a b\"", NULL},
+    {"global", "stop_delay = \"0s\"", NULL},
+    {"global", "stop_delay = \"40d\"", NULL},
     {"global", "drain_timeout = \"0s\"", NULL},
     {"global", "drain_timeout = \"40d\"", NULL},
     {"service", "listen = { \"0.0.0.0:80\", \"[::]:80\" }", NULL},
@@ -127,6 +140,8 @@ static const struct accepted accepted[] = {
     {"service", "persistence_mask = 32", NULL},
     {"service", "persistence_mask6 = 0", NULL},
     {"service", "persistence_mask6 = 128", NULL},
+    {"service", "healthz = false", NULL},
+    {"service", "healthz = on", "healthz = true"},
     {"pool", "scheduler = \"rr\"", NULL},
     {"pool", "scheduler = \"mh\" hash_key = \"source\"", "hash_key = \"source\""},
     {"pool", "scheduler = \"mh\" hash_key = \"source_port\"", "hash_key = \"source_port\""},
@@ -157,6 +172,20 @@ static const struct accepted accepted[] = {
     {"pool", "start = \"unknown\"", NULL},
     {"pool", "on_unresolved = \"refuse\"", NULL},
     {"pool", "on_unresolved = \"down\"", NULL},
+    {"pool", "require = \"all\"", NULL},
+    {"pool", "require = any", "require = \"any\""},
+    {"pool", "notify = \"/bin/true\"", NULL},
+    {"outlier", "on = connect", "on = { \"connect\" }"},
+    {"outlier", "on = { \"reset\", \"connect\" }", NULL},
+    {"outlier", "on = { \"first_byte\" } first_byte_timeout = \"1ms\"", "on = { \"first_byte\" }"},
+    {"outlier", "first_byte_timeout = \"40d\" on = { \"first_byte\" }",
+     "first_byte_timeout = \"40d\""},
+    {"outlier", "consecutive_failures = 1", NULL},
+    {"outlier", "consecutive_failures = 1000", NULL},
+    {"outlier", "eject_time = \"1s\"", NULL},
+    {"outlier", "eject_time = \"24h\"", "eject_time = \"1d\""},
+    {"outlier", "max_ejected = 0", NULL},
+    {"outlier", "max_ejected = 100", NULL},
     {"backend", "address = \"[2001:db8::1]:443\"", NULL},
     {"backend", "address = \"b.example.net:80\"", NULL},
     {"backend", "address = \"unix:/run/b\"", NULL},
@@ -173,6 +202,12 @@ static const struct accepted accepted[] = {
     {"backend", "admin = \"ready\"", NULL},
     {"backend", "admin = \"drain\"", NULL},
     {"backend", "admin = \"maintenance\"", NULL},
+    {"backend", "check_address = \"10.0.0.2\"", NULL},
+    {"backend", "check_address = \"10.0.0.2:1\"", NULL},
+    {"backend", "check_address = \"[::1]\"", NULL},
+    {"backend", "check_address = \"[2001:db8::1]:65535\"", NULL},
+    {"backend", "check_address = \"unix:/run/c\"", NULL},
+    {"backend", "check_address = \"unix:@c\"", NULL},
     {"backend", "checks = \"none\"", NULL},
     {"check", "interval = \"10ms\"", NULL},
     {"check", "interval = \"40d\"", NULL},
@@ -186,6 +221,24 @@ static const struct accepted accepted[] = {
     {"check", "fall = 100", NULL},
     {"check", "port = 1", NULL},
     {"check", "port = 65535", NULL},
+    {"check", "source = \"10.0.0.9\"", NULL},
+    {"check agent", "source = \"10.0.0.9\" port = 1", "source = \"10.0.0.9\""},
+    {"check http", "method = \"HEAD\"", NULL},
+    {"check http", "path = \"/a?b\"", NULL},
+    {"check http", "host = \"h\"", NULL},
+    {"check http", "headers = { }", NULL},
+    {"check http", "headers = { \"A: b\", \"C: d\" }", NULL},
+    {"check http", "status = 200", "status = \"200\""},
+    {"check http", "body = \"^a.*$\"", NULL},
+    {"check http", "tls = yes", "tls = true"},
+    {"check http", "sni = \"h\"", NULL},
+    {"check http", "verify = true", NULL},
+    {"check expect", "steps = { \"send PING\\r\\n\", \"expect +PONG\" }", NULL},
+    {"check expect", "steps = \"expect x\"", "steps = { \"expect x\" }"},
+    {"check exec", "command = { \"/bin/true\", \"-x\" }", NULL},
+    {"check exec", "command = \"/bin/true\" dynamic = off", "dynamic = false"},
+    {"check agent", "port = 1 send = \"hello\\n\"", "send = \"hello\\n\""},
+    {"check mysql", "user = \"monitor\"", NULL},
 };
 
 START_TEST(each_option_takes_what_it_should)
@@ -319,6 +372,9 @@ static const struct refused refused[] = {
      "accept_rate: \"0/s\": rate out of range; at least \"1/h\", at most \"1000000/s\""},
     {"service", "accept_rate = \"1/s:0\"",
      "accept_rate: \"1/s:0\": burst out of range; 1 to 1000000"},
+    {"global", "stop_delay = \"41d\"",
+     "stop_delay: \"41d\": out of range; write a time from 0s to 40d"},
+    {"service", "healthz = 2", "healthz: \"2\": neither true nor false; write true or false"},
     {"service", "persistence = \"41d\"",
      "persistence: \"41d\": out of range; write a time from 0s to 40d"},
     {"service", "persistence_mask = 33",
@@ -355,6 +411,29 @@ static const struct refused refused[] = {
      "start: \"maybe\": unknown; write \"unknown\", \"up\" or \"down\""},
     {"pool", "on_unresolved = \"keep\"",
      "on_unresolved: \"keep\": unknown; write \"down\" or \"refuse\""},
+    {"pool", "require = \"some\"", "require: \"some\": unknown; write \"all\" or \"any\""},
+    {"pool", "notify = \"\"", "notify: \"\": empty; write a value, or leave the option out"},
+    {"pool", "notify = \"run\"",
+     "notify: \"run\": not an absolute path; begin it with / (there is no shell, and no search)"},
+    {"outlier", "on = { \"conect\" }", "on: \"conect\": unknown; did you mean \"connect\"?"},
+    {"outlier", "on = { \"connect\", \"timeout\" }",
+     "on: \"timeout\": unknown; write \"connect\", \"reset\" or \"first_byte\""},
+    {"outlier", "on = { \"reset\", \"\" }", "on: \"\": empty; write a value, or leave it out"},
+    {"outlier", "on = { }", "on: the list is empty; write at least one, or leave the section out"},
+    {"outlier", "on = { \"first_byte\" }",
+     "on: \"first_byte\" needs to know in which time; write first_byte_timeout = \"5s\", say"},
+    {"outlier", "on = { \"first_byte\" } first_byte_timeout = \"0s\"",
+     "first_byte_timeout: \"0s\": out of range; write a time from 1ms to 40d"},
+    {"outlier", "consecutive_failures = 0",
+     "consecutive_failures: \"0\": out of range; write a whole number from 1 to 1000"},
+    {"outlier", "consecutive_failures = 1001",
+     "consecutive_failures: \"1001\": out of range; write a whole number from 1 to 1000"},
+    {"outlier", "eject_time = \"999ms\"",
+     "eject_time: \"999ms\": out of range; write a time from 1s to 1d"},
+    {"outlier", "eject_time = \"2d\"",
+     "eject_time: \"2d\": out of range; write a time from 1s to 1d"},
+    {"outlier", "max_ejected = 101",
+     "max_ejected: \"101\": out of range; write a whole number from 0 to 100"},
     {"backend", "address = \"\"", "address: \"\": empty; write a value, or leave the option out"},
     {"backend", "weight = 65536",
      "weight: \"65536\": out of range; write a whole number from 0 to 65535"},
@@ -384,6 +463,17 @@ static const struct refused refused[] = {
     {"check", "port = 0", "port: \"0\": out of range; write a whole number from 1 to 65535"},
     {"check", "port = 65536",
      "port: \"65536\": out of range; write a whole number from 1 to 65535"},
+    {"check", "source = \"lo\"",
+     "source: \"lo\": not an IP address; write one of this machine's, without a port, such as "
+     "192.0.2.1 or 2001:db8::1"},
+    {"check", "source = \"10.0.0.1:80\"", "source: \"10.0.0.1:80\": not an IP address; write one"},
+    {"check http", "path = \"\"", "path: \"\": empty; write a value, or leave the option out"},
+    {"check http", "headers = { \"A: b\", \"\" }",
+     "headers: \"\": empty; write a value, or leave it out"},
+    {"check http", "tls = maybe", "tls: \"maybe\": neither true nor false; write true or false"},
+    {"check http", "verify = \"\"", "verify: \"\": neither true nor false; write true or false"},
+    {"check exec", "command = \"/a\" dynamic = 2",
+     "dynamic: \"2\": neither true nor false; write true or false"},
 };
 
 START_TEST(each_option_refuses_what_it_should)
@@ -418,6 +508,7 @@ static void expect_service_defaults(const struct model_service *service)
     ck_assert_uint_eq(service->persistence_ms, 0);
     ck_assert_uint_eq(service->persistence_mask, 32);
     ck_assert_uint_eq(service->persistence_mask6, 128);
+    ck_assert(service->healthz);
 }
 
 static void expect_pool_defaults(const struct model_pool *pool)
@@ -438,6 +529,19 @@ static void expect_pool_defaults(const struct model_pool *pool)
     ck_assert_uint_eq(pool->backup_use, BACKUP_USE_FIRST);
     ck_assert_uint_eq(pool->on_return, SESSIONS_KEEP);
     ck_assert_uint_eq(pool->on_down, SESSIONS_KEEP);
+    ck_assert_uint_eq(pool->require, REQUIRE_ALL);
+    ck_assert_ptr_null(pool->notify);
+}
+
+static void expect_outlier_defaults(const struct model_outlier *outlier, bool given)
+{
+    ck_assert(outlier->given == given);
+    ck_assert_str_eq(outlier->on[0], "connect");
+    ck_assert_ptr_null(outlier->on[1]);
+    ck_assert_uint_eq(outlier->consecutive_failures, 5);
+    ck_assert_uint_eq(outlier->first_byte_timeout_ms, 0);
+    ck_assert_uint_eq(outlier->eject_time_ms, 30000);
+    ck_assert_uint_eq(outlier->max_ejected, 10);
 }
 
 static void expect_backend_defaults(const struct model_backend *backend)
@@ -449,6 +553,8 @@ static void expect_backend_defaults(const struct model_backend *backend)
     ck_assert(!backend->backup);
     ck_assert_uint_eq(backend->admin, ADMIN_READY);
     ck_assert_ptr_null(backend->checks);
+    ck_assert_ptr_null(backend->check_address_text);
+    ck_assert_uint_eq(backend->check_address.ip.family, ADDR_NONE);
 }
 
 static void expect_global_defaults(const struct model_global *global)
@@ -465,6 +571,7 @@ static void expect_global_defaults(const struct model_global *global)
     ck_assert_str_eq(global->log, "stderr");
     ck_assert_uint_eq(global->log_format, LOG_FORMAT_LOGFMT);
     ck_assert_uint_eq(global->log_level, LOG_LEVEL_INFO);
+    ck_assert_uint_eq(global->stop_delay_ms, 0);
     ck_assert_uint_eq(global->drain_timeout_ms, 30000);
     ck_assert_ptr_null(global->hash_seed);
 }
@@ -478,6 +585,7 @@ START_TEST(defaults)
     expect_global_defaults(&model->global);
     expect_service_defaults(&model->services[0]);
     expect_pool_defaults(&model->pools[0]);
+    expect_outlier_defaults(&model->pools[0].outlier, false);
     expect_backend_defaults(&model->pools[0].backends[0]);
     ck_assert_uint_eq(check->interval_ms, 2000);
     ck_assert_uint_eq(check->fast_interval_ms, 2000);
@@ -486,6 +594,42 @@ START_TEST(defaults)
     ck_assert_uint_eq(check->rise, 2);
     ck_assert_uint_eq(check->fall, 3);
     ck_assert_uint_eq(check->port, 0);
+    ck_assert_ptr_null(check->source);
+    model_free(model);
+    model = read_good(SERVICE "pool \"web\" { outlier { }\n"
+                              "backend \"a\" { address = \"10.0.0.1:80\" } }");
+    expect_outlier_defaults(&model->pools[0].outlier, true);
+    model_free(model);
+}
+END_TEST
+
+START_TEST(defaults_of_check_kinds)
+{
+    struct model *model =
+        read_good(SERVICE "pool \"web\" { check \"tcp\" { }\ncheck \"http\" { }\n"
+                          "check \"expect\" { steps = { \"expect x\" } }\n"
+                          "check \"exec\" { command = { \"/x\" } }\ncheck \"agent\" { port = 1 }\n"
+                          "check \"mysql\" { }\nbackend \"a\" { address = \"10.0.0.1:80\" } }");
+    const struct model_check *tcp = &model->pools[0].checks[0];
+    const struct model_check *http = tcp + 1;
+
+    ck_assert_ptr_null(tcp->method); /* belongs to others, so it is nothing */
+    ck_assert_ptr_null(tcp->user);
+    ck_assert(!tcp->dynamic);
+    ck_assert_str_eq(http->method, "GET");
+    ck_assert_str_eq(http->path, "/");
+    ck_assert_str_eq(http->status, "200-399");
+    ck_assert_ptr_null(http->host);
+    ck_assert_ptr_null(http->body);
+    ck_assert_ptr_null(http->sni);
+    ck_assert_ptr_null(http->headers[0]);
+    ck_assert(!http->tls && !http->verify);
+    ck_assert_str_eq(http[1].steps[0], "expect x");
+    ck_assert_str_eq(http[2].command[0], "/x");
+    ck_assert(http[2].dynamic);
+    ck_assert_uint_eq(http[3].port, 1);
+    ck_assert_ptr_null(http[3].send);
+    ck_assert_str_eq(http[4].user, "sluice");
     model_free(model);
 }
 END_TEST
@@ -605,13 +749,18 @@ END_TEST
 static const char known[] =
     "global: workers max_connections user group control_socket control_mode control_read "
     "control_operate control_administer log log_format log_level hash_seed "
-    "drain_timeout\n"
+    "stop_delay drain_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
-    "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6\n"
+    "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
+    "healthz\n"
     "pool: scheduler hash_key connect_timeout retries keepalive user_timeout queue queue_timeout "
-    "slow_start panic_threshold min_healthy backup_use on_return on_down start on_unresolved\n"
-    "backend: address weight max_connections resume_connections connect_rate backup admin checks\n"
-    "check: interval fast_interval down_interval timeout rise fall port\n";
+    "slow_start panic_threshold min_healthy backup_use on_return on_down start on_unresolved "
+    "require notify\n"
+    "outlier: on consecutive_failures first_byte_timeout eject_time max_ejected\n"
+    "backend: address weight max_connections resume_connections connect_rate backup admin "
+    "check_address checks\n"
+    "check: interval fast_interval down_interval timeout rise fall port source method path host "
+    "headers status body tls sni verify steps command dynamic send user\n";
 
 START_TEST(the_table_holds_exactly_these)
 {
@@ -642,13 +791,37 @@ START_TEST(the_table_is_sound)
         ck_assert_msg(option->reloadable == !(fixed && strcmp(option->section, "global") == 0),
                       "%s", option->name);
         ck_assert_msg(option->settable == settable, "%s", option->name);
-        ck_assert((option->type == OPTION_WORD) == (option->words != NULL));
+        ck_assert(option->type == OPTION_LIST ||
+                  (option->type == OPTION_WORD) == (option->words != NULL));
         /* model_set_backend puts values back bit by bit. */
         ck_assert(!option->settable ||
                   (option->type != OPTION_TEXT && option->type != OPTION_LIST));
         ck_assert(option->max <= UINT32_MAX);
         ck_assert(!option->required || option->default_text == NULL);
     }
+}
+END_TEST
+
+START_TEST(what_kinds_of_checks_have_can_be_handed_on)
+{
+    for (const struct option_def *option = option_table; option->name != NULL; option++) {
+        bool is_check = strcmp(option->section, "check") == 0;
+
+        ck_assert(is_check || (option->kinds == NULL && option->required_for == NULL));
+        ck_assert(option->kinds == NULL || option->type == OPTION_TEXT ||
+                  option->type == OPTION_LIST || option->type == OPTION_BOOL);
+        ck_assert(option->required_for == NULL || option->kinds == NULL ||
+                  option_is_for(option, option->required_for));
+    }
+    ck_assert(option_is_for(find("check", "source"), "tcp"));
+    ck_assert(option_is_for(find("check", "source"), "memcached"));
+    ck_assert(!option_is_for(find("check", "source"), "exec"));
+    ck_assert(!option_is_for(find("check", "source"), "http expect"));
+    ck_assert(!option_is_for(find("check", "source"), "memcache"));
+    ck_assert(!option_is_for(find("check", "source"), ""));
+    ck_assert(option_is_for(find("check", "interval"), "exec"));
+    ck_assert(option_is_required_for(find("check", "port"), "agent"));
+    ck_assert(!option_is_required_for(find("check", "port"), "tcp"));
 }
 END_TEST
 
@@ -663,33 +836,29 @@ START_TEST(the_schema_is_the_table)
     ck_assert_str_eq(root->sections[1]->name, "service");
     ck_assert_str_eq(pool->name, "pool");
     ck_assert_ptr_null(root->sections[3]);
-    ck_assert_str_eq(pool->sections[0]->name, "check");
-    ck_assert(pool->sections[0]->titled_any);
-    ck_assert_str_eq(pool->sections[1]->name, "backend");
-    ck_assert_str_eq(pool->sections[1]->sections[0]->name, "check");
+    ck_assert_str_eq(pool->sections[0]->name, "outlier");
+    ck_assert(!pool->sections[0]->titled);
+    ck_assert_str_eq(pool->sections[1]->name, "check");
+    ck_assert(pool->sections[1]->titled_any);
+    ck_assert_str_eq(pool->sections[2]->name, "backend");
+    ck_assert_str_eq(pool->sections[2]->sections[0]->name, "check");
     for (size_t i = 0; root->sections[i] != NULL; i++) {
         for (const struct conf_option_schema *o = root->sections[i]->options; o->name; o++) {
             ck_assert(o->list == (find(root->sections[i]->name, o->name)->type == OPTION_LIST));
             n++;
         }
     }
-    ck_assert_uint_eq(n, 14 + 14 + 16);
+    ck_assert_uint_eq(n, 15 + 15 + 18);
 }
 END_TEST
 
 START_TEST(options_of_later_releases_are_unknown)
 {
     static const char *const later[][2] = {
-        {"global", "status = \"127.0.0.1:9480\""},
-        {"global", "stop_delay = \"1s\""},
-        {"service", "per_source_connections = 1"},
-        {"service", "accept_proxy = \"v1\""},
-        {"pool", "transparent = true"},
-        {"pool", "drain_within = \"1s\""},
-        {"pool", "outlier { }"},
-        {"backend", "check_address = \"1.2.3.4:5\""},
-        {"check", "path = \"/\""},
-        {"pool", "reuse { }"},
+        {"global", "status = \"127.0.0.1:9480\""}, {"service", "per_source_connections = 1"},
+        {"service", "accept_proxy = \"v1\""},      {"pool", "transparent = true"},
+        {"pool", "drain_within = \"1s\""},         {"check", "expect = \"x\""},
+        {"outlier", "base_eject_time = \"1s\""},   {"pool", "reuse { }"},
     };
 
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
@@ -730,8 +899,9 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE("model options", each_option_takes_what_it_should,
-                     each_option_refuses_what_it_should, defaults, values_and_places_arrive,
-                     new_sessions_options_arrive, when_a_full_backend_resumes,
-                     the_table_holds_exactly_these, the_table_is_sound, the_schema_is_the_table,
+                     each_option_refuses_what_it_should, defaults, defaults_of_check_kinds,
+                     values_and_places_arrive, new_sessions_options_arrive,
+                     when_a_full_backend_resumes, the_table_holds_exactly_these, the_table_is_sound,
+                     what_kinds_of_checks_have_can_be_handed_on, the_schema_is_the_table,
                      options_of_later_releases_are_unknown, values_in_messages_are_harmless);
 }

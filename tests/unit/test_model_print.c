@@ -3,6 +3,7 @@
  */
 #include "test_model_fixture.h"
 
+#include "model/args.h"
 #include "model/options.h"
 
 static const char full[] = "global {\n"
@@ -10,6 +11,7 @@ static const char full[] = "global {\n"
                            "    control_read = { \"alice\", \"@ops\" }\n"
                            "    log_level = \"debug\"\n"
                            "    hash_seed = \"ours\"\n"
+                           "    stop_delay = \"4s\"\n"
                            "}\n"
                            "service \"web\" {\n"
                            "    listen = { \"127.0.0.1:80\", \"unix:/run/w\" }\n"
@@ -23,12 +25,19 @@ static const char full[] = "global {\n"
                            "    listen = { \"[::1]:81\" }\n"
                            "    pool = \"p\"\n"
                            "    persistence = \"10m\"\n"
+                           "    healthz = false\n"
                            "}\n"
                            "pool \"p\" {\n"
                            "    scheduler = \"rr\"\n"
                            "    panic_threshold = 50\n"
                            "    on_down = \"close\"\n"
                            "    start = \"up\"\n"
+                           "    require = \"any\"\n"
+                           "    notify = \"/bin/n\"\n"
+                           "    outlier {\n"
+                           "        on = { \"reset\", \"connect\" }\n"
+                           "        eject_time = \"5m\"\n"
+                           "    }\n"
                            "    check \"tcp:x\" {\n"
                            "        interval = \"5s\"\n"
                            "        down_interval = \"7s\"\n"
@@ -41,9 +50,17 @@ static const char full[] = "global {\n"
                            "        connect_rate = \"60/m\"\n"
                            "        backup = true\n"
                            "        admin = \"drain\"\n"
+                           "        check_address = \"10.0.0.7\"\n"
                            "        check \"http\" {\n"
                            "            rise = 9\n"
                            "            port = 99\n"
+                           "            source = \"10.0.0.8\"\n"
+                           "            headers = { \"A: b\", \"C: $${d}\" }\n"
+                           "            tls = true\n"
+                           "        }\n"
+                           "        check \"exec\" {\n"
+                           "            command = { \"/bin/c\" }\n"
+                           "            dynamic = false\n"
                            "        }\n"
                            "    }\n"
                            "    backend \"a\" {\n"
@@ -81,25 +98,61 @@ START_TEST(defaults_only_on_request)
         "    control_read = { }\n    control_operate = { }\n"
         "    control_administer = { }\n    log = \"stderr\"\n"
         "    log_format = \"logfmt\"\n    log_level = \"info\"\n"
-        "    drain_timeout = \"30s\"\n}\n"
+        "    stop_delay = \"0s\"\n    drain_timeout = \"30s\"\n}\n"
         "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    freebind = true\n"
         "    backlog = 4096\n    pool = \"web\"\n    idle_timeout = \"1h\"\n"
         "    half_close_timeout = \"30s\"\n    keepalive = \"1m\"\n"
         "    user_timeout = \"30s\"\n    max_connections = 0\n"
         "    accept_rate = \"none\"\n    persistence = \"0s\"\n"
-        "    persistence_mask = 32\n    persistence_mask6 = 128\n}\n"
+        "    persistence_mask = 32\n    persistence_mask6 = 128\n"
+        "    healthz = true\n}\n"
         "pool \"web\" {\n    scheduler = \"wlc\"\n    hash_key = \"source\"\n"
         "    connect_timeout = \"3s\"\n"
         "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
         "    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = \"0s\"\n"
         "    panic_threshold = 0\n    min_healthy = 1\n    backup_use = \"first\"\n"
         "    on_return = \"keep\"\n    on_down = \"keep\"\n"
-        "    start = \"unknown\"\n    on_unresolved = \"down\"\n    backend \"a\" {\n"
+        "    start = \"unknown\"\n    on_unresolved = \"down\"\n"
+        "    require = \"all\"\n    backend \"a\" {\n"
         "        address = \"10.0.0.1:80\"\n        weight = 1\n"
         "        max_connections = 0\n        resume_connections = \"auto\"\n"
         "        connect_rate = \"none\"\n        backup = false\n        admin = \"ready\"\n    "
         "}\n}\n");
     model_free(model);
+}
+END_TEST
+
+#define OWN_CHECK(kind, options)                                                                   \
+    SERVICE "pool \"web\" {\noutlier { }\ncheck \"" kind "\" { " options                           \
+            " }\nbackend \"a\" { address = \"10.0.0.1:80\" } }"
+
+/* What -T shows of a pool with one check: what is its kind's, and nothing else's. */
+static void expect_all_of(const char *of, const char *expected)
+{
+    struct model *model = read_good(of);
+    STR_AUTO printed = {0};
+    STR_AUTO whole = {0};
+
+    model_print(model, true, &printed);
+    str_printf(&whole, "fall = 3\n%s    }\n    backend", expected);
+    ck_assert_msg(strstr(str_text(&printed), str_text(&whole)) != NULL, "%s", str_text(&printed));
+    ck_assert_ptr_nonnull(strstr(str_text(&printed),
+                                 "    outlier {\n        on = { \"connect\" }\n"
+                                 "        consecutive_failures = 5\n        eject_time = \"30s\"\n"
+                                 "        max_ejected = 10\n    }\n    check"));
+    model_free(model);
+}
+
+START_TEST(defaults_of_one_kind_only)
+{
+    expect_all_of(OWN_CHECK("tcp", ""), "");
+    expect_all_of(OWN_CHECK("http:x", ""),
+                  "        method = \"GET\"\n        path = \"/\"\n        headers = { }\n"
+                  "        status = \"200-399\"\n        tls = false\n        verify = false\n");
+    expect_all_of(OWN_CHECK("exec", "command = { \"/x\" }"),
+                  "        command = { \"/x\" }\n        dynamic = true\n");
+    expect_all_of(OWN_CHECK("mysql", "source = \"10.0.0.1\""),
+                  "        source = \"10.0.0.1\"\n        user = \"sluice\"\n");
 }
 END_TEST
 
@@ -122,12 +175,54 @@ static unsigned pick(unsigned n)
         }                                                                                          \
     } while (0)
 
+static void write_http(struct str *out)
+{
+    MAYBE(out, "method", "GET", "\"HEAD\"");
+    MAYBE(out, "path", "\"/\"", "\"/a b\"", "\"/$${x}\"");
+    MAYBE(out, "host", "h", "\"h:80\"");
+    MAYBE(out, "headers", "{ }", "{ \"A: b\" }", "{ \"A: \\\"b\", \"C: \\t$\" }");
+    MAYBE(out, "status", "200", "\"200-399\"", "\"200,204\"");
+    MAYBE(out, "body", "\"^a\\\\d+$\"", "\"# }\"");
+    MAYBE(out, "tls", "true", "no");
+    MAYBE(out, "sni", "h");
+    MAYBE(out, "verify", "on", "off");
+}
+
+static void write_other(const char *kind, struct str *out)
+{
+    if (strcmp(kind, "expect") == 0) {
+        str_printf(out, "steps = %s\n", SOME("{ \"send a\\r\\n\", \"expect b\" }", "\"expect b\""));
+    } else if (strcmp(kind, "exec") == 0) {
+        str_printf(out, "command = %s\n", SOME("{ \"/a b\", \"-\\\"\" }", "/x"));
+        MAYBE(out, "dynamic", "true", "false");
+    } else if (strcmp(kind, "mysql") == 0) {
+        MAYBE(out, "user", "sluice", "\"monitor\"");
+    }
+}
+
+static void write_outlier(struct str *out)
+{
+    str_append(out, "outlier {\n");
+    MAYBE(out, "on", "connect", "{ \"reset\" }", "{ \"connect\", \"reset\" }",
+          "{ \"first_byte\" }\nfirst_byte_timeout = \"5s\"");
+    MAYBE(out, "consecutive_failures", "5", "1");
+    MAYBE(out, "eject_time", "\"30s\"", "\"1d\"");
+    MAYBE(out, "max_ejected", "0", "10");
+    str_append(out, "}\n");
+}
+
 static void write_checks(struct str *out)
 {
     unsigned n = pick(3);
 
     for (unsigned i = 0; i < n; i++) {
-        str_printf(out, "check \"%s:%u\" {\n", SOME("tcp", "http"), i);
+        const char *kind = SOME("tcp", "http", "http", "expect", "exec", "mysql");
+
+        str_printf(out, "check \"%s:%u\" {\n", kind, i);
+        if (strcmp(kind, "http") == 0) {
+            write_http(out);
+        }
+        write_other(kind, out);
         MAYBE(out, "interval", "\"10ms\"", "\"2s\"", "\"1500ms\"", "\"3m\"");
         MAYBE(out, "fast_interval", "\"2s\"", "\"40d\"");
         MAYBE(out, "down_interval", "\"2s\"", "\"77s\"");
@@ -158,6 +253,11 @@ static void write_pool(struct str *out, unsigned index)
     MAYBE(out, "on_down", "\"keep\"", "\"close\"");
     MAYBE(out, "start", "up", "\"down\"", "\"unknown\"");
     MAYBE(out, "on_unresolved", "\"refuse\"", "down");
+    MAYBE(out, "require", "all", "\"any\"");
+    MAYBE(out, "notify", "/bin/n", "\"/a b\"");
+    if (pick(2) == 0) {
+        write_outlier(out);
+    }
     write_checks(out);
     for (unsigned i = 0; i < n; i++) {
         str_printf(out, "backend \"b%u\" {\naddress = \"", i);
@@ -170,6 +270,7 @@ static void write_pool(struct str *out, unsigned index)
         MAYBE(out, "connect_rate", "none", "\"1/h\"", "\"999999/s\"", "\"60/m:1000000\"");
         MAYBE(out, "backup", "yes", "no");
         MAYBE(out, "admin", "ready", "\"drain\"", "maintenance");
+        MAYBE(out, "check_address", "10.0.0.7:80", "\"[::1]:80\"", "\"unix:/c d\"");
         if (pick(3) == 0) {
             str_append(out, "checks = none\n");
         } else {
@@ -193,6 +294,7 @@ static void write_configuration(struct str *out)
     MAYBE(out, "log", "stderr", "\"/var/log/a b\\\"c\"", "\"/x$${y}\"", "\"/a\\tb\\\\c$\"");
     MAYBE(out, "log_format", "json");
     MAYBE(out, "hash_seed", "x", "\"a\\\"b\"");
+    MAYBE(out, "stop_delay", "\"0s\"", "\"10s\"");
     MAYBE(out, "drain_timeout", "\"0s\"", "0", "\"30s\"");
     str_append(out, "}\n");
     for (unsigned i = 0; i < n_services; i++) {
@@ -208,6 +310,7 @@ static void write_configuration(struct str *out)
         MAYBE(out, "persistence", "\"0s\"", "\"10m\"");
         MAYBE(out, "persistence_mask", "0", "24");
         MAYBE(out, "persistence_mask6", "64", "128");
+        MAYBE(out, "healthz", "true", "no");
         str_append(out, "}\n");
     }
     for (unsigned i = 0; i < n_pools; i++) {
@@ -230,6 +333,7 @@ static void expect_same_checks(const struct model_check *a, size_t n_a, const st
         ck_assert_uint_eq(a[i].rise, b[i].rise);
         ck_assert_uint_eq(a[i].fall, b[i].fall);
         ck_assert_uint_eq(a[i].port, b[i].port);
+        ck_assert_uint_eq(args_hash(&a[i]), args_hash(&b[i]));
     }
 }
 
@@ -242,6 +346,7 @@ static void expect_same_pool(const struct model_pool *a, const struct model_pool
 {
     ck_assert_str_eq(a->name, b->name);
     ck_assert_uint_eq(a->n_backends, b->n_backends);
+    ck_assert(a->outlier.given == b->outlier.given);
     expect_same_checks(a->checks, a->n_checks, b->checks, b->n_checks);
     for (size_t i = 0; i < a->n_backends; i++) {
         const struct model_backend *x = &a->backends[i];
@@ -249,6 +354,7 @@ static void expect_same_pool(const struct model_pool *a, const struct model_pool
 
         ck_assert_str_eq(x->name, y->name);
         ck_assert(addr_equal(&x->address, &y->address));
+        ck_assert(addr_equal(&x->check_address, &y->check_address));
         ck_assert(x->named == y->named);
         ck_assert(same_rate(&x->connect_rate, &y->connect_rate));
         expect_same_checks(x->own_checks, x->n_own_checks, y->own_checks, y->n_own_checks);
@@ -370,8 +476,9 @@ START_TEST(a_copy_is_the_same_and_its_own)
     ck_assert_uint_eq(copy->services[0].fallback_index, 1);
     ck_assert_uint_eq(copy->services[1].fallback_index, SNAPSHOT_NONE);
     ck_assert_uint_eq(copy->services[0].accept_rate.burst, 500);
+    ck_assert_uint_eq(copy->pools[0].backends[0].check_address.ip.bytes[3], 7);
     ck_assert_uint_eq(copy->services[0].listeners[1].id, 14);
-    ck_assert_int_eq(copy->pools[0].backends[1].line, 42);
+    ck_assert_int_eq(copy->pools[0].backends[1].line, 58);
     model = model_copy(copy);
     expect_same(model, copy);
     model_free(copy);
@@ -394,7 +501,7 @@ START_TEST(finding)
     ck_assert_ptr_null(model_find_backend(pool, "web"));
     ck_assert_ptr_eq(model_backend_checks(pool, &pool->backends[0], &n),
                      pool->backends[0].own_checks);
-    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(n, 2);
     ck_assert_ptr_null(model_backend_checks(pool, &pool->backends[1], &n));
     ck_assert_uint_eq(n, 0);
     free(pool->backends[1].checks);
@@ -502,7 +609,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE("model print", what_was_given_comes_back, defaults_only_on_request,
-                     random_configurations_survive_printing, any_text_survives_printing,
-                     a_copy_is_the_same_and_its_own, finding, a_copied_list_takes_no_secrets_over,
-                     a_rate_is_copied_whole, secrets_stay_unexpanded);
+                     defaults_of_one_kind_only, random_configurations_survive_printing,
+                     any_text_survives_printing, a_copy_is_the_same_and_its_own, finding,
+                     a_copied_list_takes_no_secrets_over, a_rate_is_copied_whole,
+                     secrets_stay_unexpanded);
 }

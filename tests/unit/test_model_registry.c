@@ -645,6 +645,61 @@ START_TEST(a_new_slot_inherits_what_is_known)
 }
 END_TEST
 
+/* Whether a slot with that in its pool and in itself inherits from one with the other. */
+static bool inherits(const char *from_pool, const char *from_backend, const char *to_pool,
+                     const char *to_backend)
+{
+    static const char form[] = SERVICE "pool \"web\" { %s\n"
+                                       "backend \"%s\" { address = \"10.0.0.1:80\" %s } }\n";
+    STR_AUTO from = {0};
+    STR_AUTO to = {0};
+    struct model *first;
+    struct model *second;
+    uint64_t since_ms;
+    char reason[SB_REASON_MAX];
+    enum sb_health health;
+
+    str_printf(&from, form, from_pool, "a", from_backend);
+    str_printf(&to, form, to_pool, "b", to_backend);
+    first = load(str_text(&from), 10);
+    find_out(backend(first, "a"), SB_HEALTH_DOWN, "refused");
+    second = load(str_text(&to), 20);
+    health = scoreboard_get_health(&sb, backend(second, "b")->slot, &since_ms, reason);
+    model_free(first);
+    model_free(second);
+    return health == SB_HEALTH_DOWN;
+}
+
+START_TEST(health_is_inherited_from_the_same_checks)
+{
+    static const char http[] = "check \"http\" { path = \"/a\" headers = { \"b\", \"c\" } }";
+    static const char two[] = "check \"tcp\" { } check \"http\" { }";
+    static const char elsewhere[] = "check_address = \"10.0.0.9\"";
+
+    ck_assert(inherits(http, "", http, ""));
+    ck_assert(inherits(http, "", "", http));
+    ck_assert(inherits(http, "",
+                       "check \"http:x\" { headers = { \"b\", \"c\" } path = \"/a\" fall = 9\n"
+                       "interval = \"9s\" verify = no }",
+                       ""));
+    ck_assert(!inherits(http, "", "check \"http\" { path = \"/a\" headers = { \"b\" } }", ""));
+    ck_assert(
+        !inherits(http, "", "check \"http\" { path = \"/\" headers = { \"b\", \"c\" } }", ""));
+    ck_assert(!inherits("check \"tcp\" { }", "", "check \"tcp\" { source = \"10.0.0.8\" }", ""));
+    ck_assert(inherits(two, "", "check \"http:x\" { } check \"tcp:y\" { }", ""));
+    ck_assert(!inherits(two, "", two, "check \"tcp\" { }"));
+    /* Ports and arguments belong to their check. */
+    ck_assert(!inherits("check \"tcp\" { port = 1 } check \"http\" { port = 2 }", "",
+                        "check \"tcp\" { port = 2 } check \"http\" { port = 1 }", ""));
+    ck_assert(inherits(two, elsewhere, two, elsewhere));
+    ck_assert(!inherits(two, elsewhere, two, ""));
+    ck_assert(!inherits(two, elsewhere, two, "check_address = \"10.0.0.9:81\""));
+    /* What all must pass is something else than what any may; of one check it is the same. */
+    ck_assert(!inherits(two, "", "require = \"any\" check \"tcp\" { } check \"http\" { }", ""));
+    ck_assert(inherits("check \"tcp\" { }", "", "require = \"any\" check \"tcp\" { }", ""));
+}
+END_TEST
+
 START_TEST(it_inherits_what_the_plan_saw)
 {
     struct model *first = load(WITH(TCP A), 10);
@@ -718,5 +773,6 @@ int main(void)
         a_row_outlives_its_slots, services_drain_too, a_pool_waits_for_its_slots_and_its_queue,
         places_do_not_leak, without_checks_it_is_up, with_checks_the_pool_says_how_it_starts,
         a_kept_slot_keeps_its_health, checks_that_come_and_go, a_new_slot_inherits_what_is_known,
-        it_inherits_what_the_plan_saw, a_handed_back_slot_starts_anew, names_that_do_not_resolve);
+        health_is_inherited_from_the_same_checks, it_inherits_what_the_plan_saw,
+        a_handed_back_slot_starts_anew, names_that_do_not_resolve);
 }

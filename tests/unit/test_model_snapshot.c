@@ -6,6 +6,7 @@
 
 #include <xxhash.h>
 
+#include "model/args.h"
 #include "model/snapshot_build.h"
 #include "sched/maglev.h"
 #include "sched/sched.h"
@@ -27,13 +28,17 @@ static const char text[] =
     "  backup_use = \"all\" on_return = \"close\" on_down = \"close\"\n"
     "  check \"tcp\" { interval = \"10s\" fast_interval = \"11s\" down_interval = \"12s\"\n"
     "    timeout = \"13s\" rise = 14 fall = 15 port = 16 }\n"
-    "  check \"http:q\" { }\n"
+    "  check \"http:q\" { headers = { \"A: b\", \"C: d\" } tls = true host = \"h\" }\n"
+    "  require = \"any\" outlier { on = { \"reset\", \"first_byte\" } consecutive_failures = 31\n"
+    "    first_byte_timeout = \"32s\" eject_time = \"33s\" max_ejected = 34 }\n"
     "  backend \"a\" { address = \"10.0.0.1:80\" weight = 17 max_connections = 18\n"
     "    admin = \"maintenance\" }\n"
     "  backend \"b\" { address = \"10.0.0.2:80\" check \"tcp:own\" { fall = 19 }\n"
+    "    check \"http\" { headers = { \"A: b\", \"C: d\" } tls = true host = \"h\" port = 35 }\n"
+    "    check_address = \"[::1]:36\"\n"
     "    max_connections = 30 resume_connections = 28 connect_rate = \"7/m\" backup = yes }\n"
     "  backend \"c\" { address = \"10.0.0.3:80\" checks = \"none\" }\n"
-    "  backend \"d\" { address = \"10.0.0.4:80\" }\n"
+    "  backend \"d\" { address = \"10.0.0.4:80\" check_address = \"10.0.0.5\" }\n"
     "}\n";
 
 static struct model *model;
@@ -75,7 +80,8 @@ START_TEST(header)
     ck_assert_uint_eq(snapshot->n_listeners, 3);
     ck_assert_uint_eq(snapshot->n_pools, 2);
     ck_assert_uint_eq(snapshot->n_backends, 5);
-    ck_assert_uint_eq(snapshot->n_checks, 3);
+    ck_assert_uint_eq(snapshot->n_checks, 4);
+    ck_assert_uint_eq(snapshot->n_args, 2 * 8);
 }
 END_TEST
 
@@ -146,6 +152,15 @@ START_TEST(pools)
     ck_assert_uint_eq(pool[0].backup_use, BACKUP_USE_FIRST);
     ck_assert_uint_eq(pool[0].on_return, SESSIONS_KEEP);
     ck_assert_uint_eq(pool[0].on_down, SESSIONS_KEEP);
+    ck_assert_uint_eq(pool[0].require_any, 0);
+    ck_assert_uint_eq(pool[0].outlier.signals, 0);
+    ck_assert_uint_eq(pool[0].outlier.consecutive_failures, 0); /* off */
+    ck_assert_uint_eq(pool[1].require_any, 1);
+    ck_assert_uint_eq(pool[1].outlier.signals, OUTLIER_RESET | OUTLIER_FIRST_BYTE);
+    ck_assert_uint_eq(pool[1].outlier.consecutive_failures, 31);
+    ck_assert_uint_eq(pool[1].outlier.first_byte_timeout_ms, 32000);
+    ck_assert_uint_eq(pool[1].outlier.eject_time_ms, 33000);
+    ck_assert_uint_eq(pool[1].outlier.max_ejected, 34);
 }
 END_TEST
 
@@ -172,6 +187,11 @@ START_TEST(backends)
     ck_assert_uint_eq(backend[2].connect_rate.burst, 1);
     ck_assert_uint_eq(backend[3].resume_connections, 0); /* no limit */
     ck_assert_uint_eq(backend[4].slot, 203);
+    ck_assert_uint_eq(backend[1].check_address.ip.family, ADDR_NONE);
+    ck_assert_uint_eq(backend[2].check_address.ip.family, ADDR_IPV6);
+    ck_assert_uint_eq(backend[2].check_address.ip.port, 36);
+    ck_assert_uint_eq(backend[4].check_address.ip.bytes[3], 5);
+    ck_assert_uint_eq(backend[4].check_address.ip.port, 80);
 }
 END_TEST
 
@@ -190,13 +210,121 @@ START_TEST(checks)
     ck_assert_uint_eq(first->rise, 14);
     ck_assert_uint_eq(first->fall, 15);
     ck_assert_uint_eq(first->port, 16);
+    ck_assert_str_eq(first->title, "tcp");
     ck_assert_str_eq(first[1].kind, "http");
-    ck_assert_uint_eq(backend[2].n_checks, 1);
+    ck_assert_str_eq(first[1].title, "http:q");
+    ck_assert_uint_eq(backend[2].n_checks, 2);
     ck_assert_str_eq(check[backend[2].first_check].kind, "tcp");
     ck_assert_uint_eq(check[backend[2].first_check].fall, 19);
     ck_assert_uint_eq(backend[3].n_checks, 0);
     ck_assert_uint_eq(backend[4].n_checks, 2);
     ck_assert_uint_eq(backend[4].first_check, backend[1].first_check);
+}
+END_TEST
+
+/* The args of a check as one text. */
+static void append_args(const struct snapshot_check *check, struct str *out)
+{
+    const struct snapshot_arg *args = snapshot_args(snapshot) + check->first_arg;
+
+    for (uint32_t i = 0; i < check->n_args; i++) {
+        str_printf(out, "%s%s=%s", i == 0 ? "" : ", ", snapshot_text(snapshot, args[i].name),
+                   snapshot_text(snapshot, args[i].value));
+    }
+}
+
+START_TEST(args_of_checks)
+{
+    const struct snapshot_check *check = snapshot_checks(snapshot);
+    const struct snapshot_check *pools_http = NULL;
+    const struct snapshot_check *own_http = NULL;
+
+    for (uint32_t i = 0; i < snapshot->n_checks; i++) {
+        STR_AUTO found = {0};
+        bool is_http = strcmp(check[i].kind, "http") == 0;
+
+        append_args(&check[i], &found);
+        ck_assert_str_eq(str_text(&found), is_http ? "method=GET, path=/, host=h, headers=A: b, "
+                                                     "headers=C: d, status=200-399, tls=true, "
+                                                     "verify=false"
+                                                   : "");
+        pools_http = is_http && check[i].port == 0 ? &check[i] : pools_http;
+        own_http = is_http && check[i].port == 35 ? &check[i] : own_http;
+    }
+    ck_assert(pools_http != NULL && own_http != NULL);
+    ck_assert_uint_eq(pools_http->args_hash, own_http->args_hash);
+    ck_assert_uint_ne(pools_http->args_hash,
+                      check[snapshot_backends(snapshot)[1].first_check].args_hash);
+    ck_assert_int_eq(snapshot_text(snapshot, snapshot->n_text_bytes - 1)[0], '\0');
+}
+END_TEST
+
+START_TEST(no_args_no_texts)
+{
+    struct model *plain = read_good(SERVICE POOL);
+    struct snapshot_header *built = snapshot_build(plain, 1, 0, NULL, &size);
+
+    ck_assert_int_eq(snapshot_check(built, size), 0);
+    ck_assert_uint_eq(built->n_args, 0);
+    ck_assert_uint_eq(built->n_text_bytes, 0);
+    free(built);
+    model_free(plain);
+}
+END_TEST
+
+/* What is given is what is meant, not how it is shown. */
+START_TEST(secrets_are_expanded)
+{
+    char path[] = "/tmp/sluice-test-snapshot-XXXXXX";
+    int fd = mkstemp(path);
+    STR_AUTO of = {0};
+    STR_AUTO found = {0};
+    struct model *secret;
+
+    ck_assert_int_eq(write(fd, "Token: x", 8), 8);
+    close(fd);
+    str_printf(&of,
+               SERVICE "pool \"web\" { check \"http\" { headers = { \"${file:%s}\" } }\n"
+                       "backend \"a\" { address = \"10.0.0.1:80\" } }",
+               path);
+    secret = read_good(str_text(&of));
+    unlink(path);
+    free(snapshot);
+    snapshot = snapshot_build(secret, 1, 0, NULL, &size);
+    ck_assert_int_eq(snapshot_check(snapshot, size), 0);
+    append_args(snapshot_checks(snapshot), &found);
+    ck_assert_ptr_nonnull(strstr(str_text(&found), "headers=Token: x,"));
+    model_free(secret);
+}
+END_TEST
+
+START_TEST(more_text_than_allowed)
+{
+    struct model large = *model;
+    struct model_pool pool = {.name = model->pools[0].name, .scheduler = model->pools[0].scheduler};
+    struct model_check check = {.kind = (char[]){"agent"}, .title = (char[]){"agent"}};
+    struct model_check *all = calloc(CHECKS_MAX, sizeof(*all));
+    size_t bytes = ARGS_BYTES_MAX / CHECKS_MAX - sizeof("send");
+
+    check.send = calloc(1, bytes + 1);
+    ck_assert(check.send != NULL && all != NULL);
+    memset(check.send, 'x', bytes);
+    for (int i = 0; i < CHECKS_MAX; i++) {
+        all[i] = check;
+    }
+    pool.checks = all;
+    pool.n_checks = CHECKS_MAX;
+    large.pools = &pool;
+    large.n_pools = 1;
+    large.n_services = 0;
+    ck_assert_ptr_null(snapshot_build(&large, 1, 0, NULL, &size));
+    check.send[bytes - 1] = '\0'; /* of all of them */
+    free(snapshot);
+    snapshot = snapshot_build(&large, 1, 0, NULL, &size);
+    ck_assert_int_eq(snapshot_check(snapshot, size), 0);
+    ck_assert_uint_eq(snapshot->n_text_bytes, ARGS_BYTES_MAX);
+    free(check.send);
+    free(all);
 }
 END_TEST
 
@@ -224,7 +352,7 @@ START_TEST(as_large_as_allowed)
     for (unsigned i = 0; i < BACKENDS_MAX; i++) {
         str_printf(&many, "backend \"b%u\" { address = \"h%u:80\"", i, i);
         for (unsigned j = 0; i < 100 && j < CHECKS_MAX; j++) {
-            str_printf(&many, " check \"tcp:%u\" { }", j);
+            str_printf(&many, " check \"http:%u\" { path = \"/%u\" }", j, i);
         }
         str_append(&many, " }\n");
     }
@@ -432,7 +560,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE_WITH("model snapshot", setup, teardown, header, services_and_listeners, pools,
-                          backends, checks, beyond_a_bound, as_large_as_allowed,
+                          backends, checks, args_of_checks, no_args_no_texts, secrets_are_expanded,
+                          more_text_than_allowed, beyond_a_bound, as_large_as_allowed,
                           rates_are_never_exceeded, tables_are_maglev,
                           large_pools_have_large_tables, tables_are_taken_over,
                           other_tables_are_made_anew, a_given_seed_is_the_key);

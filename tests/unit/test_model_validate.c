@@ -395,7 +395,8 @@ START_TEST(check_kinds)
                     "mean \"tcp\"?\n");
     expect_backends("check \"postgresql\" { }\n" OTHER,
                     "f:3: pool \"web\" / check \"postgresql\": \"postgresql\": unknown kind of "
-                    "check; write one of \"tcp\", \"http\", and :LABEL after it if you like\n");
+                    "check; write one of \"tcp\", \"http\", \"expect\", \"exec\", "
+                    "\"agent\", \"mysql\", and :LABEL after it if you like\n");
     expect_backends("check \"tcp:\" { }\n" OTHER,
                     "f:3: pool \"web\" / check \"tcp:\": \"tcp:\": no usable label; write "
                     "KIND:LABEL with at most 63 letters, digits and _ . @ : -\n");
@@ -407,7 +408,8 @@ START_TEST(check_kinds)
                     "");
     expect_backends("backend \"a\" { address = \"h:80\"\ncheck \"no\" { } }",
                     "f:4: pool \"web\" / backend \"a\" / check \"no\": \"no\": unknown kind of "
-                    "check; write one of \"tcp\", \"http\", and :LABEL after it if you like\n");
+                    "check; write one of \"tcp\", \"http\", \"expect\", \"exec\", "
+                    "\"agent\", \"mysql\", and :LABEL after it if you like\n");
 }
 END_TEST
 

@@ -54,6 +54,8 @@ static void fill_header(void)
         .checks_offset = offsetof(struct sample, checks),
         .n_entries = 8,
         .entries_offset = offsetof(struct sample, entries),
+        .args_offset = sizeof(sample),
+        .texts_offset = sizeof(sample),
     };
 }
 
@@ -88,6 +90,7 @@ static void fill_pools(void)
         sample.pools[i].row = i;
         sample.pools[i].panic_threshold = 50;
         strcpy(sample.checks[i].kind, "tcp");
+        strcpy(sample.checks[i].title, "tcp");
     }
     sample.pools[1].first_entry = 1;
     sample.pools[1].n_entries = 7;
@@ -143,6 +146,7 @@ START_TEST(an_empty_one_passes)
     header->n_backends = header->n_checks = header->n_entries = 0;
     header->services_offset = header->listeners_offset = header->pools_offset = end;
     header->backends_offset = header->checks_offset = header->entries_offset = end;
+    header->args_offset = header->texts_offset = end;
     header->size_bytes = end;
     ck_assert_int_eq(snapshot_check(&sample, end), 0);
     header->checks_offset = 0; /* not even nothing may be there */
@@ -367,8 +371,10 @@ START_TEST(more_checks_than_a_pool_may_have)
 
     memcpy(large, &sample, sizeof(sample));
     struct snapshot_check *checks = (struct snapshot_check *)(large + 1);
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
         strcpy(checks[i].kind, "tcp");
+        strcpy(checks[i].title, "tcp");
+    }
     large->header.size_bytes = size;
     large->header.checks_offset = sizeof(sample);
     large->header.n_checks = N;
@@ -409,8 +415,13 @@ START_TEST(counts_are_bounded)
         sample.services[i].first_listener = sample.services[i].n_listeners = 0;
     sample.header.n_listeners = 0;
     memcpy(large, &sample, sizeof(sample));
-    for (size_t i = 0; i <= arrays[_i].max; i++)
-        large[sizeof(sample) + i * item] = 'n'; /* all have the name first */
+    bool are_checks = item == sizeof(struct snapshot_check);
+    for (size_t i = 0; i <= arrays[_i].max; i++) {
+        char *at = large + sizeof(sample) + i * item;
+        *at = 'n'; /* all have the name first */
+        if (are_checks)
+            at[offsetof(struct snapshot_check, title)] = 'n';
+    }
     struct snapshot_header *header = (struct snapshot_header *)large;
     header->size_bytes = size;
     memcpy(large + arrays[_i].offset_offset, &(uint32_t){sizeof(sample)}, 4);

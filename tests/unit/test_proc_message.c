@@ -26,8 +26,9 @@ static void teardown(void)
     close(pair[1]);
 }
 
-static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN, MESSAGE_LIST,
-                                 MESSAGE_LOG,      MESSAGE_READY,    MESSAGE_HEALTH};
+static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN,
+                                 MESSAGE_LIST,     MESSAGE_LOG,      MESSAGE_READY,
+                                 MESSAGE_HEALTH,   MESSAGE_NOTIFY};
 
 START_TEST(every_type_arrives)
 {

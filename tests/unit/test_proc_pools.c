@@ -20,6 +20,8 @@ static struct {
     struct snapshot_backend backends[BACKENDS];
 } made;
 
+static struct model_service services[1] = {{.name = (char *)"site", .healthz = true}};
+static struct model model = {.services = services, .n_services = 1};
 static struct master *master;
 static size_t n_seen; /* events looked at */
 
@@ -74,15 +76,25 @@ static void publish_again(void)
     pools_watch(master);
 }
 
+/* Answers about health have a test of their own. */
+static void skip_healthz(void)
+{
+    while (n_seen < events_count(master->events) &&
+           strcmp(events_get(master->events, n_seen)->kind, "healthz") == 0)
+        n_seen++;
+}
+
 /* The next event, looked at once. */
 static const char *next_event(void)
 {
+    skip_healthz();
     ck_assert_msg(n_seen < events_count(master->events), "there is no further event");
     return events_get(master->events, n_seen++)->text;
 }
 
 static void nothing_more(void)
 {
+    skip_healthz();
     if (n_seen < events_count(master->events))
         ck_abort_msg("unexpected: %s", next_event());
 }
@@ -102,6 +114,7 @@ static void setup(void)
     ck_assert_int_eq(scoreboard_create(&master->sb, 1, 1, 1), 0);
     master->events = events_create();
     master->running = &made.header;
+    master->model = &model;
 }
 
 /* All are up, and that was seen. */
@@ -130,7 +143,8 @@ START_TEST(a_pool_is_lost_and_restored)
     set(SORRY, SB_HEALTH_UP);
     made.backends[A].admin = ADMIN_MAINTENANCE;
     pools_watch(master);
-    record = events_get(master->events, 0);
+    skip_healthz();
+    record = events_get(master->events, n_seen);
     ck_assert_str_eq(record->kind, "pool");
     ck_assert_str_eq(record->pool, "web");
     ck_assert_str_eq(record->by, "master");
@@ -327,6 +341,21 @@ START_TEST(load_never_counts)
 }
 END_TEST
 
+/* Not every change is reported: a sweep looks where the epoch has moved. */
+START_TEST(a_sweep_finds_what_nobody_told)
+{
+    made.services[0].fallback_pool = SNAPSHOT_NONE;
+    pools_sweep(master);
+    nothing_more();
+    set_all(SB_HEALTH_DOWN);
+    set(SORRY, SB_HEALTH_UP);
+    pools_sweep(master);
+    ck_assert_str_eq(next_event(), "pool lost: no backend takes new sessions: 5 down");
+    pools_sweep(master);
+    nothing_more();
+}
+END_TEST
+
 /* A row that another pool has got, and one that comes back later, begin anew. */
 START_TEST(rows_are_known_by_name_and_time)
 {
@@ -359,6 +388,7 @@ int main(void)
     tcase_add_test(begun, a_service_uses_its_fallback);
     tcase_add_test(begun, a_newcomer_holds_nothing_back);
     tcase_add_test(begun, load_never_counts);
+    tcase_add_test(begun, a_sweep_finds_what_nobody_told);
     tcase_add_test(begun, rows_are_known_by_name_and_time);
     suite_add_tcase(suite, begun);
     tcase_add_checked_fixture(fresh, setup, teardown);

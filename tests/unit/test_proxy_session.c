@@ -70,9 +70,11 @@ static struct image *new_image(uint32_t generation)
         .backends_offset = offsetof(struct image, backend),
         .checks_offset = sizeof(*image),
         .entries_offset = sizeof(*image),
+        .args_offset = sizeof(*image),
+        .texts_offset = sizeof(*image),
     };
-    image->service = (struct snapshot_service){
-        .name = "web", .n_listeners = 1, .fallback_pool = SNAPSHOT_NONE};
+    image->service =
+        (struct snapshot_service){.name = "web", .n_listeners = 1, .fallback_pool = SNAPSHOT_NONE};
     image->listener.id = 3;
     addr_from_sockaddr((struct sockaddr *)&service_at, sizeof(service_at),
                        &image->listener.address);
@@ -390,8 +392,12 @@ END_TEST
 /* Gives the backend a check, so that its health in the scoreboard counts. */
 static void checked(struct image *image)
 {
-    image->check = (struct snapshot_check){
-        .kind = "tcp", .interval_ms = 1000, .timeout_ms = 1000, .rise = 1, .fall = 1};
+    image->check = (struct snapshot_check){.kind = "tcp",
+                                           .title = "tcp",
+                                           .interval_ms = 1000,
+                                           .timeout_ms = 1000,
+                                           .rise = 1,
+                                           .fall = 1};
     image->header.checks_offset = offsetof(struct image, check);
     image->header.n_checks = 1;
     image->backend.n_checks = 1;

@@ -248,7 +248,7 @@ START_TEST(reasons_are_true)
             stir();
             explain(client);
             uint32_t n = bed.pools[explanation.pool].n_backends, i = below(n), its = 0;
-            ck_assert_uint_eq(explanation.n_others, n);
+            ck_assert_uint_eq(explanation.n_others - explanation.n_own, n);
             for (uint32_t other = 0; other < n; other++)
                 its += explanation.others[other].why == WHY_NOT_IT_IS;
             ck_assert_uint_eq(its, explanation.choice == CHOICE_MADE);
@@ -478,7 +478,10 @@ START_TEST(the_fallback_is_named)
     ck_assert_uint_eq(explanation.is_fallback, 1);
     ck_assert_uint_eq(explanation.pool, 1);
     ck_assert_uint_eq(explanation.choice, CHOICE_MADE);
-    ck_assert_uint_eq(explanation.n_others, 3);
+    ck_assert_uint_eq(explanation.n_others, 5);
+    ck_assert_uint_eq(explanation.n_own, 2);
+    ck_assert_uint_eq(explanation.others[3].why, WHY_NOT_DOWN);
+    ck_assert_uint_eq(explanation.others[4].why, WHY_NOT_DOWN);
     for (uint32_t i = 0; i < 3; i++)
         bed_set_health(1, i, SB_HEALTH_DOWN);
     explain(1); /* of the pool itself */
@@ -486,6 +489,7 @@ START_TEST(the_fallback_is_named)
     ck_assert_uint_eq(explanation.pool, 0);
     ck_assert_uint_eq(explanation.choice, CHOICE_NONE);
     ck_assert_uint_eq(explanation.n_others, 2);
+    ck_assert_uint_eq(explanation.n_own, 0);
 }
 END_TEST
 

@@ -172,9 +172,12 @@ static inline void bed_setup(void)
         .backends_offset = offsetof(struct bed, backends),
         .checks_offset = offsetof(struct bed, check),
         .entries_offset = offsetof(struct bed, entries),
+        .args_offset = sizeof(struct bed),
+        .texts_offset = sizeof(struct bed),
         .hash_seed = 4711,
     };
     strcpy(bed.check.kind, "tcp");
+    strcpy(bed.check.title, "tcp");
     now_us = UINT64_C(1000) * BED_START_MS;
     ck_assert_int_eq(scoreboard_create(&sb, BED_WORKERS, BED_START_MS, 1), 0);
 }

@@ -475,6 +475,67 @@ START_TEST(the_fallback_has_nothing_either)
 }
 END_TEST
 
+static enum choice choose_new(void)
+{
+    struct addr_ip client = bed_client(1);
+    struct choose_request request = {
+        .client = &client, .destination = &client, .now_us = now_us, .is_new = true};
+    return chooser_choose(chooser, &request, &chosen);
+}
+
+/* In whatever pool it comes to, whoever has another way to it. */
+START_TEST(newcomers_stand_behind_those_who_wait)
+{
+    bed.pools[0].queue = bed.pools[1].queue = 10;
+    fall_back();
+    ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    atomic_store(&sb.pools[bed.pools[0].row].queued, 1);
+    ck_assert_int_eq(choose_new(), CHOICE_FULL);
+    ck_assert_uint_eq(chosen.pool, 0);
+    expect(0, false, CHOICE_MADE, 0); /* no newcomer */
+    atomic_store(&sb.pools[bed.pools[0].row].queued, 0);
+    atomic_store(&sb.pools[bed.pools[1].row].queued, 1);
+    ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    set_health_of(0, SB_HEALTH_DOWN);
+    ck_assert_int_eq(choose_new(), CHOICE_FULL);
+    ck_assert_uint_eq(chosen.pool, 1);
+}
+END_TEST
+
+/* A lease on what nobody else is let to takes no place from those who wait. */
+START_TEST(a_lease_goes_before_those_who_wait_for_others)
+{
+    bed.pools[0].queue = 10;
+    start();
+    ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    uint32_t mine = chosen.index;
+    atomic_store(&sb.pools[bed.pools[0].row].queued, 1);
+    ck_assert_int_eq(choose_new(), CHOICE_FULL);
+    bed_backend(0, mine)->admin = ADMIN_DRAIN;
+    next_generation();
+    ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    ck_assert_uint_eq(chosen.index, mine);
+}
+END_TEST
+
+START_TEST(who_waits_may_ask_again)
+{
+    bed.pools[0].queue = 10;
+    for (uint32_t i = 0; i < 4; i++)
+        bed_set_limit(0, i, 1, 0);
+    start();
+    ck_assert(chooser_may_serve(chooser, 0, now_us));
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    ck_assert(!chooser_may_serve(chooser, 0, now_us));
+    scoreboard_release(&sb, 0, SB_SLOT, bed_slot(0, 2));
+    ck_assert(chooser_may_serve(chooser, 0, now_us));
+    ck_assert_int_eq(choose_new(), CHOICE_MADE);
+    set_health_of(0, SB_HEALTH_DOWN); /* then they have to be told */
+    ck_assert(chooser_may_serve(chooser, 0, now_us));
+}
+END_TEST
+
 /* Nobody but those who have a lease on a backend that drains stays when the rest is gone. And who
  * has one on the fallback keeps it as long as that serves. */
 START_TEST(leases_and_the_fallback)
@@ -535,6 +596,9 @@ static void add_fallback(Suite *suite)
     tcase_add_test(tcase, the_fallback_is_not_for_the_full_or_the_starting);
     tcase_add_test(tcase, the_fallback_has_nothing_either);
     tcase_add_test(tcase, leases_and_the_fallback);
+    tcase_add_test(tcase, newcomers_stand_behind_those_who_wait);
+    tcase_add_test(tcase, a_lease_goes_before_those_who_wait_for_others);
+    tcase_add_test(tcase, who_waits_may_ask_again);
     suite_add_tcase(suite, tcase);
 }
 
