@@ -90,6 +90,7 @@ struct sb_slot {
     _Atomic uint32_t last_latency_us; /* of that check */
     _Atomic uint32_t streak;          /* results alike in a row */
     _Atomic uint64_t next_check_ms;   /* monotonic */
+    _Atomic uint64_t full_since_ms;   /* when slot_full was last set, monotonic */
     _Atomic uint64_t slow_from_ms;    /* when it became eligible, for slow start; 0: long ago */
     _Atomic uint32_t fresh; /* 1: there since the daemon's start, and never up nor found down by a
                                check: when it comes up, that begins no slow start */
@@ -137,6 +138,7 @@ struct sb_service_cell {
 struct sb_pool {
     _Atomic uint32_t queued, queued_peak; /* sessions that wait for a place */
     _Atomic uint32_t freed;               /* places given back while somebody waited */
+    _Atomic uint64_t backups_since_ms;    /* when backups last came into use or ceased; 0: never */
 };
 
 struct sb_pool_cell {

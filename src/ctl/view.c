@@ -157,19 +157,32 @@ static uint64_t ejected_from_ms(const struct standing *standing, const struct sb
 
 /* Of the present state: what the operator said counts from then, an ejection from its beginning,
  * all else from the last change of health. */
+/* When load or the pool's need of backups, and not health, last decided the state. */
+static uint64_t pool_decided_ms(const struct view *view, const struct standing *standing,
+                                const struct snapshot_backend *record, enum backend_state state)
+{
+    if (state == BACKEND_FULL)
+        return LOAD(view->sb->slots[record->slot].full_since_ms);
+    if (record->backup && (state == BACKEND_UP || state == BACKEND_STANDBY))
+        return LOAD(view->sb->pools[standing->pool->row].backups_since_ms);
+    return 0;
+}
+
 static uint64_t state_since_ms(const struct view *view, const struct standing *standing,
                                size_t index, enum backend_state state)
 {
     const struct override *override = view_deciding_override(view, standing, index, state);
     uint32_t slot = standing->backends[index].slot;
     char reason[SB_REASON_MAX];
-    uint64_t since_ms = 0;
+    uint64_t since_ms = 0, decided_ms;
 
     if (override)
         return since(view->wall_ms, override->wall_ms);
     if (state == BACKEND_EJECTED)
         return since(view->now_ms, ejected_from_ms(standing, &view->sb->slots[slot]));
     scoreboard_get_health(view->sb, slot, &since_ms, reason);
+    decided_ms = pool_decided_ms(view, standing, &standing->backends[index], state);
+    since_ms = decided_ms > since_ms ? decided_ms : since_ms;
     return since(view->now_ms, since_ms == 0 ? view->sb->header->started_ms : since_ms);
 }
 

@@ -128,7 +128,7 @@ const struct option_def option_table[] = {
      .reloadable = true,
      .help = "How many new clients this service accepts in a time; more than that wait in the "
              "kernel's queue and are not refused. The burst is a tenth of a second's worth unless "
-             "given."},
+             "given, and at least what comes in 5 ms."},
     {SERVICE(persistence_ms), .name = "persistence", .type = OPTION_TIME, .default_text = "0s",
      .max = TIME_MAX, .reloadable = true,
      .help = "A client keeps its backend while it has sessions there and for this long after the "
@@ -244,7 +244,8 @@ const struct option_def option_table[] = {
     {BACKEND(connect_rate), .name = "connect_rate", .type = OPTION_RATE, .default_text = "none",
      .reloadable = true, .settable = true,
      .help = "New connections that may be made to it in a time; beyond that it counts as full for "
-             "the moment. The burst is a tenth of a second's worth unless given."},
+             "the moment. The burst is a tenth of a second's worth unless given, and "
+             "at least what comes in 5 ms."},
     {BACKEND(backup), .name = "backup", .type = OPTION_BOOL, .default_text = "false",
      .reloadable = true,
      .help = "Whether it stands by, and only joins in while the pool has fewer healthy backends "

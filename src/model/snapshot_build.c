@@ -122,10 +122,15 @@ static void set_offsets(struct snapshot_header *header)
 }
 
 /* So many, then one per interval: rounded up, so that the rate is not exceeded. */
+/* Whoever waits for a rate wakes up by timers of a millisecond: what comes within a few of those
+ * has to be let in together, or fast rates would never be reached. */
+#define RATE_GRAIN_MS 5
+
 static struct snapshot_rate convert_rate(const struct units_rate *rate)
 {
     uint64_t per_ns = UINT64_C(1000000) * rate->per_ms;
     uint64_t burst = rate->burst;
+    uint64_t least;
 
     if (rate->count == 0) {
         return (struct snapshot_rate){0};
@@ -133,8 +138,9 @@ static struct snapshot_rate convert_rate(const struct units_rate *rate)
     if (burst == 0) {
         burst = UINT64_C(100) * rate->count / rate->per_ms; /* a tenth of a second's worth */
     }
+    least = ((uint64_t)RATE_GRAIN_MS * rate->count + rate->per_ms - 1) / rate->per_ms;
     return (struct snapshot_rate){.interval_ns = (per_ns + rate->count - 1) / rate->count,
-                                  .burst = burst > 0 ? (uint32_t)burst : 1};
+                                  .burst = (uint32_t)(burst > least ? burst : least)};
 }
 
 static void fill_service(struct layout *layout, const struct model_service *from)

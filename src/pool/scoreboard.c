@@ -259,6 +259,7 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero32(&record->last_latency_us);
     zero32(&record->streak);
     zero64(&record->next_check_ms);
+    zero64(&record->full_since_ms);
     zero64(&record->slow_from_ms);
     zero32(&record->fresh);
     zero32(&record->pool);

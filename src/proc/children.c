@@ -234,6 +234,25 @@ static void word_health(const struct message_health *health, struct str *out)
     str_append(out, separator[0] == ';' ? ")" : "");
 }
 
+/* What follows from a change of health by the pool's options. */
+static void word_consequence(const struct master *master, const struct message_health *health,
+                             struct str *out)
+{
+    const struct model_pool *pool = model_find_pool(master->model, health->pool);
+    const struct model_backend *backend =
+        pool == NULL ? NULL : model_find_backend(pool, health->backend);
+    char period[FORMAT_TEXT_MAX];
+    if (backend == NULL) {
+        return;
+    }
+    if (health->to == SB_HEALTH_DOWN && pool->on_down == SESSIONS_CLOSE) {
+        str_append(out, "; its sessions are being closed (on_down)");
+    } else if (health->to == SB_HEALTH_UP && pool->slow_start_ms != 0 &&
+               atomic_load(&master->sb.slots[backend->slot].slow_from_ms) != 0) {
+        str_printf(out, "; slow start over %s", format_duration(pool->slow_start_ms, period));
+    }
+}
+
 static void heard_health(struct master *master)
 {
     struct message_health *health = &master->message.health;
@@ -248,6 +267,7 @@ static void heard_health(struct master *master)
     if (health->news == CHECK_NEWS_HEALTH) {
         kind = "health";
         word_health(health, &text);
+        word_consequence(master, health, &text);
     } else {
         str_printf(&text, "%s: %s", health->news == CHECK_NEWS_EJECTED ? "ejected" : "back",
                    health->reason);

@@ -76,6 +76,7 @@ static void watch_backups(struct master *master, const struct standing *standing
         return;
     }
     was->backups_used = !was->backups_used;
+    atomic_store(&master->sb.pools[standing->pool->row].backups_since_ms, clock_now_ms());
     if (was->backups_used) {
         str_append(&text, "backups in use: ");
     } else if (survey->needs_backups) {
@@ -90,6 +91,9 @@ static void watch_backups(struct master *master, const struct standing *standing
         str_printf(&text, "%" PRIu32 " %s up, %" PRIu32 " needed", survey->primaries_up,
                    survey->primaries_up == 1 ? "primary is" : "primaries are",
                    standing->pool->min_healthy);
+        if (!was->backups_used && standing->pool->on_return == SESSIONS_CLOSE) {
+            str_append(&text, "; their sessions are being closed (on_return)");
+        }
     }
     tell(master, LOG_LEVEL_INFO, standing, &text);
 }

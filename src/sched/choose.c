@@ -181,18 +181,21 @@ bool chooser_may_serve(struct chooser *chooser, uint32_t p, uint64_t now_us)
  * resume_connections. Both may happen at once and the mark be wrong for a moment; it only counts
  * between the two marks (eligibility_is_full()), so nothing can stay shut for ever.
  */
-static void note_load(struct scoreboard *sb, const struct sched_view *view, uint32_t i)
+static void note_load(struct scoreboard *sb, const struct sched_view *view, uint32_t i,
+                      uint64_t now_us)
 {
     uint32_t slot = view->slot[i];
     uint32_t active = sched_active(view, i);
 
     if (view->limit[i] == 0)
         return;
-    if (active >= view->limit[i])
+    bool was_full = atomic_load_explicit(&sb->slot_full[slot], memory_order_relaxed) != 0;
+    if (active >= view->limit[i] && !was_full) {
+        atomic_store_explicit(&sb->slots[slot].full_since_ms, now_us / 1000, memory_order_relaxed);
         atomic_store_explicit(&sb->slot_full[slot], 1, memory_order_relaxed);
-    else if (active < view->resume[i] &&
-             atomic_load_explicit(&sb->slot_full[slot], memory_order_relaxed) != 0)
+    } else if (active < view->resume[i] && was_full) {
         atomic_store_explicit(&sb->slot_full[slot], 0, memory_order_relaxed);
+    }
 }
 
 static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, uint32_t i,
@@ -206,13 +209,13 @@ static bool reserve(struct chooser *chooser, const struct chooser_pool *pool, ui
      * moment might be the one that somebody waits for. */
     if (!rate_take(&sb->slot_rate[slot], &view->rate[i], now_us * 1000))
         return false;
-    note_load(sb, view, i);
+    note_load(sb, view, i, now_us);
     if (!scoreboard_reserve(sb, chooser->worker, SB_SLOT, slot, view->limit[i])) {
         if (view->rate[i].interval_ns != 0)
             rate_give_back(&sb->slot_rate[slot], &view->rate[i]);
         return false;
     }
-    note_load(sb, view, i);
+    note_load(sb, view, i, now_us);
     scoreboard_note_peak(&sb->rows[pool->backends[i].row].connections_peak, sched_active(view, i));
     return true;
 }

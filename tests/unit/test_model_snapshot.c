@@ -102,7 +102,7 @@ START_TEST(services_and_listeners)
     ck_assert_uint_eq(service[0].max_connections, 5);
     ck_assert_uint_eq(service[0].fallback_pool, 0);
     ck_assert_uint_eq(service[0].accept_rate.interval_ns, 1001);
-    ck_assert_uint_eq(service[0].accept_rate.burst, 20);
+    ck_assert_uint_eq(service[0].accept_rate.burst, 5000);
     ck_assert_uint_eq(service[0].persistence_ms, 21000);
     ck_assert_uint_eq(service[0].persistence_mask, 22);
     ck_assert_uint_eq(service[0].persistence_mask6, 23);
@@ -381,6 +381,7 @@ START_TEST(rates_are_never_exceeded)
         {{20, 1000, 0}, {50000000, 2, 0}}, /* a tenth of a second's worth */
         {{100, 1000, 0}, {10000000, 10, 0}},
         {{100, 1000, 500}, {10000000, 500, 0}},
+        {{5000, 1000, 1}, {200000, 25, 0}}, /* what comes in 5 ms at least */
         {{1000000, 1000, 0}, {1000, 100000, 0}},
         {{60, 60000, 0}, {1000000000, 1, 0}},
         {{60000000, 60000, 0}, {1000, 100000, 0}},
