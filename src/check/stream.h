@@ -50,9 +50,9 @@ int stream_send(struct check_stream *stream, const void *bytes, size_t n);
 struct evbuffer *stream_input(struct check_stream *stream);
 /*
  * The talk is over, but the peer's end is awaited, so that the connection is not torn down under
- * it: what was queued goes out, with half_close followed by our own end, and input is dropped. One
- * more event comes: STREAM_END, or STREAM_ERROR when max_ms are over before, the peer says too
- * much, or the connection breaks. 0, or -ENOMEM with nothing changed.
+ * it: what was queued goes out, with half_close (not over TLS) followed by our own end, and input
+ * is dropped. One more event comes: STREAM_END, or STREAM_ERROR when max_ms are over before, the
+ * peer says too much, or the connection breaks. 0, or -ENOMEM with nothing changed.
  */
 int stream_linger(struct check_stream *stream, bool half_close, uint32_t max_ms);
 /* Lets go of it; may be called from its own callback. clean: the peer has said all it had to, so it

@@ -30,7 +30,7 @@ struct talk {
     char reason[SB_REASON_MAX];
 };
 
-/* How a verdict leaves the connection. All but a reset hold it back, for TALK_LINGER_MS at most. */
+/* What becomes of the connection. All but a reset hold the verdict back, TALK_LINGER_MS at most. */
 enum talk_ending {
     TALK_RESET,   /* at once: the peer may be in the middle of something */
     TALK_AWAIT,   /* the peer is about to end: no TIME_WAIT here, no reset for it to log */

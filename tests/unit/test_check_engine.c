@@ -312,6 +312,25 @@ START_TEST(every_kind_is_complete_and_found_by_name)
 }
 END_TEST
 
+START_TEST(a_kind_may_say_more_when_its_time_is_over)
+{
+    struct addr address;
+    struct snapshot_check *check;
+    int listener = listen_tcp("127.0.0.1", &address);
+    int fd = -1;
+
+    check = draft_single(&address, HOUR_MS, 1, 1);
+    (void)snprintf(check->kind, sizeof(check->kind), "redis");
+    check->timeout_ms = 200;
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+    ck_assert_int_eq(write(fd, "-LOADI", 6), 6);
+    WAIT_FOR(n_changes > 0);
+    ck_assert_str_eq(reason_of(1), "got \"-LOADI\"");
+    close(fd);
+}
+END_TEST
+
 START_TEST(an_engine_without_snapshot_or_listener_is_quiet)
 {
     struct addr address;
@@ -348,6 +367,7 @@ int main(void)
         all_checks_must_pass,
         one_pass_of_two_checks_decides_nothing,
         every_kind_is_complete_and_found_by_name,
+        a_kind_may_say_more_when_its_time_is_over,
         an_engine_without_snapshot_or_listener_is_quiet,
     };
 

@@ -535,6 +535,18 @@ START_TEST(tls_with_somebody_who_leaves)
 }
 END_TEST
 
+START_TEST(tls_with_somebody_who_is_silent)
+{
+    (void)peer_start("127.0.0.1:0", SCRIPT(HEAR_END));
+    open_tls(false, NULL);
+    WAIT_FOR(peer.n_heard > 0);
+    stream_close(stream, false);
+    stream = NULL;
+    WAIT_FOR(peer.saw_end || peer.saw_reset);
+    ck_assert_int_eq(n_events[STREAM_OPEN] + n_events[STREAM_ERROR], 0);
+}
+END_TEST
+
 START_TEST(tls_with_somebody_who_resets)
 {
     (void)peer_start("127.0.0.1:0", SCRIPT(HEAR("\x16"), RESET));
@@ -620,6 +632,7 @@ int main(void)
         tls_accepts_the_right_address,
         tls_with_somebody_who_does_not_speak_it,
         tls_with_somebody_who_leaves,
+        tls_with_somebody_who_is_silent,
         tls_with_somebody_who_resets,
         tls_with_nobody,
         tls_may_end_without_a_farewell,
