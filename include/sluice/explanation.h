@@ -17,7 +17,7 @@
 struct explanation_question {
     char service[NAME_BYTES_MAX];
     struct addr_ip client;      /* port 0: not said */
-    struct addr_ip destination; /* family ADDR_NONE: not said, the service's first address */
+    struct addr_ip destination; /* family ADDR_NONE: not said */
 };
 
 /* Why a backend of the pool is not the one. */

@@ -79,7 +79,7 @@ enum sched_kind {
     SCHED_BY_LOAD, /* the least loaded: certain unless two are equal */
     SCHED_BY_CHANCE,
     SCHED_BY_ORDER, /* certain */
-    SCHED_BY_HASH,  /* certain */
+    SCHED_BY_HASH,  /* certain, but for a cache that is filled by load */
     SCHED_KIND_COUNT
 };
 
