@@ -1,0 +1,257 @@
+/* How many client connections the daemon can carry here. Pure; in master and in sluicectl doctor.
+ */
+#include "capacity.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
+ * log, reserves, and what a message brings. Beside them, one to wake each worker. */
+#define WORKER_BESIDE 32
+/* Of master: the same, the control socket and its clients. Beside them, a channel and a wake
+ * for each process, and every worker's listening sockets. */
+#define MASTER_BESIDE 96
+
+const char *const capacity_bound_names[CAPACITY_BOUND_COUNT] = {
+    [CAPACITY_DESCRIPTORS] = "descriptors",
+    [CAPACITY_PORTS] = "ports",
+    [CAPACITY_MEMORY] = "memory",
+};
+
+/* --- what is asked for --- */
+
+uint32_t capacity_workers(const struct model *model, uint64_t cpus)
+{
+    if (model->global.workers > 0) {
+        return model->global.workers;
+    }
+    if (cpus == MACHINE_UNKNOWN || cpus == 0) {
+        return 1;
+    }
+    return cpus < WORKERS_MAX ? (uint32_t)cpus : WORKERS_MAX;
+}
+
+/* An address that is connected to, and from how many. */
+struct destination {
+    struct addr address;
+    uint64_t sources;
+};
+
+/* Where connections of the pool come from: the kernel chooses one address for each destination. */
+static uint64_t count_sources(const struct model_pool *pool)
+{
+    (void)pool;
+    return 1;
+}
+
+/* Requests of all clients share a backend's connections: clients at rest have none. */
+static bool shares_connections(const struct model_pool *pool)
+{
+    return pool->reuse.mode == REUSE_REQUEST;
+}
+
+/* Appends the pool's destinations; false when sessions of it may need no port. Of a name that is
+ * not resolved yet the text stands for the address. */
+static bool add_destinations(const struct model_pool *pool, struct destination *list, size_t *n)
+{
+    if (shares_connections(pool)) {
+        return false;
+    }
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+        struct destination *to = &list[*n];
+        if (backend->address.ip.family == ADDR_UNIX) {
+            return false;
+        }
+        *to = (struct destination){.address = backend->address, .sources = count_sources(pool)};
+        if (backend->address.ip.family == ADDR_NONE) {
+            strncpy(to->address.path, backend->address_text, sizeof(to->address.path) - 1);
+        }
+        (*n)++;
+    }
+    return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct destination *left = a, *right = b;
+    int order = memcmp(&left->address, &right->address, sizeof(left->address));
+    if (order != 0) {
+        return order;
+    }
+    return left->sources < right->sources ? -1 : left->sources > right->sources;
+}
+
+/* An address that several pools connect to counts once, with the most sources. */
+static uint64_t count_pairs(struct destination *list, size_t n)
+{
+    uint64_t pairs = 0;
+    qsort(list, n, sizeof(*list), compare);
+    for (size_t i = 0; i < n; i++) {
+        if (i + 1 == n ||
+            memcmp(&list[i].address, &list[i + 1].address, sizeof(list[i].address)) != 0) {
+            pairs += list[i].sources;
+        }
+    }
+    return pairs;
+}
+
+/* All pools, or (used) those of them that are marked. */
+static uint64_t pairs_of(const struct model_pool *pools, size_t n_pools, const bool *used)
+{
+    size_t n_backends = 0, n = 0;
+    for (size_t i = 0; i < n_pools; i++) {
+        n_backends += pools[i].n_backends;
+    }
+    struct destination *list = calloc(n_backends + 1, sizeof(*list));
+    bool is_bounded = list != NULL;
+    for (size_t i = 0; is_bounded && i < n_pools; i++) {
+        is_bounded = (used != NULL && !used[i]) || add_destinations(&pools[i], list, &n);
+    }
+    uint64_t pairs = is_bounded ? count_pairs(list, n) : 0;
+    free(list);
+    return pairs > 0 ? pairs : CAPACITY_UNBOUNDED;
+}
+
+uint64_t capacity_pool_pairs(const struct model_pool *pool)
+{
+    return pairs_of(pool, 1, NULL);
+}
+
+void capacity_ask(const struct model *model, uint32_t workers, struct capacity_demand *out)
+{
+    bool used[POOLS_MAX] = {false};
+    *out = (struct capacity_demand){.workers = workers,
+                                    .max_connections = model->global.max_connections};
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        out->listeners += service->n_listeners;
+        used[service->pool_index] = true;
+        if (service->fallback_index != SNAPSHOT_NONE) {
+            used[service->fallback_index] = true;
+        }
+    }
+    out->port_pairs = pairs_of(model->pools, model->n_pools, used);
+}
+
+/* --- what there is --- */
+
+static uint64_t worker_beside(const struct capacity_demand *demand)
+{
+    return WORKER_BESIDE + demand->workers + demand->listeners;
+}
+
+static uint64_t by_descriptors(const struct machine *machine, const struct capacity_demand *demand)
+{
+    uint64_t beside = worker_beside(demand), least = CAPACITY_UNBOUNDED;
+    if (machine->nofile_hard != MACHINE_UNKNOWN) {
+        uint64_t usable = machine->nofile_hard > beside ? machine->nofile_hard - beside : 0;
+        least = usable / CAPACITY_DESCRIPTORS_EACH * demand->workers;
+    }
+    if (machine->file_max != MACHINE_UNKNOWN && machine->file_used != MACHINE_UNKNOWN) {
+        uint64_t used = machine->file_used + capacity_files(demand, 0);
+        uint64_t usable = machine->file_max > used ? machine->file_max - used : 0;
+        uint64_t system = usable / CAPACITY_DESCRIPTORS_EACH;
+        least = system < least ? system : least;
+    }
+    return least;
+}
+
+static uint64_t by_ports(const struct machine *machine, const struct capacity_demand *demand)
+{
+    if (demand->port_pairs == CAPACITY_UNBOUNDED || machine->port_first == MACHINE_UNKNOWN) {
+        return CAPACITY_UNBOUNDED;
+    }
+    return machine_count_ports(machine, machine->port_first, machine->port_last) *
+           demand->port_pairs;
+}
+
+static uint64_t by_memory(const struct machine *machine)
+{
+    uint64_t left = machine_memory_left(machine);
+    if (left == MACHINE_UNKNOWN) {
+        return CAPACITY_UNBOUNDED;
+    }
+    return left / CAPACITY_OF * CAPACITY_SHARE / (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES);
+}
+
+void capacity_judge(const struct machine *machine, const struct capacity_demand *demand,
+                    struct capacity *out)
+{
+    out->by[CAPACITY_DESCRIPTORS] = by_descriptors(machine, demand);
+    out->by[CAPACITY_PORTS] = by_ports(machine, demand);
+    out->by[CAPACITY_MEMORY] = by_memory(machine);
+}
+
+uint64_t capacity_least(const struct capacity *capacity)
+{
+    uint64_t least = CAPACITY_UNBOUNDED;
+    for (size_t i = 0; i < CAPACITY_BOUND_COUNT; i++) {
+        least = capacity->by[i] < least ? capacity->by[i] : least;
+    }
+    return least;
+}
+
+uint32_t capacity_limit(const struct capacity *capacity, uint32_t max_connections)
+{
+    uint64_t least = capacity_least(capacity);
+    if (max_connections != 0) {
+        return max_connections;
+    }
+    if (least == CAPACITY_UNBOUNDED) {
+        return 0;
+    }
+    if (least == 0) {
+        return 1; /* 0 would be none */
+    }
+    return least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
+}
+
+const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_connections)
+{
+    uint64_t least = capacity_least(capacity);
+    if (max_connections != 0 && max_connections <= least) {
+        return "max_connections";
+    }
+    for (size_t i = 0; least != CAPACITY_UNBOUNDED && i < CAPACITY_BOUND_COUNT; i++) {
+        if (capacity->by[i] == least) {
+            return capacity_bound_names[i];
+        }
+    }
+    return "nothing";
+}
+
+/* --- what so many would need --- */
+
+uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t connections)
+{
+    uint64_t busiest = (connections + demand->workers - 1) / demand->workers;
+    uint64_t worker = busiest * CAPACITY_DESCRIPTORS_EACH + worker_beside(demand);
+    uint64_t master = MASTER_BESIDE + (uint64_t)demand->workers * (2 + demand->listeners);
+    return worker > master ? worker : master;
+}
+
+uint64_t capacity_files(const struct capacity_demand *demand, uint64_t connections)
+{
+    /* What is beside is counted in each process, though they share some of it. */
+    return connections * CAPACITY_DESCRIPTORS_EACH + worker_beside(demand) * demand->workers +
+           MASTER_BESIDE;
+}
+
+uint32_t capacity_workers_for(const struct machine *machine, const struct capacity_demand *demand,
+                              uint64_t connections)
+{
+    struct capacity_demand with = *demand;
+    for (; with.workers <= WORKERS_MAX; with.workers++) {
+        if (capacity_descriptors(&with, connections) <= machine->nofile_hard) {
+            return with.workers;
+        }
+    }
+    return 0;
+}
+
+uint64_t capacity_memory_bytes(uint64_t connections)
+{
+    return connections * (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES) / CAPACITY_SHARE *
+           CAPACITY_OF;
+}

@@ -1,0 +1,81 @@
+/*
+ * How many client connections the daemon can carry here, and what stands in the way: descriptors,
+ * ports towards backends, memory. Pure: works on what machine.h has read and what a model asks for.
+ * In master, which makes its limit of it, and in sluicectl doctor.
+ */
+#ifndef SLUICE_PROC_CAPACITY_H
+#define SLUICE_PROC_CAPACITY_H
+
+#include "base/errlist.h"
+#include "machine.h"
+#include "model/model.h"
+
+/* Of a figure that bounds nothing. */
+#define CAPACITY_UNBOUNDED UINT64_MAX
+
+/* Memory of a proxied connection at rest, as measured: ours (README, "How fast"), and the kernel's,
+ * 4 KiB for each of two sockets with their files and epoll entries. */
+#define CAPACITY_OWN_BYTES    530
+#define CAPACITY_KERNEL_BYTES 8192
+/* Of the memory that is left so much goes to connections at rest; the kernel lets data under way
+ * take about a tenth of all memory (tcp_mem, net/ipv4/tcp.c: tcp_init_mem). */
+#define CAPACITY_SHARE 7
+#define CAPACITY_OF    8
+
+/* One descriptor for each leg. */
+#define CAPACITY_DESCRIPTORS_EACH 2
+
+/* The widest range of ports that can be asked for without the privileged ones. */
+#define CAPACITY_PORT_FIRST 1024
+#define CAPACITY_PORT_LAST  65535
+
+enum capacity_bound { CAPACITY_DESCRIPTORS, CAPACITY_PORTS, CAPACITY_MEMORY, CAPACITY_BOUND_COUNT };
+
+extern const char *const capacity_bound_names[CAPACITY_BOUND_COUNT];
+
+/* What a model asks for. */
+struct capacity_demand {
+    uint32_t workers;
+    uint32_t max_connections; /* 0: auto */
+    uint64_t listeners;       /* addresses that are listened on */
+    /* Pairs of an address to connect from and one to connect to: each has all ports once.
+     * CAPACITY_UNBOUNDED where sessions of some pool need no port of their own. */
+    uint64_t port_pairs;
+};
+
+struct capacity {
+    uint64_t by[CAPACITY_BOUND_COUNT]; /* connections; CAPACITY_UNBOUNDED also where not known */
+};
+
+/* How many workers the model means on a machine with so many CPUs. */
+uint32_t capacity_workers(const struct model *model, uint64_t cpus);
+void capacity_ask(const struct model *model, uint32_t workers, struct capacity_demand *out);
+/* Of a pool alone: its port_pairs. */
+uint64_t capacity_pool_pairs(const struct model_pool *pool);
+
+void capacity_judge(const struct machine *machine, const struct capacity_demand *demand,
+                    struct capacity *out);
+/* The least of what bounds; CAPACITY_UNBOUNDED when nothing does. */
+uint64_t capacity_least(const struct capacity *capacity);
+/* The limit in force: max_connections if it is not 0, else the least bound (at least 1); 0 when
+ * nothing is known. */
+uint32_t capacity_limit(const struct capacity *capacity, uint32_t max_connections);
+/* What ends the growth first: "max_connections", a bound's name, or "nothing". */
+const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_connections);
+
+/* Descriptors that one process needs for so many connections: the busiest worker, or master with
+ * its listening sockets, whichever needs more. */
+uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t connections);
+/* Of all processes together. */
+uint64_t capacity_files(const struct capacity_demand *demand, uint64_t connections);
+/* With how many workers these descriptors are enough; 0: with none that are allowed. */
+uint32_t capacity_workers_for(const struct machine *machine, const struct capacity_demand *demand,
+                              uint64_t connections);
+uint64_t capacity_memory_bytes(uint64_t connections);
+
+/* A warning for each bound that max_connections is beyond, with what would allow it. Nothing where
+ * it is auto. */
+void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
+                   const struct capacity *capacity, struct errlist *errors);
+
+#endif

@@ -1,0 +1,108 @@
+/* What is said of a max_connections that cannot be reached. Pure; in master. */
+#include <inttypes.h>
+
+#include "capacity.h"
+
+#define SECTION "global"
+
+struct warning {
+    const struct machine *machine;
+    const struct capacity_demand *demand;
+    const struct capacity *capacity;
+    struct errlist *errors;
+};
+
+static bool is_beyond(const struct warning *w, enum capacity_bound bound)
+{
+    return w->demand->max_connections > w->capacity->by[bound];
+}
+
+static void warn(const struct warning *w, enum capacity_bound bound, const char *remedy)
+{
+    errlist_add(w->errors, ERRLIST_WARNING, NULL, 0, SECTION,
+                "max_connections = %u cannot be reached: %s allow%s %" PRIu64 "; %s",
+                w->demand->max_connections, capacity_bound_names[bound],
+                bound == CAPACITY_MEMORY ? "s" : "", w->capacity->by[bound], remedy);
+}
+
+static bool system_has_enough(const struct warning *w)
+{
+    uint64_t needed = capacity_files(w->demand, w->demand->max_connections);
+    return w->machine->file_max == MACHINE_UNKNOWN || w->machine->file_used == MACHINE_UNKNOWN ||
+           w->machine->file_max >= w->machine->file_used + needed;
+}
+
+static void warn_of_descriptors(const struct warning *w)
+{
+    uint32_t connections = w->demand->max_connections;
+    uint64_t each = capacity_descriptors(w->demand, connections);
+    uint32_t workers = capacity_workers_for(w->machine, w->demand, connections);
+    STR_AUTO remedy = {0};
+
+    if (each > w->machine->nofile_hard) {
+        str_printf(&remedy,
+                   "each of %u workers may have %" PRIu64 " and needs %" PRIu64
+                   ": start it with LimitNOFILE=%" PRIu64
+                   " in its unit, or after ulimit -Hn %" PRIu64,
+                   w->demand->workers, w->machine->nofile_hard, each, each, each);
+        if (workers != 0) {
+            str_printf(&remedy, ", or with workers = %u", workers);
+        }
+    }
+    if (!system_has_enough(w)) {
+        str_printf(&remedy,
+                   "%sall processes may have %" PRIu64 " and have %" PRIu64
+                   ": sysctl -w fs.file-max=%" PRIu64,
+                   remedy.len > 0 ? "; " : "", w->machine->file_max, w->machine->file_used,
+                   w->machine->file_used + capacity_files(w->demand, connections));
+    }
+    warn(w, CAPACITY_DESCRIPTORS, str_text(&remedy));
+}
+
+static void warn_of_ports(const struct warning *w)
+{
+    uint64_t pairs = w->demand->port_pairs;
+    uint64_t widest =
+        machine_count_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST) * pairs;
+    STR_AUTO remedy = {0};
+
+    str_printf(&remedy, "%" PRIu64 " for each backend address, here %" PRIu64 ": ",
+               w->capacity->by[CAPACITY_PORTS] / pairs, pairs);
+    if (widest > w->capacity->by[CAPACITY_PORTS]) {
+        str_printf(&remedy,
+                   "sysctl -w net.ipv4.ip_local_port_range=\"%u %u\" allows %" PRIu64
+                   " in all; beyond that ",
+                   CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST, widest);
+    }
+    str_append(&remedy, "add backends, or addresses of theirs as further backends");
+    warn(w, CAPACITY_PORTS, str_text(&remedy));
+}
+
+static void warn_of_memory(const struct warning *w)
+{
+    uint64_t left = machine_memory_left(w->machine);
+    uint64_t needed = capacity_memory_bytes(w->demand->max_connections);
+    bool by_group = left < w->machine->memory_available_bytes;
+    STR_AUTO remedy = {0};
+
+    str_printf(&remedy, "%" PRIu64 " MiB would be needed and %" PRIu64 " are left%s: add memory%s",
+               needed >> 20, left >> 20, by_group ? " to its control group" : "",
+               by_group ? ", or raise MemoryMax= of its unit" : "");
+    warn(w, CAPACITY_MEMORY, str_text(&remedy));
+}
+
+void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
+                   const struct capacity *capacity, struct errlist *errors)
+{
+    static void (*const warnings[CAPACITY_BOUND_COUNT])(const struct warning *w) = {
+        [CAPACITY_DESCRIPTORS] = warn_of_descriptors,
+        [CAPACITY_PORTS] = warn_of_ports,
+        [CAPACITY_MEMORY] = warn_of_memory,
+    };
+    struct warning w = {machine, demand, capacity, errors};
+    for (size_t i = 0; i < CAPACITY_BOUND_COUNT; i++) {
+        if (is_beyond(&w, (enum capacity_bound)i)) {
+            warnings[i](&w);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+/* Reading the configuration for whoever waits for it. In the daemon before it is master, and in
+ * sluicectl doctor. */
+#include "configuration.h"
+
+#include <stdio.h>
+
+#include "master.h"
+#include "preflight.h"
+#include "registries.h"
+#include "resolve.h"
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+struct model *configuration_read(const char *file, bool strict)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = NULL;
+    struct model *model = NULL;
+    conf_load_wait(file, model_schema(), LOAD_MS, &errors, &tree);
+    if (tree != NULL) {
+        model = model_build(tree, &daemon_registries, &errors);
+        conf_tree_free(tree);
+    }
+    if (model != NULL) {
+        resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
+        preflight_names(model, strict, &errors);
+        preflight_machine(model, strict, &errors);
+    }
+    errlist_sort(&errors);
+    STR_AUTO text = {0};
+    errlist_print(&errors, &text);
+    fputs(str_text(&text), stderr);
+    if (errors.errors > 0) {
+        model_free(model);
+        model = NULL;
+    }
+    errlist_free(&errors);
+    return model;
+}

@@ -1,0 +1,19 @@
+/*
+ * Reading the configuration for whoever waits for it at a terminal: the daemon before it runs, its
+ * -t, and sluicectl doctor all say the same of the same file.
+ */
+#ifndef SLUICE_PROC_CONFIGURATION_H
+#define SLUICE_PROC_CONFIGURATION_H
+
+#include "model/model.h"
+
+#define CONFIGURATION_FILE "/etc/sluice/sluice.conf" /* unless another is named */
+
+/*
+ * Reads, builds, looks up names, and compares with this machine; waits for all that. Prints what is
+ * wrong to standard error. strict: what only the target machine can know counts as an error. NULL
+ * when there was an error, else the caller's model_free().
+ */
+struct model *configuration_read(const char *file, bool strict);
+
+#endif

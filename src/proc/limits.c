@@ -1,0 +1,41 @@
+/*
+ * How many connections the daemon takes: what the file says, or what this machine can carry. In
+ * master.
+ */
+#include "master.h"
+
+void limits_look(struct master *master, bool is_first)
+{
+    struct machine before = master->machine;
+    machine_read("", 0, &master->machine);
+    if (!is_first) {
+        machine_keep_usage(&master->machine, &before);
+    }
+}
+
+static void judge(const struct master *master, const struct model *model,
+                  struct capacity_demand *out_demand, struct capacity *out)
+{
+    capacity_ask(model, master->n_workers, out_demand);
+    capacity_judge(&master->machine, out_demand, out);
+}
+
+uint32_t limits_find(const struct master *master, const struct model *model, struct capacity *out)
+{
+    struct capacity_demand demand;
+    judge(master, model, &demand, out);
+    return capacity_limit(out, model->global.max_connections);
+}
+
+void limits_warn(const struct master *master, const struct model *model, struct errlist *errors)
+{
+    struct capacity_demand demand;
+    struct capacity capacity;
+    judge(master, model, &demand, &capacity);
+    capacity_warn(&master->machine, &demand, &capacity, errors);
+}
+
+const char *limits_reason(const struct master *master)
+{
+    return capacity_limited_by(&master->capacity, master->model->global.max_connections);
+}

@@ -1,0 +1,181 @@
+/*
+ * sluicectl doctor: reads the configuration as the daemon does, looks at the machine, and tells
+ * what is missing for the configured scale. Changes nothing.
+ */
+#include "sluicectl/doctor.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "proc/configuration.h"
+#include "sluicectl/doctor_daemon.h"
+#include "sluicectl/doctor_print.h"
+
+enum { EXIT_READY, EXIT_NOT_READY, EXIT_USAGE };
+
+static const char usage_text[] =
+    "Usage: sluicectl doctor [-c FILE] [--connections N] [--json | --sysctl | --systemd]\n"
+    "\n"
+    "Tells what this machine lacks for the number of connections that the configuration asks for.\n"
+    "\n"
+    "  -c, --config FILE    configuration (default " CONFIGURATION_FILE ")\n"
+    "      --connections N  instead of its max_connections\n"
+    "      --json           as one line of JSON\n"
+    "      --sysctl         what to change, as a file for /etc/sysctl.d\n"
+    "      --systemd        the limits, as a drop-in for the daemon's unit\n"
+    "  -s, --socket SOCKET  of a running daemon (else $SLUICE_SOCKET, else the file's)\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Exit status: 0 ready, 1 not ready or the file is not usable, 2 usage.\n";
+
+struct options {
+    const char *file, *socket;
+    uint64_t connections;
+    doctor_print_fn *print; /* NULL: none was asked for yet */
+};
+
+static int fail_usage(const char *what)
+{
+    if (what)
+        fprintf(stderr, "sluicectl: %s\n", what);
+    fputs(usage_text, stderr);
+    return EXIT_USAGE;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int take_form(struct options *options, doctor_print_fn *print)
+{
+    if (options->print && options->print != print)
+        return fail_usage("--json, --sysctl and --systemd do not go together");
+    options->print = print;
+    return -1;
+}
+
+static int take_connections(struct options *options, const char *text)
+{
+    const char *problem;
+
+    if (units_parse_uint(text, 1, UINT32_MAX, &options->connections, &problem) == 0)
+        return -1;
+    fprintf(stderr, "sluicectl: --connections %s: %s\n", text, problem);
+    return fail_usage(NULL);
+}
+
+static int take_option(struct options *options, int c)
+{
+    switch (c) {
+    case 'c':
+        options->file = optarg;
+        return -1;
+    case 's':
+        options->socket = optarg;
+        return -1;
+    case 'n':
+        return take_connections(options, optarg);
+    case 'j':
+        return take_form(options, doctor_print_json);
+    case 'k':
+        return take_form(options, doctor_print_sysctl);
+    case 'u':
+        return take_form(options, doctor_print_systemd);
+    case 'h':
+        fputs(usage_text, stdout);
+        return EXIT_READY;
+    default:
+        return fail_usage(NULL);
+    }
+}
+
+static int parse(int argc, char **argv, struct options *options)
+{
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'}, {"connections", required_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},         {"sysctl", no_argument, NULL, 'k'},
+        {"systemd", no_argument, NULL, 'u'},      {"socket", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    int c, status = -1;
+
+    optind = 0; /* begins anew, in another argv */
+    while (status < 0 && (c = getopt_long(argc, argv, "c:s:h", longs, NULL)) != -1)
+        status = take_option(options, c);
+    if (status < 0 && optind < argc)
+        return fail_usage("doctor takes no further words; name the file with -c");
+    return status;
+}
+
+static const char *choose_socket(const struct options *options, const struct model *model)
+{
+    const char *from_environment = getenv("SLUICE_SOCKET");
+
+    if (options->socket)
+        return options->socket;
+    return from_environment && *from_environment ? from_environment : model->global.control_socket;
+}
+
+/* Looks at the machine as the daemon, or else this process, sees it. */
+static void examine(const struct options *options, const struct model *model,
+                    struct machine *machine, struct str *whose)
+{
+    const char *socket = choose_socket(options, model);
+    struct doctor_daemon daemon;
+
+    doctor_ask_daemon(socket, &daemon);
+    machine_read("", daemon.pid, machine);
+    doctor_discount(machine, daemon.active);
+    if (daemon.pid != 0)
+        str_printf(whose, "the running daemon (pid %d)", (int)daemon.pid);
+    else if (daemon.error == 0)
+        str_append(whose, "this process (the daemon's own cannot be seen from here)");
+    else
+        str_printf(whose, "this process (no daemon answers at %s: %s)", socket,
+                   strerror(daemon.error));
+}
+
+static int report(const struct options *options, const struct model *model)
+{
+    doctor_print_fn *print = options->print ? options->print : doctor_print_text;
+    struct doctor_report report;
+    struct doctor_plan plan;
+    struct machine machine;
+    STR_AUTO whose = {0};
+    STR_AUTO text = {0};
+    int status;
+
+    examine(options, model, &machine, &whose);
+    doctor_plan(model, &machine, options->connections, &plan);
+    plan.whose = str_text(&whose);
+    doctor_judge(&machine, &plan, &report);
+    print(options->file, &plan, &report, &text);
+    status = doctor_is_ready(&report) ? EXIT_READY : EXIT_NOT_READY;
+    doctor_report_free(&report);
+    if (fputs(str_text(&text), stdout) < 0 || fflush(stdout) != 0) {
+        fprintf(stderr, "sluicectl: cannot write the report: %m\n");
+        status = EXIT_NOT_READY;
+    }
+    return status;
+}
+
+int doctor_run(int argc, char **argv, const char *socket, bool json)
+{
+    struct options options = {.file = CONFIGURATION_FILE, .socket = socket};
+    struct model *model;
+    int status;
+
+    if (json)
+        options.print = doctor_print_json;
+    status = parse(argc, argv, &options);
+    if (status >= 0)
+        return status;
+    model = configuration_read(options.file, false);
+    if (!model) {
+        fprintf(stderr, "sluicectl: %s is not usable\n", options.file);
+        return EXIT_NOT_READY;
+    }
+    status = report(&options, model);
+    model_free(model);
+    return status;
+}

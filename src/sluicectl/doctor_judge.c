@@ -1,0 +1,383 @@
+/*
+ * Judges descriptors, memory and ports against a plan, and lists all judges. Pure. In sluicectl.
+ *
+ * What the kernel's settings mean is from its documentation: admin-guide/sysctl/fs.rst and
+ * networking/ip-sysctl.rst.
+ */
+#include "sluicectl/doctor_judge.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define DESCRIPTORS_STEP                                                                           \
+    1024 /* limits are asked for in these steps: room for what comes and goes */
+
+const char *const doctor_state_names[DOCTOR_STATE_COUNT] = {
+    [DOCTOR_GOOD] = "ok",
+    [DOCTOR_ADVICE] = "advice",
+    [DOCTOR_UNKNOWN] = "unknown",
+    [DOCTOR_SHORT] = "too low",
+};
+
+bool doctor_is_known(uint64_t fact, struct doctor_row *row)
+{
+    if (fact != MACHINE_UNKNOWN)
+        return true;
+    row->state = DOCTOR_UNKNOWN;
+    str_append(&row->now, "unknown");
+    str_append(&row->why, "cannot be read here (a container, a network namespace, or an older "
+                          "kernel)");
+    return false;
+}
+
+static uint64_t round_up(uint64_t number, uint64_t step)
+{
+    return (number + step - 1) / step * step;
+}
+
+/* --- descriptors --- */
+
+static uint64_t descriptors_needed(const struct doctor_plan *plan)
+{
+    return capacity_descriptors(&plan->demand, plan->connections);
+}
+
+static void append_workers(const struct machine *machine, const struct doctor_plan *plan,
+                           struct str *out)
+{
+    uint32_t workers = capacity_workers_for(machine, &plan->demand, plan->connections);
+
+    if (workers != 0)
+        str_printf(out, ", or workers = %" PRIu32 " in the file", workers);
+}
+
+/* RLIMIT_NOFILE, getrlimit(2); the daemon raises its soft limit to the hard one. */
+static bool judge_descriptors(const struct machine *machine, const struct doctor_plan *plan,
+                              struct doctor_row *row)
+{
+    uint64_t needed = descriptors_needed(plan);
+    uint64_t asked = round_up(needed, DESCRIPTORS_STEP);
+
+    str_printf(&row->needed, "%" PRIu64, needed);
+    str_printf(&row->value, "%" PRIu64, asked);
+    row->directive = "LimitNOFILE";
+    if (!doctor_is_known(machine->nofile_hard, row))
+        return true;
+    str_printf(&row->now, "%" PRIu64 "/%" PRIu64, machine->nofile_soft, machine->nofile_hard);
+    str_printf(&row->why,
+               "two for each connection of one of %" PRIu32
+               " workers, and what a process has beside; now: soft/hard limit of %s",
+               plan->demand.workers, plan->whose);
+    if (machine->nofile_hard >= needed)
+        return true;
+    row->state = DOCTOR_SHORT;
+    str_printf(&row->remedy,
+               "LimitNOFILE=%" PRIu64 " in the unit, ulimit -Hn %" PRIu64
+               " before the daemon is started",
+               asked, asked);
+    append_workers(machine, plan, &row->remedy);
+    return true;
+}
+
+/* fs.rst, nr_open: no process's limit goes beyond. */
+static bool judge_nr_open(const struct machine *machine, const struct doctor_plan *plan,
+                          struct doctor_row *row)
+{
+    uint64_t needed = descriptors_needed(plan);
+
+    str_printf(&row->needed, "%" PRIu64, needed);
+    if (!doctor_is_known(machine->nr_open, row))
+        return true;
+    str_printf(&row->now, "%" PRIu64, machine->nr_open);
+    str_append(&row->why, "no limit on descriptors of a process can be set beyond this");
+    if (machine->nr_open >= needed)
+        return true;
+    row->state = DOCTOR_SHORT;
+    str_printf(&row->value, "%" PRIu64, round_up(needed, DESCRIPTORS_STEP));
+    return true;
+}
+
+/* fs.rst, file-max and file-nr. */
+static bool judge_file_max(const struct machine *machine, const struct doctor_plan *plan,
+                           struct doctor_row *row)
+{
+    uint64_t needed = capacity_files(&plan->demand, plan->connections);
+
+    if (!doctor_is_known(machine->file_max, row) || !doctor_is_known(machine->file_used, row)) {
+        str_printf(&row->needed, "%" PRIu64, needed);
+        return true;
+    }
+    needed += machine->file_used;
+    str_printf(&row->needed, "%" PRIu64, needed);
+    str_printf(&row->now, "%" PRIu64, machine->file_max);
+    str_printf(&row->why, "open files of all processes together; %" PRIu64 " are in use by others",
+               machine->file_used);
+    if (machine->file_max >= needed)
+        return true;
+    row->state = DOCTOR_SHORT;
+    str_printf(&row->value, "%" PRIu64, round_up(needed, DESCRIPTORS_STEP));
+    return true;
+}
+
+/* fs.rst, epoll/max_user_watches: for each user. */
+static bool judge_epoll(const struct machine *machine, const struct doctor_plan *plan,
+                        struct doctor_row *row)
+{
+    uint64_t needed = plan->connections * CAPACITY_DESCRIPTORS_EACH;
+
+    str_printf(&row->needed, "%" PRIu64, needed);
+    if (!doctor_is_known(machine->epoll_watches, row))
+        return true;
+    str_printf(&row->now, "%" PRIu64, machine->epoll_watches);
+    str_append(&row->why, "sockets that the processes of one user may watch");
+    if (machine->epoll_watches >= needed)
+        return true;
+    row->state = DOCTOR_SHORT;
+    str_printf(&row->value, "%" PRIu64, round_up(needed, DESCRIPTORS_STEP));
+    return true;
+}
+
+/* --- memory --- */
+
+static void append_mib(struct str *out, uint64_t bytes)
+{
+    str_printf(out, "%" PRIu64 " MiB", bytes >> 20);
+}
+
+static bool judge_memory(const struct machine *machine, const struct doctor_plan *plan,
+                         struct doctor_row *row)
+{
+    uint64_t needed = capacity_memory_bytes(plan->connections);
+    uint64_t left = machine_memory_left(machine);
+    bool is_group = left < machine->memory_available_bytes;
+
+    append_mib(&row->needed, needed);
+    if (!doctor_is_known(left, row))
+        return true;
+    append_mib(&row->now, left);
+    str_printf(
+        &row->why,
+        "%s; %d bytes of ours and %d of the kernel's for each connection at rest, and an eighth "
+        "kept for data under way",
+        is_group ? "what its control group has left" : "what the machine has available",
+        CAPACITY_OWN_BYTES, CAPACITY_KERNEL_BYTES);
+    if (left >= needed)
+        return true;
+    row->state = DOCTOR_SHORT;
+    if (is_group) {
+        row->directive = "MemoryMax";
+        str_printf(&row->value, "%" PRIu64 "M", ((machine->group_used_bytes + needed) >> 20) + 1);
+    }
+    str_printf(&row->remedy, "add memory%s, or max_connections = %" PRIu64 " in the file",
+               is_group ? ", raise MemoryMax= of the unit" : "",
+               plan->capacity.by[CAPACITY_MEMORY]);
+    return true;
+}
+
+/* --- ports towards backends --- */
+
+/* ip-sysctl.rst: not under the ports that need privileges. */
+static uint64_t first_port(const struct machine *machine)
+{
+    uint64_t start = machine->unprivileged_port_start;
+
+    return start != MACHINE_UNKNOWN && start > CAPACITY_PORT_FIRST ? start : CAPACITY_PORT_FIRST;
+}
+
+static uint64_t count_ports(const struct machine *machine)
+{
+    return machine_count_ports(machine, machine->port_first, machine->port_last);
+}
+
+static uint64_t ports_needed(const struct doctor_plan *plan)
+{
+    return (plan->connections + plan->demand.port_pairs - 1) / plan->demand.port_pairs;
+}
+
+static bool is_narrow(const struct machine *machine, const struct doctor_plan *plan)
+{
+    return plan->demand.port_pairs != CAPACITY_UNBOUNDED &&
+           ports_needed(plan) > count_ports(machine) / 2;
+}
+
+static bool can_widen(const struct machine *machine)
+{
+    return machine->port_first > first_port(machine) || machine->port_last < CAPACITY_PORT_LAST;
+}
+
+static void advise_range(const struct machine *machine, const struct doctor_plan *plan,
+                         struct doctor_row *row)
+{
+    uint64_t first = first_port(machine);
+    uint64_t widest = machine_count_ports(machine, first, CAPACITY_PORT_LAST);
+
+    if (can_widen(machine))
+        str_printf(&row->value, "%" PRIu64 " %d", first, CAPACITY_PORT_LAST);
+    if (widest > 0 && widest * plan->demand.port_pairs < plan->connections)
+        str_printf(&row->remedy,
+                   "%" PRIu64 " backend addresses are the least for that many: add backends, or "
+                   "addresses of theirs as further backends",
+                   (plan->connections + widest - 1) / widest);
+}
+
+/*
+ * ip-sysctl.rst, ip_local_port_range and ip_local_reserved_ports. A connection needs a port of its
+ * own for the same two addresses and the same port of the backend; beyond half of them the kernel's
+ * search for a free one gets slow.
+ */
+static bool judge_ports(const struct machine *machine, const struct doctor_plan *plan,
+                        struct doctor_row *row)
+{
+    uint64_t pairs = plan->demand.port_pairs;
+
+    if (pairs == CAPACITY_UNBOUNDED) {
+        str_append(&row->now, "-");
+        str_append(&row->needed, "0");
+        str_append(&row->why,
+                   "connections to backends that need no port of their own: Unix sockets, "
+                   "or shared by requests");
+        return true;
+    }
+    uint64_t each = ports_needed(plan);
+
+    str_printf(&row->needed, "%" PRIu64 " ports", each);
+    if (!doctor_is_known(machine->port_first, row))
+        return true;
+    uint64_t ports = count_ports(machine);
+
+    str_printf(&row->now, "%" PRIu64 " ports", ports);
+    str_printf(&row->why,
+               "%" PRIu64 " to %" PRIu64
+               ", for each pair of a source and a backend address, here %" PRIu64
+               "; fast up to half of them",
+               machine->port_first, machine->port_last, pairs);
+    if (!is_narrow(machine, plan))
+        return true;
+    row->state = each > ports ? DOCTOR_SHORT : DOCTOR_ADVICE;
+    advise_range(machine, plan, row);
+    return true;
+}
+
+/* Several services: all connections may come to the one whose pool has the fewest addresses. */
+static bool judge_narrow_pool(const struct machine *machine, const struct doctor_plan *plan,
+                              struct doctor_row *row)
+{
+    if (plan->narrow_pairs == CAPACITY_UNBOUNDED || plan->narrow_pairs == plan->demand.port_pairs ||
+        machine->port_first == MACHINE_UNKNOWN)
+        return false;
+    uint64_t ports = count_ports(machine) * plan->narrow_pairs;
+
+    if (ports >= plan->connections)
+        return false;
+    row->state = DOCTOR_ADVICE;
+    str_printf(&row->now, "%" PRIu64, ports);
+    str_printf(&row->needed, "%" PRIu64, plan->connections);
+    str_printf(&row->why,
+               "pool %s has the fewest backend addresses: fine while it is never asked "
+               "to carry all connections",
+               plan->narrow_pool);
+    return true;
+}
+
+/* Whether the kernel may choose the port for a connection, now or once the range is as advised. */
+static bool is_exposed(const struct machine *machine, const struct doctor_plan *plan, uint16_t port)
+{
+    bool is_wider = is_narrow(machine, plan) && can_widen(machine);
+    uint64_t first = is_wider ? first_port(machine) : machine->port_first;
+    uint64_t last = is_wider ? CAPACITY_PORT_LAST : machine->port_last;
+
+    return port >= first && port <= last && !machine_is_reserved(machine, port);
+}
+
+/* As ranges. */
+static void append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct str *out)
+{
+    for (unsigned port = 0; port < MACHINE_PORTS; port++) {
+        unsigned last = port;
+
+        if (!(ports[port / 8] >> port % 8 & 1))
+            continue;
+        while (last + 1 < MACHINE_PORTS && (ports[(last + 1) / 8] >> (last + 1) % 8 & 1))
+            last++;
+        str_printf(out, last > port ? "%s%u-%u" : "%s%u", out->len > 0 ? "," : "", port, last);
+        port = last;
+    }
+}
+
+/*
+ * ip-sysctl.rst, ip_local_reserved_ports: never chosen by the kernel. A connection that has the
+ * port of a service keeps a daemon that is started again from listening on it.
+ */
+static bool judge_reserved(const struct machine *machine, const struct doctor_plan *plan,
+                           struct doctor_row *row)
+{
+    uint8_t reserved[MACHINE_PORTS / 8];
+    size_t exposed = 0;
+
+    memcpy(reserved, machine->reserved_ports, sizeof(reserved));
+    for (size_t i = 0; i < plan->n_ports; i++) {
+        if (!is_exposed(machine, plan, plan->ports[i]))
+            continue;
+        reserved[plan->ports[i] / 8] |= (uint8_t)(1U << plan->ports[i] % 8);
+        exposed++;
+    }
+    if (machine->port_first == MACHINE_UNKNOWN || exposed == 0)
+        return false;
+    row->state = DOCTOR_ADVICE;
+    append_ports(reserved, &row->value);
+    str_printf(&row->now, "%zu missing", exposed);
+    str_append(&row->needed, "0 missing");
+    str_append(&row->why, "ports of services are among those that connections are given: one that "
+                          "has it stands in the way when the daemon is started again");
+    return true;
+}
+
+/* --- all --- */
+
+static const struct doctor_judge judges[] = {
+    {"descriptors of a process", false, judge_descriptors},
+    {"fs.nr_open", true, judge_nr_open},
+    {"fs.file-max", true, judge_file_max},
+    {"fs.epoll.max_user_watches", true, judge_epoll},
+    {"memory", false, judge_memory},
+    {"net.ipv4.ip_local_port_range", true, judge_ports},
+    {"ports of one pool", false, judge_narrow_pool},
+    {"net.ipv4.ip_local_reserved_ports", true, judge_reserved},
+    {0},
+};
+
+static void judge_all(const struct doctor_judge *list, const struct machine *machine,
+                      const struct doctor_plan *plan, struct doctor_report *out)
+{
+    for (; list->setting && out->n_rows < DOCTOR_ROWS_MAX; list++) {
+        struct doctor_row *row = &out->rows[out->n_rows];
+
+        *row = (struct doctor_row){.setting = list->setting, .is_key = list->is_key};
+        if (!list->judge(machine, plan, row))
+            continue;
+        out->counts[row->state]++;
+        out->n_rows++;
+    }
+}
+
+void doctor_judge(const struct machine *machine, const struct doctor_plan *plan,
+                  struct doctor_report *out)
+{
+    *out = (struct doctor_report){0};
+    judge_all(judges, machine, plan, out);
+    judge_all(doctor_network_judges, machine, plan, out);
+}
+
+void doctor_report_free(struct doctor_report *report)
+{
+    for (size_t i = 0; i < report->n_rows; i++) {
+        struct doctor_row *row = &report->rows[i];
+
+        str_free(&row->now);
+        str_free(&row->needed);
+        str_free(&row->why);
+        str_free(&row->remedy);
+        str_free(&row->value);
+    }
+    *report = (struct doctor_report){0};
+}

@@ -1,0 +1,62 @@
+/*
+ * Judges what the machine allows against what a plan needs: a row for each setting. Pure.
+ */
+#ifndef SLUICE_SLUICECTL_DOCTOR_JUDGE_H
+#define SLUICE_SLUICECTL_DOCTOR_JUDGE_H
+
+#include "base/str.h"
+#include "sluicectl/doctor_plan.h"
+
+enum doctor_state {
+    DOCTOR_GOOD,
+    DOCTOR_ADVICE,  /* the scale can be reached, but something would be better */
+    DOCTOR_UNKNOWN, /* cannot be read here; never counts as a fault */
+    DOCTOR_SHORT,   /* the scale cannot be reached */
+    DOCTOR_STATE_COUNT
+};
+
+extern const char *const doctor_state_names[DOCTOR_STATE_COUNT];
+
+struct doctor_row {
+    const char *setting; /* a key of sysctl, or words */
+    enum doctor_state state;
+    struct str now, needed, why;
+    struct str remedy;     /* beside value: what else can be done; may be empty */
+    struct str value;      /* what the key or directive should be; empty: nothing to set */
+    bool is_key;           /* value is for the sysctl of the setting's name */
+    const char *directive; /* value is for this one of the unit; else NULL */
+};
+
+#define DOCTOR_ROWS_MAX 24
+
+struct doctor_report {
+    struct doctor_row rows[DOCTOR_ROWS_MAX];
+    size_t n_rows;
+    size_t counts[DOCTOR_STATE_COUNT];
+};
+
+/* Fills *out, to be released by doctor_report_free(). */
+void doctor_judge(const struct machine *machine, const struct doctor_plan *plan,
+                  struct doctor_report *out);
+void doctor_report_free(struct doctor_report *report);
+
+/* --- for the judges --- */
+
+/* A judge fills a row whose setting is set and whose state is DOCTOR_GOOD; it returns whether the
+ * row applies to the plan at all. */
+typedef bool doctor_judge_fn(const struct machine *machine, const struct doctor_plan *plan,
+                             struct doctor_row *row);
+
+struct doctor_judge {
+    const char *setting;
+    bool is_key;
+    doctor_judge_fn *judge;
+};
+
+/* Of queues and TCP; ends with a NULL setting. */
+extern const struct doctor_judge doctor_network_judges[];
+
+/* False where a fact is not known; then the row says so. */
+bool doctor_is_known(uint64_t fact, struct doctor_row *row);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * What a configuration asks of the machine, in figures. Pure. In sluicectl.
+ */
+#include "sluicectl/doctor_plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_ports(const void *a, const void *b)
+{
+    return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
+static void list_ports(const struct model *model, struct doctor_plan *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+
+        for (size_t k = 0; k < service->n_listeners && n < LISTENERS_MAX; k++)
+            if (service->listeners[k].address.ip.port != 0)
+                out->ports[n++] = service->listeners[k].address.ip.port;
+    }
+    qsort(out->ports, n, sizeof(*out->ports), compare_ports);
+    for (size_t i = 0; i < n; i++)
+        if (out->n_ports == 0 || out->ports[out->n_ports - 1] != out->ports[i])
+            out->ports[out->n_ports++] = out->ports[i];
+}
+
+static void find_backlog(const struct model *model, struct doctor_plan *out)
+{
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+
+        if (service->backlog <= out->backlog)
+            continue;
+        out->backlog = service->backlog;
+        snprintf(out->backlog_service, sizeof(out->backlog_service), "%s", service->name);
+    }
+}
+
+static void find_narrow_pool(const struct model *model, struct doctor_plan *out)
+{
+    out->narrow_pairs = CAPACITY_UNBOUNDED;
+    for (size_t i = 0; model->n_services > 1 && i < model->n_services; i++) {
+        const struct model_pool *pool = &model->pools[model->services[i].pool_index];
+        uint64_t pairs = capacity_pool_pairs(pool);
+
+        if (pairs >= out->narrow_pairs)
+            continue;
+        out->narrow_pairs = pairs;
+        snprintf(out->narrow_pool, sizeof(out->narrow_pool), "%s", pool->name);
+    }
+}
+
+static bool is_local(const struct addr_ip *ip)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+
+    switch (ip->family) {
+    case ADDR_UNIX:
+        return true;
+    case ADDR_IPV4:
+        return ip->bytes[0] == 127;
+    case ADDR_IPV6:
+        return memcmp(ip->bytes, loopback6, sizeof(loopback6)) == 0;
+    default:
+        return false;
+    }
+}
+
+static bool are_local(const struct model *model)
+{
+    for (size_t i = 0; i < model->n_pools; i++)
+        for (size_t k = 0; k < model->pools[i].n_backends; k++)
+            if (!is_local(&model->pools[i].backends[k].address.ip))
+                return false;
+    return true;
+}
+
+static uint64_t less(uint64_t used, uint64_t ours)
+{
+    if (used == MACHINE_UNKNOWN)
+        return used;
+    return used > ours ? used - ours : 0;
+}
+
+void doctor_discount(struct machine *machine, uint64_t connections)
+{
+    uint64_t bytes = connections * (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES);
+    uint64_t sockets = connections * CAPACITY_DESCRIPTORS_EACH;
+
+    if (machine->memory_available_bytes != MACHINE_UNKNOWN)
+        machine->memory_available_bytes += bytes;
+    machine->group_used_bytes = less(machine->group_used_bytes, bytes);
+    machine->file_used = less(machine->file_used, sockets);
+    machine->conntrack_count = less(machine->conntrack_count, sockets);
+    machine->tcp_sockets = less(machine->tcp_sockets, sockets);
+}
+
+void doctor_plan(const struct model *model, const struct machine *machine, uint64_t connections,
+                 struct doctor_plan *out)
+{
+    *out = (struct doctor_plan){.connections = connections, .whose = "this process"};
+    capacity_ask(model, capacity_workers(model, machine->cpus), &out->demand);
+    capacity_judge(machine, &out->demand, &out->capacity);
+    if (connections == 0) {
+        out->is_possible = model->global.max_connections == 0;
+        out->connections = capacity_limit(&out->capacity, model->global.max_connections);
+    }
+    find_backlog(model, out);
+    list_ports(model, out);
+    find_narrow_pool(model, out);
+    out->backends_are_local = are_local(model);
+}

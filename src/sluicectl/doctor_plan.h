@@ -1,0 +1,35 @@
+/*
+ * What a configuration asks of the machine, in figures that need no model any more. Pure.
+ */
+#ifndef SLUICE_SLUICECTL_DOCTOR_PLAN_H
+#define SLUICE_SLUICECTL_DOCTOR_PLAN_H
+
+#include "proc/capacity.h"
+
+struct doctor_plan {
+    uint64_t connections; /* the scale */
+    bool is_possible;     /* nothing asked for a scale: it is what is possible now */
+    const char *whose;    /* whose descriptors and control group the facts are of; never NULL */
+    struct capacity_demand demand;
+    struct capacity capacity;
+    uint32_t backlog; /* the longest queue of new connections … */
+    char backlog_service[NAME_BYTES_MAX];
+    uint16_t ports[LISTENERS_MAX]; /* that services listen on by TCP, rising, each once */
+    size_t n_ports;
+    /* The pool with the fewest port pairs, where there are several. "": none. */
+    char narrow_pool[NAME_BYTES_MAX];
+    uint64_t narrow_pairs;
+    bool backends_are_local; /* all on this machine: Unix sockets, 127/8, ::1 */
+};
+
+/* Takes out of the facts what a running daemon's connections use, as if there were none. */
+void doctor_discount(struct machine *machine, uint64_t connections);
+
+/*
+ * connections: the scale, 0 for what the model says, which may be: what is possible now. model's
+ * names have been looked up.
+ */
+void doctor_plan(const struct model *model, const struct machine *machine, uint64_t connections,
+                 struct doctor_plan *out);
+
+#endif
