@@ -13,4 +13,9 @@
 #define BACKENDS_MAX   8192 /* of all pools together, and of one pool */
 #define CHECKS_MAX     8    /* sections in one pool */
 
+#define REUSE_IDLE_MAX        4096 /* idle upstreams of a backend in one worker */
+#define REUSE_RESET_BYTES_MAX 4096 /* what a reset exchange sends, and what it waits for */
+
+#define NOTIFY_PROGRAM_MAX 256 /* the path of a pool's notify program, with its NUL */
+
 #endif

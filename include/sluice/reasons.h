@@ -35,16 +35,38 @@
     X(BACKEND_DOWN, "backend_down")     /* found down by its checks, and the pool closes then */   \
     X(PRIMARIES_BACK, "primaries_back") /* was on a backup that is no longer needed */             \
     X(OPERATOR, "operator")             /* closed by command */                                    \
+    X(BAD_MESSAGE, "bad_message")       /* refused by the pool's framing */                        \
     X(WORKER_DIED, "worker_died")       /* the process that carried it ended */                    \
     X(ERROR, "error")                   /* memory, or an unexpected error of the system */
 
+/* Why an upstream (a backend's connection in a pool that keeps them) was closed instead of kept. */
+#define DISCARD_LIST(X)                                                                            \
+    X(IDLE_MAX, "idle_max") /* idle for too long */                                                \
+    X(MAX_AGE, "max_age")                                                                          \
+    X(MAX_USES, "max_uses")                                                                        \
+    X(MAX_IDLE, "max_idle") /* enough idle ones are there */                                       \
+    X(EVICTED, "evicted")   /* its place was needed under the backend's max_connections */         \
+    X(NOT_UP, "not_up")     /* the backend is down, drained, in maintenance, ejected */            \
+    X(CHANGED, "changed")   /* address or settings are not what they were */                       \
+    X(BACKEND_CLOSED, "backend_closed") /* by the backend, while idle or behind its answer */      \
+    X(STRAY_BYTES, "stray_bytes")       /* the backend sent what nobody had asked for */           \
+    X(RESET_FAILED, "reset_failed")     /* the reset exchange did not come out as it should */     \
+    X(SESSION_END, "session_end")       /* its session ended in the midst of something */          \
+    X(OWNED, "owned")                   /* it had come to belong to its session */                 \
+    X(NOT_CLEAN, "not_clean")       /* by what the framing saw, something may be left behind */    \
+    X(HANDSHAKE, "handshake")       /* bringing it to a client's handshake failed */               \
+    X(SWITCHED_OFF, "switched_off") /* reuse is off for this backend: see reuse_trouble */
+
 #define REASONS_AS_REFUSAL(id, name) REFUSAL_##id,
 #define REASONS_AS_ENDING(id, name)  ENDING_##id,
+#define REASONS_AS_DISCARD(id, name) DISCARD_##id,
 
 enum refusal { REFUSAL_LIST(REASONS_AS_REFUSAL) REFUSAL_COUNT };
 enum ending { ENDING_LIST(REASONS_AS_ENDING) ENDING_COUNT };
+enum discard { DISCARD_LIST(REASONS_AS_DISCARD) DISCARD_COUNT };
 
 extern const char *const refusal_names[REFUSAL_COUNT]; /* src/pool/reasons.c */
 extern const char *const ending_names[ENDING_COUNT];
+extern const char *const discard_names[DISCARD_COUNT];
 
 #endif

@@ -28,10 +28,12 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 3
+#define SCOREBOARD_LAYOUT 4
 
 #define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
 #define SB_REASON_MAX 120
+
+#define SB_PIN_COMMAND_MAX 32
 
 #define SB_HISTORY_MAX 8 /* results of checks that are kept of each slot */
 
@@ -71,6 +73,7 @@ struct sb_hist {
  */
 struct sb_slot_cell {
     _Atomic uint32_t active, turns;
+    _Atomic uint32_t upstreams, upstream_turns; /* the same for its upstreams */
 };
 
 /* What is known of a health; read and written by scoreboard_get_health() and _set_health() only. */
@@ -95,14 +98,21 @@ struct sb_slot {
     _Atomic uint32_t fresh; /* 1: there since the daemon's start, and never up nor found down by a
                                check: when it comes up, that begins no slow start */
     _Atomic uint32_t pool;  /* row of the pool that it belongs to */
-    /* What its checks (agent, exec) ask for; monitor writes, and bumps health_epoch. */
+    /* What its checks (agent, exec) ask for; monitor writes, and bumps health_epoch. Master when it
+     * hands out the slot. */
     _Atomic uint32_t asked_permille; /* share of its weight, permille + 1; 0: nothing said */
     _Atomic uint32_t asked_admin;    /* enum admin_state; ready: nothing said */
     _Atomic uint32_t asked_limit;    /* max_connections + 1; 0: nothing said */
+    _Atomic uint64_t asked_since_ms; /* since when they ask for drain (weight 0 is one),
+                                        maintenance, or neither; monotonic; 0: never for any */
     /* What workers see of it (outlier): they count, monitor ejects. */
     _Atomic uint32_t failures;         /* in a row; any success makes it 0 */
     _Atomic uint32_t ejections;        /* in a row, for growing times */
     _Atomic uint64_t ejected_until_ms; /* monotonic; 0: it is not ejected */
+    /* Upstreams; workers write. Trouble stays until the slot is used anew, or master clears it
+     * because the pool's reuse settings have changed. */
+    _Atomic uint32_t reuse_trouble; /* enum reuse_trouble */
+    _Atomic uint32_t wanted;        /* upstreams that are to be closed for sessions' sake */
     /* Its last results, a ring: pool/history.h; monitor writes. */
     _Atomic uint32_t history[SB_HISTORY_MAX];
     _Atomic uint32_t n_history; /* that were ever written */
@@ -120,6 +130,33 @@ struct sb_row {
 struct sb_row_cell {
     _Atomic uint64_t bytes_in, bytes_out;
 };
+
+/* One worker's upstreams of a row: used where the pool keeps connections (reuse), else untouched.
+ */
+struct sb_upstream_cell {
+    _Atomic uint64_t requests; /* request mode: bound to the backend */
+    _Atomic uint64_t opened;   /* lent: opened for the session or request */
+    _Atomic uint64_t warm;     /* lent: opened ahead, never lent before */
+    _Atomic uint64_t reused;   /* lent: had served before */
+    _Atomic uint64_t discarded[DISCARD_COUNT];
+    _Atomic uint64_t stray_bytes;
+    _Atomic uint64_t stale;          /* found ended or dirty when it was to be lent */
+    _Atomic uint64_t ambiguous;      /* ended after a request was sent that may not be sent again */
+    _Atomic uint64_t unsent_retries; /* sent elsewhere: nothing had been written */
+    _Atomic uint64_t resent_retries; /* sent again, by the rules for what may be */
+    _Atomic uint64_t open_failures;  /* of opening ahead */
+    _Atomic uint64_t pins;           /* requests that took their upstream for the session's own */
+    _Atomic uint32_t idle, lent, pinned; /* now; pinned ones are lent too */
+    uint32_t pad;
+};
+
+/* Why reuse is off for a slot. */
+enum reuse_trouble {
+    REUSE_FINE,
+    REUSE_SPEAKS_FIRST, /* it sent something on a connection before it was asked */
+    REUSE_TROUBLE_COUNT
+};
+extern const char *const reuse_trouble_names[REUSE_TROUBLE_COUNT]; /* "none", "speaks_first" */
 
 struct sb_service {
     _Atomic uint32_t active, peak;
@@ -139,6 +176,10 @@ struct sb_pool {
     _Atomic uint32_t queued, queued_peak; /* sessions that wait for a place */
     _Atomic uint32_t freed;               /* places given back while somebody waited */
     _Atomic uint64_t backups_since_ms;    /* when backups last came into use or ceased; 0: never */
+    /* Request mode: sessions whose framing found a first request, and those that then came to own
+     * an upstream; the command that last did it. */
+    _Atomic uint64_t framed_sessions, pinned_sessions;
+    char pin_command[SB_PIN_COMMAND_MAX]; /* written byte by byte, NUL-terminated */
 };
 
 struct sb_pool_cell {
@@ -191,7 +232,9 @@ struct sb_header {
     _Atomic uint32_t monitor_generation;
     _Atomic uint32_t monitor_restarts;
     _Atomic uint64_t monitor_heartbeat_ms;
-    _Atomic uint32_t health_fail;          /* 1: the operator wants health answers to say no */
+    _Atomic uint32_t health_fail;    /* 1: the operator wants health answers to say no */
+    _Atomic uint32_t upstreams_used; /* 1: some worker has written an upstream cell. Until then none
+                                        is read: even that would take memory for all of them */
     _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */
     _Atomic uint32_t peak;
     /* Master's own: intents of dead workers that scoreboard_settle() still has to settle. */
@@ -206,22 +249,25 @@ struct sb_header {
  */
 struct scoreboard {
     struct sb_header *header;
-    struct sb_worker *workers;     /* [n_workers] */
-    _Atomic uint32_t *slot_active; /* [SB_SLOTS_MAX] sessions, connects under way included */
-    _Atomic uint8_t *slot_health;  /* [SB_SLOTS_MAX] enum sb_health */
+    struct sb_worker *workers;        /* [n_workers] */
+    _Atomic uint32_t *slot_active;    /* [SB_SLOTS_MAX] sessions, connects under way included */
+    _Atomic uint8_t *slot_health;     /* [SB_SLOTS_MAX] enum sb_health */
+    _Atomic uint32_t *slot_upstreams; /* [SB_SLOTS_MAX] open upstreams, idle and lent, where
+                                         max_connections bounds them */
     /* [SB_SLOTS_MAX] 1: has been at its limit, and was not seen under resume_connections since */
     _Atomic uint8_t *slot_full;
-    _Atomic uint64_t *slot_rate;           /* [SB_SLOTS_MAX] connect_rate: pool/rate.h */
-    _Atomic uint64_t *slot_time;           /* [SB_SLOTS_MAX] response time: pool/ewma.h */
-    struct sb_slot *slots;                 /* [SB_SLOTS_MAX] */
-    struct sb_row *rows;                   /* [BACKENDS_MAX] */
-    struct sb_service *services;           /* [SERVICES_MAX] */
-    struct sb_pool *pools;                 /* [POOLS_MAX] */
-    struct sb_lease *leases;               /* [SB_LEASES_MAX] */
-    struct sb_slot_cell *slot_cells;       /* [n_workers][SB_SLOTS_MAX] */
-    struct sb_row_cell *row_cells;         /* [n_workers][BACKENDS_MAX] */
-    struct sb_service_cell *service_cells; /* [n_workers][SERVICES_MAX] */
-    struct sb_pool_cell *pool_cells;       /* [n_workers][POOLS_MAX] */
+    _Atomic uint64_t *slot_rate;             /* [SB_SLOTS_MAX] connect_rate: pool/rate.h */
+    _Atomic uint64_t *slot_time;             /* [SB_SLOTS_MAX] response time: pool/ewma.h */
+    struct sb_slot *slots;                   /* [SB_SLOTS_MAX] */
+    struct sb_row *rows;                     /* [BACKENDS_MAX] */
+    struct sb_service *services;             /* [SERVICES_MAX] */
+    struct sb_pool *pools;                   /* [POOLS_MAX] */
+    struct sb_lease *leases;                 /* [SB_LEASES_MAX] */
+    struct sb_slot_cell *slot_cells;         /* [n_workers][SB_SLOTS_MAX] */
+    struct sb_row_cell *row_cells;           /* [n_workers][BACKENDS_MAX] */
+    struct sb_service_cell *service_cells;   /* [n_workers][SERVICES_MAX] */
+    struct sb_pool_cell *pool_cells;         /* [n_workers][POOLS_MAX] */
+    struct sb_upstream_cell *upstream_cells; /* [n_workers][BACKENDS_MAX] */
 };
 
 /* src/pool/scoreboard.c */
@@ -233,9 +279,9 @@ void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice 
 
 /* src/pool/reservation.c, which explains the protocol */
 
-/* What a reservation is of: a slot, a service, the daemon (which ignores index), or a place in the
- * queue of a pool. */
-enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE };
+/* What a reservation is of: a slot, a service, the daemon (which ignores index), a place in the
+ * queue of a pool, or an upstream of a slot. */
+enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE, SB_UPSTREAM };
 
 /*
  * Takes one place for this worker. limit 0: none. True when taken; false when the count is at its
@@ -277,6 +323,13 @@ struct sb_service_sum {
     uint64_t refused_by[REFUSAL_COUNT];
     uint64_t ended_by[ENDING_COUNT];
 };
+struct sb_upstream_sum {
+    uint64_t requests, opened, warm, reused, discarded, discarded_by[DISCARD_COUNT];
+    uint64_t stray_bytes, stale, ambiguous, unsent_retries, resent_retries, open_failures, pins;
+    uint64_t idle, lent, pinned;
+};
+void scoreboard_sum_upstreams(const struct scoreboard *sb, uint32_t row,
+                              struct sb_upstream_sum *out);
 void scoreboard_sum_row(const struct scoreboard *sb, uint32_t row, struct sb_row_sum *out);
 void scoreboard_sum_service(const struct scoreboard *sb, uint32_t service,
                             struct sb_service_sum *out);
@@ -291,6 +344,12 @@ static inline struct sb_row_cell *scoreboard_row_cell(const struct scoreboard *s
                                                       uint32_t row)
 {
     return &sb->row_cells[(size_t)worker * BACKENDS_MAX + row];
+}
+
+static inline struct sb_upstream_cell *scoreboard_upstream_cell(const struct scoreboard *sb,
+                                                                uint32_t worker, uint32_t row)
+{
+    return &sb->upstream_cells[(size_t)worker * BACKENDS_MAX + row];
 }
 
 static inline struct sb_service_cell *scoreboard_service_cell(const struct scoreboard *sb,

@@ -17,6 +17,7 @@ enum session_state {
     SESSION_OPEN,
     SESSION_CLIENT_ENDED, /* the client's end was passed on, the backend still sends */
     SESSION_BACKEND_ENDED,
+    SESSION_BETWEEN, /* its last request was answered; it has no backend until the next */
     SESSION_STATE_COUNT
 };
 

@@ -19,7 +19,7 @@
 #include "sluice/limits.h"
 
 #define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
-#define SNAPSHOT_LAYOUT 3
+#define SNAPSHOT_LAYOUT 4
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
@@ -28,6 +28,23 @@ enum hash_key { HASH_KEY_SOURCE, HASH_KEY_SOURCE_PORT, HASH_KEY_COUNT };
 enum backup_use { BACKUP_USE_FIRST, BACKUP_USE_ALL, BACKUP_USE_COUNT };
 /* on_return and on_down: what becomes of sessions that would not be begun any more. */
 enum session_fate { SESSIONS_KEEP, SESSIONS_CLOSE, SESSIONS_COUNT };
+/* What connections to backends begin with: a PROXY header, of which version. */
+enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2, SEND_PROXY_COUNT };
+
+/* Backend connections: opened for each session; opened ahead of it; handed from session to session;
+ * from request to request. */
+enum reuse_mode { REUSE_OFF, REUSE_WARM, REUSE_SESSION, REUSE_REQUEST, REUSE_MODE_COUNT };
+/* What finds the ends of messages; names and operations in frame/framer.h. */
+enum framing_kind {
+    FRAMING_NONE,
+    FRAMING_HTTP1,
+    FRAMING_RESP,
+    FRAMING_MEMCACHED,
+    FRAMING_LINE,
+    FRAMING_LENGTH,
+    FRAMING_KIND_COUNT
+};
+enum reuse_policy { REUSE_SAFE, REUSE_ALWAYS, REUSE_POLICY_COUNT };
 
 /* What workers count as a failure of a backend (outlier's "on"), as bits. */
 enum outlier_signal { OUTLIER_CONNECT = 1, OUTLIER_RESET = 2, OUTLIER_FIRST_BYTE = 4 };
@@ -51,7 +68,8 @@ struct snapshot_header {
     uint32_t entries_offset;
     uint32_t n_args; /* of all checks */
     uint32_t args_offset;
-    uint32_t n_text_bytes; /* what args point into; the last is a NUL where there are any */
+    uint32_t n_text_bytes; /* what args and reset exchanges point into; the last is a NUL where
+                              there are any */
     uint32_t texts_offset;
     uint32_t pad;
     uint64_t hash_seed; /* key of every hash of clients: secret, so that nobody can aim */
@@ -88,6 +106,24 @@ struct snapshot_outlier {
     uint32_t max_ejected;   /* percent of the pool's ready backends */
 };
 
+struct snapshot_reuse {
+    uint32_t mode;     /* enum reuse_mode; everything below is 0 with REUSE_OFF */
+    uint32_t framing;  /* enum framing_kind; not FRAMING_NONE with REUSE_REQUEST */
+    uint32_t policy;   /* enum reuse_policy */
+    uint32_t warm_min; /* idle upstreams kept ready, per backend and worker */
+    uint32_t max_idle; /* per backend and worker; at least 1, not less than warm_min */
+    uint32_t max_uses; /* requests or sessions of an upstream; 0: no limit */
+    uint32_t idle_max_ms, max_age_ms; /* 0: none */
+    uint32_t length_bytes;            /* of framing length: 1, 2, 4, 8; else 0 */
+    uint32_t length_little_endian, length_includes_header; /* 0 or 1 */
+    uint32_t handshake_key, scripts;                       /* of framing resp, 0 or 1 */
+    /* Reset exchange of REUSE_SESSION: into the texts of the checks' args, bytes that may contain
+     * NUL; no bytes: none. */
+    uint32_t reset_send, reset_send_bytes, reset_expect, reset_expect_bytes;
+    uint32_t pad;
+    uint64_t settings; /* hash of all that makes two upstreams of one backend different */
+};
+
 struct snapshot_pool {
     char name[NAME_BYTES_MAX];
     uint32_t scheduler; /* index into sched_table */
@@ -109,6 +145,8 @@ struct snapshot_pool {
     uint32_t first_entry, n_entries; /* its hash table; 0 entries: none */
     uint32_t require_any;            /* 1: one passing check is enough */
     struct snapshot_outlier outlier;
+    struct snapshot_reuse reuse;
+    uint32_t send_proxy;   /* enum send_proxy */
     uint64_t table_inputs; /* hash of what the table is made from: alike means the same table */
 };
 

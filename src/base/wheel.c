@@ -48,6 +48,11 @@ bool wheel_pending(const struct wheel_entry *entry)
     return entry->link.le_prev != NULL;
 }
 
+bool wheel_fires_by(const struct wheel_entry *entry, uint64_t ms)
+{
+    return wheel_pending(entry) && entry->due_tick <= ms / WHEEL_TICK_MS + 1;
+}
+
 /* Hangs an entry whose due_tick is after now_tick where it belongs. */
 static void place(struct wheel *wheel, struct wheel_entry *entry)
 {

@@ -37,6 +37,8 @@ void wheel_set(struct wheel *wheel, struct wheel_entry *entry, uint64_t due_ms);
 /* Removes; harmless when idle. */
 void wheel_clear(struct wheel *wheel, struct wheel_entry *entry);
 bool wheel_pending(const struct wheel_entry *entry);
+/* Whether it is in and due by then, or a tick later. */
+bool wheel_fires_by(const struct wheel_entry *entry, uint64_t ms);
 /*
  * Calls fire for every entry due at now_ms, each already removed, in the order of their ticks; fire
  * may set or clear any, itself too, but not advance. What it sets never fires in the same call,

@@ -35,6 +35,7 @@ struct check_probe {
     struct event_base *base;
     const struct addr *address; /* the check's own port is in it already */
     const struct snapshot_check *params;
+    enum send_proxy send_proxy; /* what its connections begin with; off unless begins_as_sessions */
     const struct check_arg *args; /* in the order of the configuration; each was judged */
     uint32_t n_args;
     const char *pool, *backend; /* names of one that wants it, for those who tell them on */
@@ -62,6 +63,9 @@ struct check_kind {
     /* Whether it may have nothing to say: a run without an answer in time is then no result, and a
      * backend that it has said nothing about so far is not held up by it. */
     bool is_advisory;
+    /* Whether its connections are of the kind that sessions of the pool make, and so begin with the
+     * PROXY header that these begin with. */
+    bool begins_as_sessions;
     /* Judges a value of one of the kind's own options: false with what is wrong and what would be
      * right appended to *out_problem. Pure; runs in master. NULL: anything goes. */
     bool (*judge)(const char *option, const char *value, struct str *out_problem);

@@ -1,9 +1,9 @@
 /*
  * Check kinds "postgresql" and "mysql": pass when the server lets the user in, asks for a password,
  * or knows that it will not have this user; fail when it says that it is starting, full, or has
- * locked us out. No password is ever sent. Both end the way a client ends, so that the server logs
- * nothing and does not count us among those who fail to connect (MySQL blocks a host for that). In
- * the monitor.
+ * locked us out. No password is ever sent. Both end the way a client ends, so that the server does
+ * not count us among those who fail to connect (MySQL blocks a host for that), and logs nothing if
+ * it lets the user in. In the monitor.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 #include "check/match.h"
 #include "check/talk.h"
 
-#define USER_MAX 63 /* bytes, of a name in either */
+#define USER_MAX          63 /* bytes, of a name in either */
+#define MYSQL_ANSWERS_MAX 8  /* of one run; a user may have several ways to log in */
 
 struct database_state {
     struct talk talk;
@@ -22,7 +23,7 @@ struct database_state {
     void (*on_input)(struct database_state *state);
     /* MySQL, of the run under way: */
     bool is_greeted;
-    bool is_alive; /* it has asked for a password and was given an empty one */
+    uint8_t n_answers; /* to what it asked for: with one it is alive */
 };
 
 /* --- verdicts --- */
@@ -135,8 +136,16 @@ static int database_start(struct check_probe *probe)
     struct database_state *state = probe->state;
     const struct stream_options plain = {0};
 
-    state->is_greeted = state->is_alive = false;
+    state->is_greeted = false;
+    state->n_answers = 0;
     return talk_start(&state->talk, probe, &plain, on_event);
+}
+
+static bool database_explain_late(const struct check_probe *probe, char *out_reason, size_t size)
+{
+    const struct database_state *state = probe->state;
+
+    return talk_explain_late(&state->talk, out_reason, size);
 }
 
 static void database_cancel(struct check_probe *probe)
@@ -186,9 +195,11 @@ const struct check_kind check_kind_postgresql = {
     .name = "postgresql",
     .help = "passes when a PostgreSQL server lets a user in, or asks for a password",
     .state_bytes = sizeof(struct database_state),
+    .begins_as_sessions = true,
     .judge = database_judge,
     .prepare = postgresql_prepare,
     .start = database_start,
+    .explain_late = database_explain_late,
     .cancel = database_cancel,
 };
 
@@ -209,19 +220,21 @@ static void mysql_on_greeting(struct database_state *state, const struct databas
     (void)send_all(state, &ask);
 }
 
-/* It wants a password, or wants it in another way: there is none, in any way. To leave now would
- * count as a failure to connect. */
+/* It wants a password, or wants it in another way, or in yet another: there is none, in any way. To
+ * leave when it has named a way would count as a failure to connect. */
 static void mysql_on_asked(struct database_state *state, const struct database_answer *answer)
 {
-    const char empty[] = {0, 0, 0, (char)(answer->sequence + 1)};
+    bool names_way = answer->plugin[0] != '\0';
+    STR_AUTO none = {0};
 
-    if (state->is_alive) {
+    if (state->n_answers == MYSQL_ANSWERS_MAX || (state->n_answers > 0 && !names_way)) {
         succeed(state, answer, TALK_FAREWELL);
         return;
     }
-    state->is_alive = true;
+    state->n_answers++;
     talk_take(&state->talk, answer->used);
-    (void)talk_send(&state->talk, empty, sizeof(empty));
+    mysql_answer(answer, &none);
+    (void)send_all(state, &none);
 }
 
 static void mysql_on_input(struct database_state *state)
@@ -236,7 +249,7 @@ static void mysql_on_input(struct database_state *state)
         mysql_on_greeting(state, &answer);
     } else if (answer.verdict == DATABASE_ASKS) {
         mysql_on_asked(state, &answer);
-    } else if (answer.verdict == DATABASE_MORE && state->is_alive && state->talk.peer_ended) {
+    } else if (answer.verdict == DATABASE_MORE && state->n_answers > 0 && state->talk.peer_ended) {
         answer.verdict = DATABASE_ASKS;
         succeed(state, &answer, TALK_RESET);
     } else if (answer.verdict != DATABASE_WELCOMES) {
@@ -260,8 +273,10 @@ const struct check_kind check_kind_mysql = {
     .name = "mysql",
     .help = "passes when a MySQL or MariaDB server lets a user in, or turns only the user away",
     .state_bytes = sizeof(struct database_state),
+    .begins_as_sessions = true,
     .judge = database_judge,
     .prepare = mysql_prepare,
     .start = database_start,
+    .explain_late = database_explain_late,
     .cancel = database_cancel,
 };

@@ -90,14 +90,27 @@ static bool is_code(const char *code, size_t n)
     return n == 5 && strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") >= 5;
 }
 
+/* Errors about the login, not about the server: class 28 (authorization), no such database, no
+ * right to connect to it, a database that takes nobody. */
+static bool is_login_code(const char *code)
+{
+    static const char *const codes[] = {"28", "3D000", "42501", "55000"};
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (memcmp(code, codes[i], strlen(codes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct database_answer read_error(const char *fields, size_t n)
 {
     size_t code_len, text_len;
     const char *code = find_field(fields, n, 'C', &code_len);
     const char *text = find_field(fields, n, 'M', &text_len);
     bool has_code = is_code(code, code_len);
-    /* Class 28: invalid authorization specification */
-    bool refuses = has_code && memcmp(code, "28", 2) == 0;
+    bool refuses = has_code && is_login_code(code);
     struct database_answer answer = answer_of(refuses ? DATABASE_REFUSES : DATABASE_DOWN, n);
     char shown[MATCH_SHOWN_MAX];
 
@@ -106,17 +119,21 @@ static struct database_answer read_error(const char *fields, size_t n)
     return answer;
 }
 
-/* A whole message without its header. */
-static struct database_answer read_message(char type, const char *body, size_t n)
+/* A whole message without its header. It may still turn away, for want of a place for one, whom it
+ * has let in (*is_in), until it is ready for him. */
+static struct database_answer read_message(char type, const char *body, size_t n, bool *is_in)
 {
-    if (type == 'E') {
+    switch (type) {
+    case 'E':
         return read_error(body, n);
+    case 'R':
+        *is_in = n >= 4 && read_be32(body) == PG_AUTH_WELCOMES;
+        return answer_of(n < 4 ? DATABASE_STRANGE : *is_in ? DATABASE_MORE : DATABASE_ASKS, n);
+    case 'Z':
+        return answer_of(DATABASE_WELCOMES, n);
+    default:
+        return answer_of(DATABASE_MORE, n);
     }
-    if (type == 'R' && n >= 4) {
-        return answer_of(read_be32(body) == PG_AUTH_WELCOMES ? DATABASE_WELCOMES : DATABASE_ASKS,
-                         n);
-    }
-    return answer_of(type == 'R' ? DATABASE_STRANGE : DATABASE_MORE, n);
 }
 
 /* One that could not even start to serve us says so without a length: "Ecould not fork\n". */
@@ -132,7 +149,9 @@ static struct database_answer read_old_error(const char *bytes, size_t n)
 
 struct database_answer postgresql_read(const char *bytes, size_t n)
 {
-    static const char known[] = {'R', 'E', 'N', 'v'}; /* N: a notice, v: about the protocol */
+    /* N: a notice, v: about the protocol; K, S: what a client may want to know; Z: ready */
+    static const char *const known[] = {[false] = "RENv", [true] = "ENKSZ"};
+    bool is_in = false;
     size_t at = 0;
 
     while (n - at >= PG_HEADER) {
@@ -140,16 +159,16 @@ struct database_answer postgresql_read(const char *bytes, size_t n)
         uint32_t len = read_be32(message + 1);
         struct database_answer answer;
 
-        if (memchr(known, message[0], sizeof(known)) == NULL) {
+        if (memchr(known[is_in], message[0], strlen(known[is_in])) == NULL) {
             return strange(message, n - at);
         }
-        if (len < 8 || len > PG_ERROR_MAX) {
+        if (len < (is_in ? 5 : 8) || len > PG_ERROR_MAX) {
             return message[0] == 'E' ? read_old_error(message, n - at) : strange(message, n - at);
         }
         if (n - at - 1 < len) {
             break;
         }
-        answer = read_message(message[0], message + PG_HEADER, len - 4);
+        answer = read_message(message[0], message + PG_HEADER, len - 4, &is_in);
         if (answer.verdict == DATABASE_STRANGE) {
             return strange(message, n - at);
         }
@@ -164,20 +183,20 @@ struct database_answer postgresql_read(const char *bytes, size_t n)
 
 /* --- MySQL --- */
 
-#define MYSQL_HEADER         4 /* length, sequence */
-#define MYSQL_PACKET_MAX     4096
-#define MYSQL_PROTOCOL       10
-#define MYSQL_OK             0x00
-#define MYSQL_MORE_DATA      0x01
-#define MYSQL_SWITCH         0xfe
-#define MYSQL_ERROR          0xff
-#define MYSQL_LONG_PASSWORD  0x00000001U
-#define MYSQL_PROTOCOL_41    0x00000200U
-#define MYSQL_SECURE         0x00008000U
-#define MYSQL_PLUGIN_AUTH    0x00080000U
-#define MYSQL_UTF8           33
-#define MYSQL_ANSWER_MAX     0x00ffffffU /* bytes of a packet that we would take */
-#define MYSQL_DEFAULT_PLUGIN "mysql_native_password"
+#define MYSQL_HEADER        4 /* length, sequence */
+#define MYSQL_PACKET_MAX    4096
+#define MYSQL_PROTOCOL      10
+#define MYSQL_OK            0x00
+#define MYSQL_MORE_DATA     0x01
+#define MYSQL_SWITCH        0xfe
+#define MYSQL_ERROR         0xff
+#define MYSQL_LONG_PASSWORD 0x00000001U
+#define MYSQL_PROTOCOL_41   0x00000200U
+#define MYSQL_SECURE        0x00008000U
+#define MYSQL_PLUGIN_AUTH   0x00080000U
+#define MYSQL_UTF8          33
+#define MYSQL_ANSWER_MAX    0x00ffffffU /* bytes of a packet that we would take */
+#define MYSQL_SIGNATURE     64          /* bytes, Ed25519 */
 
 /* Errors about the login, not about the server: access denied (1045; 1698 by the plugin), no common
  * way to log in (1251), password expired (1862), account locked (MySQL 3118, MariaDB 4151), TLS
@@ -248,14 +267,24 @@ static struct database_answer finish_packet(struct database_answer answer, const
     return answer;
 }
 
+/* A name up to its NUL, or to the end of the packet; too long a one is none. */
+static void copy_plugin(const char *name, size_t n, char plugin[static DATABASE_PLUGIN_MAX])
+{
+    size_t len = strnlen(name, n);
+
+    if (len < DATABASE_PLUGIN_MAX) {
+        memcpy(plugin, name, len);
+        plugin[len] = '\0';
+    }
+}
+
 /* Behind the version: thread, 8 bytes of a challenge, filler, flags, …; the name of the plugin is
  * last. Servers without PLUGIN_AUTH end before. */
 static void read_plugin(const char *rest, size_t n, char plugin[static DATABASE_PLUGIN_MAX])
 {
     enum { FLAGS = 13, FLAGS_HIGH = 18, CHALLENGE_LEN = 20, CHALLENGE = 31 };
-    size_t second, at, len;
+    size_t second, at;
 
-    plugin[0] = '\0';
     if (n <= CHALLENGE || ((read_le(rest + FLAGS, 2) | read_le(rest + FLAGS_HIGH, 2) << 16) &
                            MYSQL_PLUGIN_AUTH) == 0) {
         return;
@@ -263,13 +292,8 @@ static void read_plugin(const char *rest, size_t n, char plugin[static DATABASE_
     second = (unsigned char)rest[CHALLENGE_LEN];
     second = second > 8 + 13 ? second - 8 : 13;
     at = CHALLENGE + second;
-    if (at >= n) {
-        return;
-    }
-    len = strnlen(rest + at, n - at);
-    if (len < DATABASE_PLUGIN_MAX) {
-        memcpy(plugin, rest + at, len);
-        plugin[len] = '\0';
+    if (at < n) {
+        copy_plugin(rest + at, n - at, plugin);
     }
 }
 
@@ -329,8 +353,11 @@ struct database_answer mysql_read_reply(const char *bytes, size_t n)
         answer.verdict = DATABASE_WELCOMES;
         break;
     case MYSQL_MORE_DATA:
+        answer.verdict = DATABASE_ASKS;
+        break;
     case MYSQL_SWITCH:
         answer.verdict = DATABASE_ASKS;
+        copy_plugin(bytes + MYSQL_HEADER + 1, len - 1, answer.plugin);
         break;
     case MYSQL_ERROR:
         answer = read_mysql_error(bytes + MYSQL_HEADER, len);
@@ -339,4 +366,16 @@ struct database_answer mysql_read_reply(const char *bytes, size_t n)
         return strange(bytes, n);
     }
     return finish_packet(answer, bytes, len);
+}
+
+void mysql_answer(const struct database_answer *asked, struct str *out)
+{
+    /* What has no signature's length is taken for a broken client, and those are blocked in the
+     * end; this one is only wrong. */
+    static const char wrong[MYSQL_SIGNATURE];
+    size_t n = strcmp(asked->plugin, "client_ed25519") == 0 ? sizeof(wrong) : 0;
+
+    append_le(out, (uint32_t)n, 3);
+    append_le(out, asked->sequence + 1U, 1);
+    str_append_n(out, wrong, n);
 }

@@ -5,7 +5,8 @@
  * the bytes are a stranger's.
  *
  * Sources: PostgreSQL documentation, "Frontend/Backend Protocol" and "Error Codes"; MariaDB
- * knowledge base and MySQL internals manual, "Connection Phase".
+ * knowledge base and MySQL internals manual, "Connection Phase"; MariaDB's
+ * plugin/auth_ed25519/server_ed25519.c.
  */
 #ifndef SLUICE_CHECK_DATABASE_ANSWER_H
 #define SLUICE_CHECK_DATABASE_ANSWER_H
@@ -35,8 +36,7 @@ struct database_answer {
     char text[DATABASE_TEXT_MAX]; /* for people, printable: what it refuses, why it is down, what
                                    * came instead */
     uint8_t sequence;             /* MySQL: of this packet */
-    char plugin[DATABASE_PLUGIN_MAX]; /* DATABASE_GREETS: how it wants passwords; "" unless it says
-                                       */
+    char plugin[DATABASE_PLUGIN_MAX]; /* MySQL: how it wants passwords; "" unless it says */
 };
 
 /* Asks to log in. */
@@ -49,5 +49,7 @@ struct database_answer mysql_read_greeting(const char *bytes, size_t n);
 /* Asks to log in, without a password. */
 void mysql_ask(const char *user, const struct database_answer *greeting, struct str *out);
 struct database_answer mysql_read_reply(const char *bytes, size_t n);
+/* Answers DATABASE_ASKS: there is no password. */
+void mysql_answer(const struct database_answer *asked, struct str *out);
 
 #endif

@@ -83,11 +83,21 @@ static struct asked slot_asked(const struct check_engine *engine, uint32_t slot)
     };
 }
 
+/* How they would have the backend stand. */
+static uint32_t asked_standing(const struct asked *asked)
+{
+    if (asked->admin == CHECK_NOT_SAID || asked->admin == ADMIN_READY) {
+        return asked->weight_permille == 0 ? ADMIN_DRAIN : ADMIN_READY;
+    }
+    return asked->admin;
+}
+
 /* The one place that writes what is asked. */
 static void slot_set_asked(struct check_engine *engine, uint32_t slot, const char *pool,
-                           const char *backend, const struct asked *asked)
+                           const char *backend, const struct asked *asked, uint64_t now_us)
 {
     struct sb_slot *record = &engine->sb->slots[slot];
+    const struct asked before = slot_asked(engine, slot);
     uint32_t admin = asked->admin == CHECK_NOT_SAID ? ADMIN_READY : asked->admin;
     bool weight_changed = replace_word(&record->asked_permille, asked_word(asked->weight_permille));
     bool admin_changed = replace_word(&record->asked_admin, admin);
@@ -97,6 +107,9 @@ static void slot_set_asked(struct check_engine *engine, uint32_t slot, const cha
 
     if (!weight_changed && !admin_changed && !limit_changed) {
         return;
+    }
+    if (asked_standing(&before) != asked_standing(asked)) {
+        atomic_store_explicit(&record->asked_since_ms, now_us / 1000, memory_order_relaxed);
     }
     /* Release: who sees the new epoch sees what is asked. */
     atomic_fetch_add_explicit(&engine->sb->header->health_epoch, 1, memory_order_release);
@@ -145,11 +158,12 @@ static void watched_update_health(struct check_engine *engine, const struct watc
     slot_set_health(engine, watched->slot, &change, now_us);
 }
 
-static void watched_update_asked(struct check_engine *engine, struct watched *watched)
+static void watched_update_asked(struct check_engine *engine, struct watched *watched,
+                                 uint64_t now_us)
 {
     const struct asked asked = verdict_asked(watched);
 
-    slot_set_asked(engine, watched->slot, watched->pool, watched->backend, &asked);
+    slot_set_asked(engine, watched->slot, watched->pool, watched->backend, &asked, now_us);
 }
 
 /* --- results --- */
@@ -182,7 +196,7 @@ void engine_fan_out(struct probe *probe, const struct check_outcome *outcome, ui
     LIST_FOREACH (link, &probe->links, of_probe) {
         watched_note(probe->engine, link, outcome, now_us);
         watched_update_health(probe->engine, link->watched, now_us);
-        watched_update_asked(probe->engine, link->watched);
+        watched_update_asked(probe->engine, link->watched, now_us);
     }
 }
 
@@ -321,7 +335,7 @@ static void apply_unchecked(struct check_engine *engine, const struct snapshot_p
     if (slot_health(engine, backend->slot) != change.to) {
         slot_set_health(engine, backend->slot, &change, now_us);
     }
-    slot_set_asked(engine, backend->slot, pool->name, backend->name, &nothing);
+    slot_set_asked(engine, backend->slot, pool->name, backend->name, &nothing, now_us);
 }
 
 /* What follows for health from the new set, before any result. */
@@ -337,7 +351,7 @@ static void apply_health(struct check_engine *engine, const struct snapshot_head
         if (verdict_health(watched) != slot_health(engine, watched->slot)) {
             watched_update_health(engine, watched, now_us);
         }
-        watched_update_asked(engine, watched);
+        watched_update_asked(engine, watched, now_us);
     }
     for (uint32_t p = 0; p < snapshot->n_pools; p++) {
         for (uint32_t i = 0; i < pools[p].n_backends; i++) {

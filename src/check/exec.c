@@ -17,6 +17,7 @@
  * for this, whose statuses from 2 on say what went wrong.
  */
 #include <errno.h>
+#include <event2/event_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +32,14 @@
 #define WEIGHT_LAST  (WEIGHT_FIRST + 100)
 #define PATH_SHOWN   "%.60s" /* so that a reason has room for what follows */
 
+#define LOOK_MS 10 /* between looks whether a killed program has ended */
+
 struct exec_state {
     char **argv;
     bool is_dynamic;
     struct program *program; /* of the run under way; or killed, and not known to have ended */
+    struct event look;       /* awaiting: the next look whether that one has ended */
+    bool is_awaiting;        /* a run is under way, but its program waits for that end */
 };
 
 /* --- options --- */
@@ -172,7 +177,7 @@ static void fill_environment(const struct check_probe *probe, struct exec_enviro
            sizeof(out->list));
 }
 
-static int exec_start(struct check_probe *probe)
+static int run_program(struct check_probe *probe)
 {
     struct exec_state *state = probe->state;
     struct exec_environment environment;
@@ -180,24 +185,86 @@ static int exec_start(struct check_probe *probe)
                                             .environment = environment.list,
                                             .cpu_seconds = probe->params->timeout_ms / 1000 + 2};
 
-    if (state->argv[0] == NULL) {
-        check_done(probe, false, "no command to run");
-        return 0;
-    }
-    if (state->program != NULL && !program_is_gone(state->program)) {
-        check_done(probe, false, "the program of an earlier run was killed and has not ended yet");
-        return 0;
-    }
     program_release(state->program);
     state->program = NULL;
     fill_environment(probe, &environment);
     return program_start(probe->base, &options, exec_on_end, probe, &state->program);
 }
 
+static int look_later(struct exec_state *state)
+{
+    const struct timeval in = {.tv_usec = LOOK_MS * 1000};
+
+    return evtimer_add(&state->look, &in) == 0 ? 0 : -ENOMEM;
+}
+
+static void exec_on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct check_probe *probe = arg;
+    struct exec_state *state = probe->state;
+    bool is_gone = program_is_gone(state->program);
+    int error;
+
+    (void)fd;
+    (void)what;
+    if (!is_gone && look_later(state) == 0) {
+        return;
+    }
+    state->is_awaiting = false;
+    error = is_gone ? run_program(probe) : -ENOMEM;
+    if (error != 0) {
+        const struct program_end end = {.error = -error};
+
+        exec_on_end(probe, &end);
+    }
+}
+
+/* To be killed takes a moment. If it takes more than this run's time, the run has failed. */
+static int await_end(struct check_probe *probe)
+{
+    struct exec_state *state = probe->state;
+
+    if (evtimer_assign(&state->look, probe->base, exec_on_look, probe) != 0 ||
+        look_later(state) != 0) {
+        return -ENOMEM;
+    }
+    state->is_awaiting = true;
+    return 0;
+}
+
+static int exec_start(struct check_probe *probe)
+{
+    struct exec_state *state = probe->state;
+
+    if (state->argv[0] == NULL) {
+        check_done(probe, false, "no command to run");
+        return 0;
+    }
+    if (state->program != NULL && !program_is_gone(state->program)) {
+        return await_end(probe);
+    }
+    return run_program(probe);
+}
+
+static bool exec_explain_late(const struct check_probe *probe, char *out_reason, size_t size)
+{
+    const struct exec_state *state = probe->state;
+
+    if (state->is_awaiting) {
+        (void)snprintf(out_reason, size,
+                       "the program of an earlier run was killed and has not ended yet");
+    }
+    return state->is_awaiting;
+}
+
 static void exec_cancel(struct check_probe *probe)
 {
     struct exec_state *state = probe->state;
 
+    if (state->is_awaiting) {
+        (void)event_del(&state->look);
+        state->is_awaiting = false;
+    }
     program_kill(state->program);
 }
 
@@ -210,5 +277,6 @@ const struct check_kind check_kind_exec = {
     .prepare = exec_prepare,
     .release = exec_release,
     .start = exec_start,
+    .explain_late = exec_explain_late,
     .cancel = exec_cancel,
 };

@@ -63,7 +63,10 @@ bool expect_explain_late(const struct check_probe *probe, char *out_reason, size
     const struct expect_state *state = probe->state;
     char text[SB_REASON_MAX];
 
-    if (!state->talk.is_open || state->talk.is_ending) {
+    if (talk_explain_late(&state->talk, out_reason, size)) {
+        return true;
+    }
+    if (state->talk.is_ending) {
         return false;
     }
     describe_late(state, probe->params->timeout_ms, text);
@@ -378,6 +381,7 @@ const struct check_kind check_kind_expect = {
     .name = "expect",
     .help = "passes when a conversation goes as its steps say",
     .state_bytes = sizeof(struct expect_state),
+    .begins_as_sessions = true,
     .judge = expect_judge,
     .judge_all = expect_judge_all,
     .prepare = expect_prepare,

@@ -154,7 +154,10 @@ static bool http_explain_late(const struct check_probe *probe, char *out_reason,
     const struct http_check *state = probe->state;
     bool has_head = http_answer_has_head(&state->answer);
 
-    if (!state->talk.is_open || state->talk.is_ending || state->received_bytes == 0) {
+    if (talk_explain_late(&state->talk, out_reason, size)) {
+        return true;
+    }
+    if (state->talk.is_ending || state->received_bytes == 0) {
         return false;
     }
     (void)snprintf(out_reason, size, "no whole answer within %u ms: %s", probe->params->timeout_ms,
@@ -277,6 +280,7 @@ const struct check_kind check_kind_http = {
     .name = "http",
     .help = "passes when an HTTP request is answered with a status, and a body, that are wanted",
     .state_bytes = sizeof(struct http_check),
+    .begins_as_sessions = true,
     .judge = http_judge,
     .judge_all = http_judge_all,
     .prepare = http_prepare,

@@ -174,9 +174,12 @@ const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_
 {
     static const char more[] = "…";
     const char *newline = n > 0 ? memchr(bytes, '\n', n) : NULL;
-    size_t line = newline != NULL && newline > bytes ? (size_t)(newline - bytes) : n;
-    size_t used = 0, i = 0;
+    size_t used = 0, i = 0, line;
 
+    if (newline != NULL && memchr(bytes, '\0', (size_t)(newline - bytes)) != NULL) {
+        newline = NULL; /* no text, so it has no lines */
+    }
+    line = newline != NULL && newline > bytes ? (size_t)(newline - bytes) : n;
     if (line < n && line > 1 && bytes[line - 1] == '\r') {
         line--;
     }

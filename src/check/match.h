@@ -39,7 +39,8 @@ enum match_result match_find(const struct match *match, const char *bytes, size_
 
 #define MATCH_SHOWN_MAX 80
 /* The first line of bytes (of something longer than that line with "…" after it) in double quotes,
- * at most some 60 characters, all of them printable ASCII; escapes as in steps. Returns buf. */
+ * at most some 60 characters, all of them printable ASCII; escapes as in steps. What has a NUL in
+ * its first line is no text and is shown on beyond it. Returns buf. */
 const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_MAX]);
 
 #endif

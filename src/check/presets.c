@@ -21,6 +21,7 @@
         .name = #kind,                                                                             \
         .help = text,                                                                              \
         .state_bytes = sizeof(struct expect_state),                                                \
+        .begins_as_sessions = true,                                                                \
         .prepare = kind##_prepare,                                                                 \
         .release = expect_release,                                                                 \
         .start = expect_start,                                                                     \

@@ -340,6 +340,7 @@ static int probe_prepare(struct probe *probe)
     probe->check = (struct check_probe){.base = probe->engine->base,
                                         .address = &probe->key.address,
                                         .params = &probe->key.check,
+                                        .send_proxy = (enum send_proxy)probe->key.send_proxy,
                                         .args = probe->args,
                                         .n_args = probe->key.check.n_args,
                                         .pool = probe->pool,

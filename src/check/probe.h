@@ -26,6 +26,7 @@
 struct probe_key {
     struct addr address;         /* with the check's port, if it has one */
     struct snapshot_check check; /* title "", port 0, first_arg 0: args_hash tells args apart */
+    uint32_t send_proxy;         /* enum send_proxy */
 };
 
 /* What checks ask for on behalf of a backend; each as in struct check_outcome, CHECK_NOT_SAID too.

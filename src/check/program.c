@@ -108,7 +108,7 @@ static noreturn void child_run(const struct launch *launch)
 {
     rlim_t cpu = launch->options->cpu_seconds;
 
-    (void)setsid();
+    (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != launch->parent) { /* it died before that could be heard */
         _exit(127);

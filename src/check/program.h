@@ -1,7 +1,7 @@
 /*
- * A program that is run beside the loop: started in a session of its own, heard, and ended together
- * with everything of its process group. Nothing here waits, and no process is left behind: what was
- * killed is reaped when it has ended, whoever has forgotten it by then. In the monitor.
+ * A program that is run beside the loop: started in a process group of its own, heard, and ended
+ * together with everything of that group. Nothing here waits, and no process is left behind: what
+ * was killed is reaped when it has ended, whoever has forgotten it by then. In the monitor.
  *
  *   running ──ends──────────────────► gone      fn is called on this way only
  *      │                               ▲
@@ -39,10 +39,11 @@ struct program_options {
 
 /*
  * Starts one: standard input empty, no other descriptor of ours, the system's usual signals, in
- * the folder /. It is killed when this process dies. fn comes from the loop, never before the
- * return. Returns 0 with *out, or -errno when something of our own was missing, with nothing held.
- * That the program does not exist or may not be run comes as its end. Options need not live longer
- * than the call.
+ * the folder /. It is killed when this process dies; what it has started itself is for whoever
+ * finds this process dead to kill, by the session, which is ours. fn comes from the loop, never
+ * before the return. Returns 0 with *out, or -errno when something of our own was missing, with
+ * nothing held. That the program does not exist or may not be run comes as its end. Options need
+ * not live longer than the call.
  */
 int program_start(struct event_base *base, const struct program_options *options, program_fn *fn,
                   void *arg, struct program **out);

@@ -28,8 +28,20 @@ static uint16_t port_of(const struct snapshot_backend *backend, const struct sna
     return address->ip.port != 0 ? address->ip.port : backend->address.ip.port;
 }
 
-static void key_fill(struct probe_key *key, const struct snapshot_backend *backend,
-                     const struct snapshot_check *check)
+/* What connections of the check begin with. Whatever answers at another address than the sessions'
+ * need not be what expects their header: a status port, a sidecar. */
+static enum send_proxy preamble_of(const struct snapshot_pool *pool,
+                                   const struct snapshot_backend *backend,
+                                   const struct check_kind *kind, const struct addr *address)
+{
+    return kind->begins_as_sessions && addr_equal(address, &backend->address)
+               ? (enum send_proxy)pool->send_proxy
+               : SEND_PROXY_OFF;
+}
+
+static void key_fill(struct probe_key *key, const struct snapshot_pool *pool,
+                     const struct snapshot_backend *backend, const struct snapshot_check *check,
+                     const struct check_kind *kind)
 {
     memset(key, 0, sizeof(*key));
     key->address =
@@ -37,6 +49,7 @@ static void key_fill(struct probe_key *key, const struct snapshot_backend *backe
     if (key->address.ip.family != ADDR_UNIX) {
         key->address.ip.port = port_of(backend, check, &key->address);
     }
+    key->send_proxy = preamble_of(pool, backend, kind, &key->address);
     key->check = *check;
     key->check.port = 0;
     key->check.first_arg = 0;
@@ -44,8 +57,9 @@ static void key_fill(struct probe_key *key, const struct snapshot_backend *backe
 }
 
 /* The probe for one check of one backend, made if need be. */
-static int probe_for(struct builder *builder, const struct snapshot_backend *backend,
-                     const struct snapshot_check *check, struct link *link)
+static int probe_for(struct builder *builder, const struct snapshot_pool *pool,
+                     const struct snapshot_backend *backend, const struct snapshot_check *check,
+                     struct link *link)
 {
     const struct check_kind *kind = check_kind_find(check->kind);
     struct probe_key key;
@@ -53,7 +67,7 @@ static int probe_for(struct builder *builder, const struct snapshot_backend *bac
     if (!kind) {
         return -EINVAL;
     }
-    key_fill(&key, backend, check);
+    key_fill(&key, pool, backend, check, kind);
     link->probe = probe_find(builder->engine, &key);
     if (link->probe) {
         return 0;
@@ -90,7 +104,7 @@ static int roster_add(struct builder *builder, const struct snapshot_pool *pool,
 
         link->watched = watched;
         memcpy(link->title, checks[i].title, sizeof(link->title));
-        error = probe_for(builder, backend, &checks[i], link);
+        error = probe_for(builder, pool, backend, &checks[i], link);
         if (error) {
             return error;
         }

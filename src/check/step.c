@@ -1,12 +1,12 @@
 /* Steps of a conversation: from text to what is sent and looked for. Pure. */
 #include "check/step.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/escape.h"
 #include "base/units.h"
 
 #define DEADLINE_MS_MAX 3600000
@@ -126,18 +126,13 @@ static int parse_deadline(const struct parts *parts, const struct step_word *wor
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    return !isxdigit((unsigned char)c) ? -1 : c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
-}
-
 static int parse_hex(const char *text, struct str *out, struct str *out_problem)
 {
     char shown[MATCH_SHOWN_MAX];
     int high = -1;
 
     for (; *text != '\0'; text++) {
-        int digit = hex_digit(*text);
+        int digit = escape_hex_digit(*text);
 
         if (*text == ' ' && high < 0) {
             continue;
@@ -161,42 +156,15 @@ static int parse_hex(const char *text, struct str *out, struct str *out_problem)
     return 0;
 }
 
-/* The byte that the escape at text means, and how long it is; -1: none known. */
-static int read_escape(const char *text, size_t *out_len)
-{
-    static const char letters[] = "rnt0\\", meanings[] = "\r\n\t\0\\";
-    const char *letter = text[1] != '\0' ? strchr(letters, text[1]) : NULL;
-
-    *out_len = 2;
-    if (letter != NULL) {
-        return (unsigned char)meanings[letter - letters];
-    }
-    if (text[1] == 'x' && hex_digit(text[2]) >= 0 && hex_digit(text[3]) >= 0) {
-        *out_len = 4;
-        return hex_digit(text[2]) << 4 | hex_digit(text[3]);
-    }
-    return -1;
-}
-
 static int parse_text(const char *text, struct str *out, struct str *out_problem)
 {
     size_t len;
 
     for (; *text != '\0'; text += len) {
-        int byte = (unsigned char)*text;
+        int byte = escape_read(text, &len);
 
-        len = 1;
-        if (*text == '\\') {
-            byte = read_escape(text, &len);
-        }
         if (byte < 0) {
-            char shown[MATCH_SHOWN_MAX];
-
-            str_printf(
-                out_problem,
-                "unknown escape %s; the known ones are \\r \\n \\t \\0 \\xHH, and \\\\ for a "
-                "backslash",
-                match_show(text + 1, text[1] != '\0', shown));
+            escape_explain(text, out_problem);
             return -EINVAL;
         }
         str_append_char(out, (char)byte);

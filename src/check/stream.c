@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "check/preamble.h"
 
 #define LINGER_BYTES_MAX (64 * 1024) /* that a lingering peer may still say */
 
@@ -35,6 +36,7 @@ struct check_stream {
     SSL *ssl;                        /* likewise, NULL without TLS */
     int error;                       /* of connect(), when it failed at once */
     struct addr address;
+    enum send_proxy send_proxy;
     size_t input_max;
     stream_fn *fn;
     void *arg;
@@ -42,67 +44,6 @@ struct check_stream {
     bool is_tls, is_open, is_lingering, half_close;
     bool is_full; /* input_max bytes are in the input, and reading is off */
 };
-
-/* --- errors --- */
-
-static const struct error_text {
-    int error;
-    const char *text;
-} error_texts[] = {
-    {ECONNREFUSED, "connect refused"},
-    {ECONNRESET, "connection reset"},
-    {EPIPE, "connection closed by the backend"},
-    {EHOSTUNREACH, "no route to host"},
-    {ENETUNREACH, "network unreachable"},
-    {ENETDOWN, "network down"},
-    {ETIMEDOUT, "no answer"},
-    {EAGAIN, "backlog full"}, /* Unix sockets only */
-    {ENOENT, "no such socket"},
-    {EACCES, "permission denied"},
-    {EPERM, "connect not permitted"},
-    {EADDRNOTAVAIL, "no local address to connect from"},
-    {EAFNOSUPPORT, "address family not supported here"},
-};
-
-const char *stream_error_text(int error)
-{
-    for (size_t i = 0; i < sizeof(error_texts) / sizeof(error_texts[0]); i++) {
-        if (error_texts[i].error == error) {
-            return error_texts[i].text;
-        }
-    }
-    return strerrordesc_np(error) ? strerrordesc_np(error) : "connection failed";
-}
-
-/* Whether any route to the address has a local address to use: UDP asks without using a port of
- * TCP's. */
-static bool has_local_address(const struct sockaddr *sa, socklen_t len)
-{
-    FD_AUTO fd = socket(sa->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    return fd < 0 || connect(fd, sa, len) == 0 || errno != EADDRNOTAVAIL;
-}
-
-bool stream_error_is_ours(int error, const struct addr *address)
-{
-    struct sockaddr_storage storage;
-    socklen_t len;
-
-    switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        return true;
-    case EAGAIN:
-        return address->ip.family != ADDR_UNIX;
-    case EADDRNOTAVAIL: /* all ports towards this backend are in use, or there is no address */
-        len = addr_to_sockaddr(address, &storage);
-        return has_local_address((const struct sockaddr *)&storage, len);
-    default:
-        return false;
-    }
-}
 
 bool stream_meets_itself(int fd, const struct addr *address)
 {
@@ -263,6 +204,9 @@ static void on_connect(evutil_socket_t fd, short what, void *arg)
     if (error == 0 && stream_meets_itself(fd, &stream->address)) {
         error = ECONNREFUSED;
     }
+    if (error == 0) {
+        error = preamble_send(fd, stream->send_proxy);
+    }
     if (error != 0) {
         stream->fn(stream->arg, STREAM_ERROR, stream_error_text(error));
     } else {
@@ -270,7 +214,7 @@ static void on_connect(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static int bind_source(int fd, const char *source)
+int stream_bind(int fd, const char *source)
 {
     const int on = 1;
     struct addr_ip ip;
@@ -298,7 +242,7 @@ static int open_socket(const struct stream_options *options, int *out_error)
     *out_error = fd < 0 ? errno : 0;
     if (*out_error == 0 && storage.ss_family != AF_UNIX) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        *out_error = bind_source(fd, options->source);
+        *out_error = stream_bind(fd, options->source);
     }
     if (*out_error == 0 && connect(fd, (struct sockaddr *)&storage, len) != 0 &&
         errno != EINPROGRESS) {
@@ -396,6 +340,7 @@ int stream_open(struct event_base *base, const struct stream_options *options, s
     }
     *stream = (struct check_stream){.fd = -1,
                                     .address = *options->address,
+                                    .send_proxy = options->send_proxy,
                                     .input_max = options->input_max,
                                     .fn = fn,
                                     .arg = arg,
@@ -417,9 +362,27 @@ int stream_open(struct event_base *base, const struct stream_options *options, s
     return 0;
 }
 
+bool stream_is_connected(const struct check_stream *stream)
+{
+    return stream->bufferevent != NULL;
+}
+
 int stream_send(struct check_stream *stream, const void *bytes, size_t n)
 {
-    return bufferevent_write(stream->bufferevent, bytes, n) == 0 ? 0 : -ENOMEM;
+    ssize_t sent = 0;
+
+    /* A connection that has just been opened takes a request at once. To have libevent wait for
+     * that costs more than all the rest of a check. */
+    if (!stream->is_tls && evbuffer_get_length(bufferevent_get_output(stream->bufferevent)) == 0) {
+        sent = send(bufferevent_getfd(stream->bufferevent), bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = sent < 0 ? 0 : sent; /* an error is told when libevent meets it */
+    }
+    if ((size_t)sent == n) {
+        return 0;
+    }
+    return bufferevent_write(stream->bufferevent, (const char *)bytes + sent, n - (size_t)sent) == 0
+               ? 0
+               : -ENOMEM;
 }
 
 struct evbuffer *stream_input(struct check_stream *stream)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "sluice/snapshot.h"
 
 struct check_stream;
 
@@ -29,7 +30,8 @@ typedef void stream_fn(void *arg, enum stream_event event, const char *reason);
 
 struct stream_options {
     const struct addr *address;
-    const char *source;      /* local address to connect from; NULL: the kernel's choice */
+    enum send_proxy send_proxy; /* what it begins with, before TLS too */
+    const char *source;         /* local address to connect from; NULL: the kernel's choice */
     size_t input_max;        /* bytes: beyond that the peer is not read until some are taken; over
                               * TLS it may be up to one record (16 KiB) more */
     bool tls;                /* over TLS 1.2 or newer */
@@ -44,6 +46,9 @@ struct stream_options {
  */
 int stream_open(struct event_base *base, const struct stream_options *options, stream_fn *fn,
                 void *arg, struct check_stream **out);
+/* Whether the peer's host has taken the connection: what is still awaited then is TLS, or its word.
+ */
+bool stream_is_connected(const struct check_stream *stream);
 /* Queues bytes; once STREAM_OPEN has come. 0 or -ENOMEM. */
 int stream_send(struct check_stream *stream, const void *bytes, size_t n);
 /* What has come and was not taken (drained) yet; once STREAM_OPEN has come. */
@@ -59,6 +64,8 @@ int stream_linger(struct check_stream *stream, bool half_close, uint32_t max_ms)
  * gets an orderly end; else a reset, which leaves nothing behind here. NULL is allowed. */
 void stream_close(struct check_stream *stream, bool clean);
 
+/* Makes a socket connect from an address, "192.0.2.7"; NULL: from any. 0 or an errno. */
+int stream_bind(int fd, const char *source);
 /* "connect refused" and the like, for any errno of a socket. */
 const char *stream_error_text(int error);
 /* Whether an error of opening a connection says something about us and nothing about the backend.

@@ -35,6 +35,8 @@ int talk_start(struct talk *talk, struct check_probe *probe, const struct stream
     struct stream_options all = *options;
 
     all.address = probe->address;
+    all.source = check_arg(probe, "source", NULL);
+    all.send_proxy = probe->send_proxy;
     all.input_max = TALK_INPUT_MAX;
     *talk = (struct talk){.probe = probe, .fn = fn};
     return stream_open(probe->base, &all, on_stream, talk, &talk->stream);
@@ -44,6 +46,17 @@ void talk_cancel(struct talk *talk)
 {
     stream_close(talk->stream, false);
     talk->stream = NULL;
+}
+
+bool talk_explain_late(const struct talk *talk, char *out_reason, size_t size)
+{
+    if (talk->stream == NULL || talk->is_open) {
+        return false;
+    }
+    (void)snprintf(out_reason, size, "no %s within %u ms",
+                   stream_is_connected(talk->stream) ? "TLS handshake" : "connection",
+                   talk->probe->params->timeout_ms);
+    return true;
 }
 
 /* Never so long that the check's own time could end first: the verdict would be lost. */

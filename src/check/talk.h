@@ -38,11 +38,14 @@ enum talk_ending {
 };
 #define TALK_LINGER_MS 20
 
-/* Opens the stream; options without address and input_max. As check_kind.start. */
+/* Opens the stream; options say nothing but whether and how TLS is used. As check_kind.start. */
 int talk_start(struct talk *talk, struct check_probe *probe, const struct stream_options *options,
                talk_fn *fn);
 /* As check_kind.cancel. */
 void talk_cancel(struct talk *talk);
+
+/* As check_kind.explain_late, about a connection that is not open yet. */
+bool talk_explain_late(const struct talk *talk, char *out_reason, size_t size);
 
 /* The verdict, and its reason as a format. */
 __attribute__((format(printf, 4, 5))) void talk_end(struct talk *talk, bool passed,

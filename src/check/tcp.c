@@ -9,7 +9,9 @@
  * as soon as the SYN-ACK is in: the server's kernel drops the half-open request, its accept() never
  * returns, and nothing is left over on either side. HAProxy does the same. Where the kernel sends
  * the ACK after all (it waits 200 ms at most), the server sees a connection that is reset. A Unix
- * socket has no handshake: there the server accepts a connection that is already closed.
+ * socket has no handshake: there the server accepts a connection that is already closed, so there,
+ * and only there, it is to find the PROXY header if the pool sends one: without, nginx's stream
+ * module logs a broken header.
  */
 #include <errno.h>
 #include <event2/event_struct.h>
@@ -22,6 +24,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "check/check.h"
+#include "check/preamble.h"
 #include "check/stream.h"
 #include "sluice/scoreboard.h"
 
@@ -51,6 +54,9 @@ static void tcp_finish(struct check_probe *probe, int error)
     if (!error && stream_meets_itself(state->fd, probe->address)) {
         error = ECONNREFUSED;
     }
+    if (!error && probe->address->ip.family == ADDR_UNIX) {
+        (void)preamble_send(state->fd, probe->send_proxy); /* it has passed already */
+    }
     fd_close(&state->fd);
     if (error) {
         check_done(probe, false, stream_error_text(error));
@@ -75,16 +81,21 @@ static void tcp_on_event(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Returns 0 when it is established, EINPROGRESS, or why not. *out_fd is -1 without socket. */
-static int tcp_connect(const struct sockaddr *sa, socklen_t len, int *out_fd)
+static int tcp_connect(const struct sockaddr *sa, socklen_t len, const char *source, int *out_fd)
 {
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error;
 
     *out_fd = fd;
     if (fd < 0) {
         return errno;
     }
     set_quiet_end(fd, sa->sa_family);
-    return connect(fd, sa, len) == 0 ? 0 : errno;
+    error = sa->sa_family != AF_UNIX ? stream_bind(fd, source) : 0;
+    if (error == 0 && connect(fd, sa, len) != 0) {
+        error = errno;
+    }
+    return error;
 }
 
 static int tcp_await(struct check_probe *probe)
@@ -105,7 +116,7 @@ static int tcp_start(struct check_probe *probe)
     struct sockaddr_storage storage;
     const struct sockaddr *sa = (const struct sockaddr *)&storage;
     socklen_t len = addr_to_sockaddr(probe->address, &storage);
-    int error = tcp_connect(sa, len, &state->fd);
+    int error = tcp_connect(sa, len, check_arg(probe, "source", NULL), &state->fd);
 
     if (error == EINPROGRESS) {
         return tcp_await(probe);
@@ -130,6 +141,7 @@ const struct check_kind check_kind_tcp = {
     .name = "tcp",
     .help = "passes when a connection to the backend is established",
     .state_bytes = sizeof(struct tcp_state),
+    .begins_as_sessions = true,
     .start = tcp_start,
     .cancel = tcp_cancel,
 };

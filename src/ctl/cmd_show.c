@@ -20,7 +20,8 @@ static struct view view_now(const struct request *request)
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
         stopping, memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
-    const char *config_file, *health_answers;
+    const char *config_file, *health_answers, *connections_limited_by;
+    const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
 };
 
@@ -29,7 +30,12 @@ struct info_row {
 #key, title, kind, offsetof(struct info_row, key), NULL, 0                                 \
     }
 
+static const char *const bound_names[] = {"descriptors", "ports", "memory"};
+
 static const struct column info_columns[] = {
+    INFO(connections_limited_by, "limited by", COLUMN_TEXT),
+    {"connections_by", "allowed by", COLUMN_COUNTERS, offsetof(struct info_row, connections_by),
+     bound_names, sizeof(bound_names) / sizeof(*bound_names)},
     INFO(config_file, "configuration file", COLUMN_TEXT),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
@@ -80,8 +86,12 @@ static void put_info(struct request *request, const struct view *view,
 {
     const struct sb_header *header = view->sb->header;
     int32_t monitor = atomic_load_explicit(&header->monitor_pid, memory_order_relaxed);
+    const uint64_t bounds[] = {info->connections_by_descriptors, info->connections_by_ports,
+                               info->connections_by_memory};
     uint64_t pids[WORKERS_MAX];
     struct info_row row = {
+        .connections_limited_by = info->connections_limited_by,
+        .connections_by = bounds,
         .config_file = info->config_file,
         .overrides = view->overrides ? view->overrides->count : 0,
         .stopping = info->stopping,
@@ -214,9 +224,23 @@ static void put_check(struct reply *reply, const struct view *view, const struct
     reply_row(reply, &row);
 }
 
+static bool any_has_reuse(const struct view *view)
+{
+    for (size_t i = 0; i < view->model->n_pools; i++)
+        if (view_has_reuse(view, &view->model->pools[i]))
+            return true;
+    return false;
+}
+
 static enum command_outcome run_backends(struct request *request)
 {
-    return put_backends(request, "backends", view_backend_columns, put_backend);
+    struct view view = view_now(request);
+    struct column columns[REPLY_COLUMNS_MAX];
+
+    return put_backends(request, "backends",
+                        any_has_reuse(&view) ? view_backend_columns_with_reuse(columns)
+                                             : view_backend_columns,
+                        put_backend);
 }
 
 static enum command_outcome run_checks(struct request *request)

@@ -11,29 +11,14 @@
 #define NAME_MAX_BYTES 64
 
 const struct command *const command_table[] = {
-    &cmd_show_info,
-    &cmd_show_services,
-    &cmd_show_pools,
-    &cmd_show_backends,
-    &cmd_show_workers,
-    &cmd_show_sessions,
-    &cmd_show_events,
-    &cmd_show_errors,
-    &cmd_show_checks,
-    &cmd_show_stats,
-    &cmd_show_config,
-    &cmd_explain,
-    &cmd_health,
-    &cmd_set_backend,
-    &cmd_drain_backend,
-    &cmd_ready_backend,
-    &cmd_maintain_backend,
-    &cmd_set_global,
-    &cmd_check_config,
-    &cmd_reload,
-    &cmd_stop,
-    &cmd_help,
-    NULL,
+    &cmd_show_info,      &cmd_show_services, &cmd_show_pools,
+    &cmd_show_backends,  &cmd_show_workers,  &cmd_show_sessions,
+    &cmd_show_events,    &cmd_show_errors,   &cmd_show_checks,
+    &cmd_show_upstreams, &cmd_show_stats,    &cmd_show_config,
+    &cmd_explain,        &cmd_health,        &cmd_set_backend,
+    &cmd_drain_backend,  &cmd_ready_backend, &cmd_maintain_backend,
+    &cmd_set_global,     &cmd_check_config,  &cmd_reload,
+    &cmd_stop,           &cmd_help,          NULL,
 };
 
 /* How many of the words the command's name takes, 0 when it is another one. */

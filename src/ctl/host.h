@@ -50,6 +50,9 @@ struct ctl_host_info {
     pid_t pid;
     uint64_t descriptors_limit; /* of one worker */
     uint32_t connections_limit; /* the daemon's max_connections in force */
+    /* What this machine can carry; UINT64_MAX: that bounds nothing. */
+    uint64_t connections_by_descriptors, connections_by_ports, connections_by_memory;
+    const char *connections_limited_by; /* one of those, "max_connections" or "nothing" */
     uint64_t log_dropped;
     bool stopping; /* or waiting to: stop_delay */
 };

@@ -83,14 +83,6 @@ static void json_list(struct json *json, const char *key, const char *const *lis
     json_end_array(json);
 }
 
-static void json_counters(struct json *json, const struct column *column, const uint64_t *counters)
-{
-    json_begin_object(json, column->key);
-    for (size_t i = 0; i < column->n_names; i++)
-        json_put_uint(json, column->names[i], counters[i]);
-    json_end_object(json);
-}
-
 static void json_number(struct json *json, const char *key, enum column_kind kind, uint64_t number)
 {
     if (number == REPLY_NONE)
@@ -99,6 +91,14 @@ static void json_number(struct json *json, const char *key, enum column_kind kin
         json_put_bool(json, key, number != 0);
     else
         json_put_uint(json, key, number);
+}
+
+static void json_counters(struct json *json, const struct column *column, const uint64_t *counters)
+{
+    json_begin_object(json, column->key);
+    for (size_t i = 0; i < column->n_names; i++)
+        json_number(json, column->names[i], COLUMN_UINT, counters[i]);
+    json_end_object(json);
 }
 
 static void json_column(struct json *json, const struct column *column, const void *row)
@@ -175,7 +175,7 @@ static void text_value(struct str *out, const struct column *column, const void 
     case COLUMN_COUNTERS:
         counters = field_pointer(column, row);
         for (size_t i = 0; i < column->n_names; i++) {
-            if (counters[i] == 0)
+            if (counters[i] == 0 || counters[i] == REPLY_NONE)
                 continue;
             str_printf(out, "%s%s=%" PRIu64, separator, column->names[i], counters[i]);
             separator = " ";

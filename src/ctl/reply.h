@@ -40,7 +40,7 @@ enum column_kind {
     COLUMN_BOOL,     /* uint64_t; yes or no, true or false */
     COLUMN_LIST,     /* const char *const *, ends with NULL; NULL is the empty list */
     COLUMN_UINTS,    /* struct reply_uints */
-    COLUMN_COUNTERS, /* const uint64_t *, one per name in the column's names */
+    COLUMN_COUNTERS, /* const uint64_t *, one per name in the column's names; text leaves out 0 */
     COLUMN_KIND_COUNT
 };
 

@@ -155,8 +155,6 @@ static uint64_t ejected_from_ms(const struct standing *standing, const struct sb
     return since(LOAD(slot->ejected_until_ms), lasts_ms);
 }
 
-/* Of the present state: what the operator said counts from then, an ejection from its beginning,
- * all else from the last change of health. */
 /* When load or the pool's need of backups, and not health, last decided the state. */
 static uint64_t pool_decided_ms(const struct view *view, const struct standing *standing,
                                 const struct snapshot_backend *record, enum backend_state state)
@@ -168,21 +166,41 @@ static uint64_t pool_decided_ms(const struct view *view, const struct standing *
     return 0;
 }
 
+/* When what its checks ask for last decided the state. Who is down is so whatever they ask. */
+static uint64_t asked_decided_ms(const struct view *view, const struct snapshot_backend *record,
+                                 enum backend_state state)
+{
+    if (state == BACKEND_DOWN || view_deciding_option(record, state) != NULL)
+        return 0;
+    return LOAD(view->sb->slots[record->slot].asked_since_ms);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of the present state: what the operator said counts from then, an ejection from its beginning,
+ * maintenance from when checks began to ask for it, all else from the last change of health, or of
+ * what besides it decides. */
 static uint64_t state_since_ms(const struct view *view, const struct standing *standing,
                                size_t index, enum backend_state state)
 {
     const struct override *override = view_deciding_override(view, standing, index, state);
-    uint32_t slot = standing->backends[index].slot;
+    const struct snapshot_backend *record = &standing->backends[index];
+    uint32_t slot = record->slot;
     char reason[SB_REASON_MAX];
-    uint64_t since_ms = 0, decided_ms;
+    uint64_t since_ms = 0, asked_ms;
 
     if (override)
         return since(view->wall_ms, override->wall_ms);
     if (state == BACKEND_EJECTED)
         return since(view->now_ms, ejected_from_ms(standing, &view->sb->slots[slot]));
+    asked_ms = asked_decided_ms(view, record, state);
+    if (state == BACKEND_MAINTENANCE && asked_ms != 0)
+        return since(view->now_ms, asked_ms);
     scoreboard_get_health(view->sb, slot, &since_ms, reason);
-    decided_ms = pool_decided_ms(view, standing, &standing->backends[index], state);
-    since_ms = decided_ms > since_ms ? decided_ms : since_ms;
+    since_ms = later(since_ms, later(asked_ms, pool_decided_ms(view, standing, record, state)));
     return since(view->now_ms, since_ms == 0 ? view->sb->header->started_ms : since_ms);
 }
 
@@ -233,8 +251,10 @@ static void fill_counters(const struct view *view, const struct model_backend *b
     out->connections_total = LOAD(row->connections_total);
     out->connect_failures = LOAD(row->connect_failures);
     out->retries = LOAD(row->retries);
-    /* Nothing is reused: every session bound has opened its own. */
-    out->upstreams_opened = out->connections_total;
+    scoreboard_sum_upstreams(view->sb, backend->row, &out->upstreams);
+    out->upstreams_reused_percent = view_reused_percent(&out->upstreams);
+    out->upstreams_discarded_by = out->upstreams.discarded_by;
+    out->reuse_trouble = view_reuse_trouble(slot);
     out->checks_passed = LOAD(slot->checks_passed);
     out->checks_failed = LOAD(slot->checks_failed);
     for (size_t i = 0; i < VIEW_PERCENTILES; i++)

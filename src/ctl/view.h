@@ -68,9 +68,12 @@ struct view_backend {
     uint64_t weight, effective_weight_permille; /* effective 0: gets no new clients */
     uint64_t since_seconds;                     /* of the present state */
     uint64_t backup;
-    uint64_t connections_active, connections_peak, connections_total, requests_total;
+    uint64_t connections_active, connections_peak, connections_total;
     uint64_t connect_failures, retries, bytes_in, bytes_out;
-    uint64_t upstreams_opened, upstreams_reused, upstreams_idle, upstreams_pinned;
+    struct sb_upstream_sum upstreams; /* zeros where none are kept */
+    uint64_t upstreams_reused_percent;
+    const uint64_t *upstreams_discarded_by; /* points into upstreams */
+    const char *reuse_trouble;
     uint64_t checks_passed, checks_failed;
     const uint64_t *connect_time_us; /* points to percentiles */
     uint64_t percentiles[VIEW_PERCENTILES];
@@ -82,6 +85,8 @@ void view_backend(const struct view *view, const struct model_pool *pool,
                   const struct standing *standing, size_t index, struct view_backend *out);
 /* The first column is the pool's name: what stands inside a pool begins one further. */
 extern const struct column view_backend_columns[];
+/* The same with what is said of upstreams in the table, too. Returns out. */
+const struct column *view_backend_columns_with_reuse(struct column out[static REPLY_COLUMNS_MAX]);
 
 struct view_pool {
     const char *name, *scheduler;
@@ -119,9 +124,35 @@ void view_check(const struct view *view, const struct model_pool *pool,
                 const struct standing *standing, size_t index, struct view_check *out);
 extern const struct column view_check_columns[];
 
+/* Connections to one backend, where its pool keeps them (reuse). */
+struct view_upstreams {
+    const char *pool, *name, *mode, *framing; /* framing NULL: none */
+    struct sb_upstream_sum sum;
+    uint64_t reused_percent;      /* REPLY_NONE: none was lent yet, or none is to be used again */
+    const uint64_t *discarded_by; /* points into sum */
+    const char *discarded_mostly; /* the commonest reasons: "max_idle 12, idle_max 3" */
+    const char *trouble;
+    const char *why_not; /* there is so little reuse; NULL: nothing to be said */
+    char mostly_text[VIEW_REASON_MAX];
+    char why_not_text[VIEW_REASON_MAX];
+};
+/* Whether the pool keeps connections. */
+bool view_has_reuse(const struct view *view, const struct model_pool *pool);
+/* out must not be moved afterwards. */
+void view_upstreams(const struct view *view, const struct model_pool *pool,
+                    const struct standing *standing, size_t index, struct view_upstreams *out);
+extern const struct column view_upstreams_columns[];
+/* Of all that were lent, how many had served before; 0 when none was lent. */
+uint64_t view_reused_percent(const struct sb_upstream_sum *sum);
+/* Of reuse_trouble_names. */
+const char *view_reuse_trouble(const struct sb_slot *slot);
+
 /* The override of that option, or NULL. */
 const struct override *view_override(const struct view *view, const char *pool, const char *backend,
                                      const char *option);
+/* The option that decided the state, by the file or by an override; NULL: none did, but what its
+ * checks ask for, or health, or load. */
+const char *view_deciding_option(const struct snapshot_backend *backend, enum backend_state state);
 /* The override that decided the state, or NULL: it is by the file, by health or by load. */
 const struct override *view_deciding_override(const struct view *view,
                                               const struct standing *standing, size_t index,

@@ -2,6 +2,8 @@
  * Names, titles and kinds of the live figures, in the order of the tables. The names are those that
  * users and tools rely on. In master.
  */
+#include <string.h>
+
 #include "ctl/view.h"
 
 #define COLUMN(of, key, title, kind)                                                               \
@@ -11,6 +13,12 @@
 #define COUNTERS(of, key, title, names, n)                                                         \
     {                                                                                              \
 #key, title, COLUMN_COUNTERS, offsetof(struct of, key), names, n                           \
+    }
+
+/* A field of a struct's inner struct, by another name. */
+#define INNER(of, key, field, title)                                                               \
+    {                                                                                              \
+#key, title, COLUMN_UINT, offsetof(struct of, field)                                       \
     }
 
 static const char *const percentile_names[VIEW_PERCENTILES] = {"p50", "p90", "p99"};
@@ -75,19 +83,78 @@ const struct column view_backend_columns[] = {
     COLUMN(view_backend, connections_active, "ACTIVE", COLUMN_UINT),
     COLUMN(view_backend, connections_peak, NULL, COLUMN_UINT),
     COLUMN(view_backend, connections_total, "TOTAL", COLUMN_UINT),
-    COLUMN(view_backend, requests_total, NULL, COLUMN_UINT),
+    INNER(view_backend, requests_total, upstreams.requests, NULL),
     COLUMN(view_backend, connect_failures, "FAILED", COLUMN_UINT),
     COLUMN(view_backend, retries, "RETRIES", COLUMN_UINT),
     COLUMN(view_backend, bytes_in, "BYTES_IN", COLUMN_BYTES),
     COLUMN(view_backend, bytes_out, "BYTES_OUT", COLUMN_BYTES),
-    COLUMN(view_backend, upstreams_opened, NULL, COLUMN_UINT),
-    COLUMN(view_backend, upstreams_reused, NULL, COLUMN_UINT),
-    COLUMN(view_backend, upstreams_idle, NULL, COLUMN_UINT),
-    COLUMN(view_backend, upstreams_pinned, NULL, COLUMN_UINT),
+    INNER(view_backend, upstreams_opened, upstreams.opened, NULL),
+    INNER(view_backend, upstreams_warm, upstreams.warm, NULL),
+    INNER(view_backend, upstreams_reused, upstreams.reused, NULL),
+    INNER(view_backend, upstreams_idle, upstreams.idle, NULL),
+    COLUMN(view_backend, upstreams_reused_percent, NULL, COLUMN_UINT),
+    INNER(view_backend, upstreams_lent, upstreams.lent, NULL),
+    INNER(view_backend, upstreams_pinned, upstreams.pinned, NULL),
+    COUNTERS(view_backend, upstreams_discarded_by, NULL, discard_names, DISCARD_COUNT),
+    INNER(view_backend, stray_bytes, upstreams.stray_bytes, NULL),
+    INNER(view_backend, stale, upstreams.stale, NULL),
+    INNER(view_backend, ambiguous, upstreams.ambiguous, NULL),
+    INNER(view_backend, retries_unsent, upstreams.unsent_retries, NULL),
+    INNER(view_backend, retries_resent, upstreams.resent_retries, NULL),
+    INNER(view_backend, open_failures, upstreams.open_failures, NULL),
+    INNER(view_backend, pins, upstreams.pins, NULL),
+    COLUMN(view_backend, reuse_trouble, NULL, COLUMN_TEXT),
     COLUMN(view_backend, checks_passed, NULL, COLUMN_UINT),
     COLUMN(view_backend, checks_failed, NULL, COLUMN_UINT),
     COUNTERS(view_backend, connect_time_us, NULL, percentile_names, VIEW_PERCENTILES),
     COLUMN(view_backend, reason, "REASON", COLUMN_TEXT),
+    {0},
+};
+
+const struct column *view_backend_columns_with_reuse(struct column out[static REPLY_COLUMNS_MAX])
+{
+    static const struct {
+        const char *key, *title;
+    } shown[] = {{"upstreams_idle", "UPSTREAMS_IDLE"},
+                 {"upstreams_reused_percent", "REUSED_PERCENT"}};
+
+    _Static_assert(sizeof(view_backend_columns) <= REPLY_COLUMNS_MAX * sizeof(*out), "out's room");
+    memcpy(out, view_backend_columns, sizeof(view_backend_columns));
+    for (struct column *column = out; column->key; column++)
+        for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+            if (strcmp(column->key, shown[i].key) == 0)
+                column->title = shown[i].title;
+    return out;
+}
+
+const struct column view_upstreams_columns[] = {
+    COLUMN(view_upstreams, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_upstreams, name, "NAME", COLUMN_TEXT),
+    COLUMN(view_upstreams, mode, "MODE", COLUMN_TEXT),
+    COLUMN(view_upstreams, framing, "FRAMING", COLUMN_TEXT),
+    INNER(view_upstreams, upstreams_idle, sum.idle, "IDLE"),
+    INNER(view_upstreams, upstreams_lent, sum.lent, "LENT"),
+    INNER(view_upstreams, upstreams_pinned, sum.pinned, "PINNED"),
+    INNER(view_upstreams, requests_total, sum.requests, "REQUESTS"),
+    INNER(view_upstreams, upstreams_opened, sum.opened, "FRESH"),
+    INNER(view_upstreams, upstreams_warm, sum.warm, "WARM"),
+    INNER(view_upstreams, upstreams_reused, sum.reused, "REUSED"),
+    {"upstreams_reused_percent", "REUSED_PERCENT", COLUMN_UINT,
+     offsetof(struct view_upstreams, reused_percent)},
+    INNER(view_upstreams, upstreams_discarded, sum.discarded, "DISCARDED"),
+    {"upstreams_discarded_mostly", "MOSTLY", COLUMN_TEXT,
+     offsetof(struct view_upstreams, discarded_mostly)},
+    {"upstreams_discarded_by", NULL, COLUMN_COUNTERS, offsetof(struct view_upstreams, discarded_by),
+     discard_names, DISCARD_COUNT},
+    INNER(view_upstreams, stray_bytes, sum.stray_bytes, "STRAY_BYTES"),
+    INNER(view_upstreams, stale, sum.stale, "STALE"),
+    INNER(view_upstreams, ambiguous, sum.ambiguous, "AMBIGUOUS"),
+    INNER(view_upstreams, retries_unsent, sum.unsent_retries, "RETRIED_UNSENT"),
+    INNER(view_upstreams, retries_resent, sum.resent_retries, "RETRIED_SENT"),
+    INNER(view_upstreams, open_failures, sum.open_failures, "OPEN_FAILED"),
+    INNER(view_upstreams, pins, sum.pins, NULL),
+    {"reuse_trouble", NULL, COLUMN_TEXT, offsetof(struct view_upstreams, trouble)},
+    COLUMN(view_upstreams, why_not, "WHY_NOT", COLUMN_TEXT),
     {0},
 };
 

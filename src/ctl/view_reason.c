@@ -39,8 +39,7 @@ const struct override *view_override(const struct view *view, const char *pool, 
     return NULL;
 }
 
-/* The option that decided the state; NULL: none did, but what its checks ask for, or health. */
-static const char *deciding_option(const struct snapshot_backend *backend, enum backend_state state)
+const char *view_deciding_option(const struct snapshot_backend *backend, enum backend_state state)
 {
     if (state == BACKEND_MAINTENANCE)
         return backend->admin == ADMIN_MAINTENANCE ? "admin" : NULL;
@@ -56,7 +55,7 @@ const struct override *view_deciding_override(const struct view *view,
                                               enum backend_state state)
 {
     const struct snapshot_backend *backend = &standing->backends[index];
-    const char *option = deciding_option(backend, state);
+    const char *option = view_deciding_option(backend, state);
 
     return option ? view_override(view, standing->pool->name, backend->name, option) : NULL;
 }
@@ -135,7 +134,7 @@ static void tell_admin(const struct view *view, const struct standing *standing,
                        enum backend_state state, char buf[static VIEW_REASON_MAX])
 {
     const struct override *item = view_deciding_override(view, standing, index, state);
-    const char *option = deciding_option(&standing->backends[index], state);
+    const char *option = view_deciding_option(&standing->backends[index], state);
 
     if (!option)
         tell_asked_admin(view, &standing->backends[index], state, buf);

@@ -300,14 +300,15 @@ static void build_backends(struct build *build, const struct conf_section *paren
     }
 }
 
-static void build_outlier(struct build *build, const struct conf_section *parent,
-                          struct model_outlier *out)
+/* A section that may be there once. Returns whether it is; out is filled either way. */
+static bool build_single(struct build *build, const struct conf_section *parent,
+                         enum section_kind kind, void *out)
 {
     size_t cursor = 0;
-    const struct conf_section *section = build_next(parent, "outlier", &cursor);
+    const struct conf_section *section = build_next(parent, options_section(kind)->name, &cursor);
 
-    out->given = section != NULL;
-    build_options(build, section, SECTION_OUTLIER, out);
+    build_options(build, section, kind, out);
+    return section != NULL;
 }
 
 static void build_pools(struct build *build)
@@ -328,7 +329,8 @@ static void build_pools(struct build *build)
         pool->file = intern_file(build, section->file);
         pool->line = section->line;
         build_options(build, section, SECTION_POOL, pool);
-        build_outlier(build, section, &pool->outlier);
+        pool->outlier.given = build_single(build, section, SECTION_OUTLIER, &pool->outlier);
+        pool->reuse.given = build_single(build, section, SECTION_REUSE, &pool->reuse);
         build_checks(build, section, &pool->checks, &pool->n_checks);
         build_backends(build, section, pool);
         pool++;

@@ -1,6 +1,6 @@
 /*
  * A build under way: from a conf tree to a model. build.c types every option; validate*.c,
- * outlier.c and listen.c then judge what no single option can. Private to model.
+ * outlier.c, reuse.c and listen.c then judge what no single option can. Private to model.
  */
 #ifndef SLUICE_MODEL_BUILD_H
 #define SLUICE_MODEL_BUILD_H

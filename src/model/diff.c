@@ -64,6 +64,9 @@ static void show_value(const struct option_def *option, const void *section, siz
         return;
     }
     option_format(option, section, item, &value);
+    if (value.len == 0) {
+        str_append(out, "\"\"");
+    }
     for (size_t i = 0; i < value.len; i++) {
         if ((unsigned char)value.data[i] <= ' ' || value.data[i] == 0x7F) {
             conf_quote(out, value.data);
@@ -277,17 +280,21 @@ static void diff_backend(const void *was, const void *now, const char *where,
                 out);
 }
 
-static void diff_outlier(const struct model_outlier *was, const struct model_outlier *now,
+/* A section that may be there once; NULL: it is not there. */
+static void diff_section(enum section_kind kind, const void *was, const void *now,
                          const char *prefix, struct change_list *out)
 {
+    const char *name = options_section(kind)->name;
     STR_AUTO where = {0};
 
-    if (was->given != now->given) {
-        change_add(out, "%soutlier %s", prefix, now->given ? "added" : "removed");
+    if (was == NULL || now == NULL) {
+        if (was != now) {
+            change_add(out, "%s%s %s", prefix, name, now != NULL ? "added" : "removed");
+        }
         return;
     }
-    str_printf(&where, "%soutlier", prefix);
-    diff_options(SECTION_OUTLIER, was, now, str_text(&where), out);
+    str_printf(&where, "%s%s", prefix, name);
+    diff_options(kind, was, now, str_text(&where), out);
 }
 
 static void diff_pool(const void *was, const void *now, const char *where, struct change_list *out)
@@ -300,7 +307,10 @@ static void diff_pool(const void *was, const void *now, const char *where, struc
 
     str_printf(&prefix, "%s: ", where);
     diff_options(SECTION_POOL, a, b, where, out);
-    diff_outlier(&a->outlier, &b->outlier, str_text(&prefix), out);
+    diff_section(SECTION_OUTLIER, a->outlier.given ? &a->outlier : NULL,
+                 b->outlier.given ? &b->outlier : NULL, str_text(&prefix), out);
+    diff_section(SECTION_REUSE, a->reuse.given ? &a->reuse : NULL,
+                 b->reuse.given ? &b->reuse : NULL, str_text(&prefix), out);
     diff_checks(a->checks, a->n_checks, b->checks, b->n_checks, str_text(&prefix), out);
     diff_named(&(struct named){a->backends, a->n_backends, bytes, name},
                &(struct named){b->backends, b->n_backends, bytes, name}, str_text(&prefix),

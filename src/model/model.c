@@ -30,6 +30,7 @@ static void free_pool(struct model_pool *pool)
     free(pool->backends);
     section_fini(SECTION_POOL, pool);
     section_fini(SECTION_OUTLIER, &pool->outlier);
+    section_fini(SECTION_REUSE, &pool->reuse);
     free_checks(pool->checks, pool->n_checks);
     free(pool->name);
 }
@@ -135,6 +136,7 @@ static bool copy_pool(struct file_map *map, struct model_pool *to, const struct 
     to->file = map_file(map, from->file);
     owned = section_own(SECTION_POOL, to, from) == 0;
     owned = section_own(SECTION_OUTLIER, &to->outlier, &from->outlier) == 0 && owned;
+    owned = section_own(SECTION_REUSE, &to->reuse, &from->reuse) == 0 && owned;
     if (!owned || !copy_text(&to->name, from->name) ||
         !copy_checks(map, &to->checks, &to->n_checks, from->checks, from->n_checks)) {
         return false;

@@ -33,7 +33,8 @@ struct model_secrets {
 
 /*
  * Fields are filled by the option table (options.c); times in milliseconds. Lists end with NULL and
- * are never NULL themselves; other text is NULL where the option is not given and has no default.
+ * are never NULL themselves; other text is NULL where the option is not given and has no default,
+ * and only empty where that is its default.
  * What belongs to other kinds of checks than its check's is NULL, false and empty.
  * Every file is a string of model.files.
  */
@@ -103,6 +104,27 @@ struct model_outlier {
     struct model_secrets secrets;
 };
 
+enum model_endian { LENGTH_BIG_ENDIAN, LENGTH_LITTLE_ENDIAN, LENGTH_ENDIAN_COUNT };
+enum model_handshake { HANDSHAKE_OWN, HANDSHAKE_KEY, HANDSHAKE_COUNT };
+
+/* Handing connections to backends on. */
+struct model_reuse {
+    bool given;        /* false: off; the rest is at its defaults */
+    uint32_t mode;     /* enum reuse_mode */
+    uint32_t framing;  /* enum framing_kind */
+    uint32_t warm_min; /* 0: auto, which follows from mode */
+    uint32_t idle_max_ms, max_age_ms;
+    uint32_t max_uses, max_idle;
+    char *reset_send, *reset_expect; /* as written, with escapes; "" for none */
+    uint32_t policy;                 /* enum reuse_policy */
+    uint32_t length_bytes;           /* 0: not given */
+    uint32_t length_endian;          /* enum model_endian */
+    bool length_includes_header;
+    uint32_t handshake; /* enum model_handshake */
+    bool scripts;
+    struct model_secrets secrets;
+};
+
 enum model_require { REQUIRE_ALL, REQUIRE_ANY, REQUIRE_COUNT };
 
 struct model_pool {
@@ -118,8 +140,10 @@ struct model_pool {
     uint32_t backup_use;         /* enum backup_use */
     uint32_t on_return, on_down; /* enum session_fate */
     uint32_t require;            /* enum model_require */
+    uint32_t send_proxy;         /* enum send_proxy */
     char *notify;                /* NULL: nothing is run */
     struct model_outlier outlier;
+    struct model_reuse reuse;
     struct model_check *checks;
     size_t n_checks;
     struct model_backend *backends;
@@ -306,11 +330,12 @@ enum option_type {
 };
 
 struct option_def {
-    const char *section; /* "global", "service", "pool", "outlier", "backend", "check" */
+    const char *section; /* "global", "service", "pool", "outlier", "reuse", "backend", "check" */
     const char *name;
     enum option_type type;
     size_t offset; /* in the section's struct */
-    /* NULL: none. "=interval": that option's value. A list's: "{ }", "{ \"one item\" }" */
+    /* NULL: none. "=interval": that option's value. A list's: "{ }", "{ \"one item\" }". Text may
+     * be empty only where this is "". */
     const char *default_text;
     uint64_t min, max;        /* 0 without a default counts as not given */
     const char *const *words; /* OPTION_WORD, and a list that takes no others: ends with NULL */

@@ -116,9 +116,10 @@ static int parse_word(const struct option_def *option, const char *text, uint64_
 static int set_text(const struct option_def *option, void *section, const char *text,
                     struct str *out_problem)
 {
+    bool may_be_empty = option->default_text != NULL && option->default_text[0] == '\0';
     char *copy;
 
-    if (*text == '\0') {
+    if (*text == '\0' && !may_be_empty) {
         return refuse(option, text, "empty", out_problem);
     }
     copy = strdup(text);

@@ -35,6 +35,22 @@ static const char *const fate_words[SESSIONS_COUNT + 1] = {
     [SESSIONS_KEEP] = "keep", [SESSIONS_CLOSE] = "close"};
 static const char *const require_words[REQUIRE_COUNT + 1] = {
     [REQUIRE_ALL] = "all", [REQUIRE_ANY] = "any"};
+static const char *const send_proxy_words[SEND_PROXY_COUNT + 1] = {
+    [SEND_PROXY_OFF] = "off", [SEND_PROXY_V1] = "v1", [SEND_PROXY_V2] = "v2"};
+static const char *const reuse_mode_words[REUSE_MODE_COUNT + 1] = {[REUSE_OFF] = "off",
+                                                                   [REUSE_WARM] = "warm",
+                                                                   [REUSE_SESSION] = "session",
+                                                                   [REUSE_REQUEST] = "request"};
+/* But for "none" the names of the framers. */
+static const char *const framing_words[FRAMING_KIND_COUNT + 1] = {
+    [FRAMING_NONE] = "none",           [FRAMING_HTTP1] = "http1", [FRAMING_RESP] = "resp",
+    [FRAMING_MEMCACHED] = "memcached", [FRAMING_LINE] = "line",   [FRAMING_LENGTH] = "length"};
+static const char *const reuse_policy_words[REUSE_POLICY_COUNT + 1] = {
+    [REUSE_SAFE] = "safe", [REUSE_ALWAYS] = "always"};
+static const char *const endian_words[LENGTH_ENDIAN_COUNT + 1] = {
+    [LENGTH_BIG_ENDIAN] = "big", [LENGTH_LITTLE_ENDIAN] = "little"};
+static const char *const handshake_words[HANDSHAKE_COUNT + 1] = {
+    [HANDSHAKE_OWN] = "own", [HANDSHAKE_KEY] = "key"};
 /* In the order of enum outlier_signal's bits. */
 static const char *const signal_words[] = {"connect", "reset", "first_byte", NULL};
 
@@ -42,6 +58,7 @@ static const char *const signal_words[] = {"connect", "reset", "first_byte", NUL
 #define SERVICE(field) .section = "service", .offset = offsetof(struct model_service, field)
 #define POOL(field)    .section = "pool", .offset = offsetof(struct model_pool, field)
 #define OUTLIER(field) .section = "outlier", .offset = offsetof(struct model_outlier, field)
+#define REUSE(field)   .section = "reuse", .offset = offsetof(struct model_reuse, field)
 #define BACKEND(field) .section = "backend", .offset = offsetof(struct model_backend, field)
 #define CHECK(field)   .section = "check", .offset = offsetof(struct model_check, field)
 
@@ -163,6 +180,11 @@ const struct option_def option_table[] = {
      .max = USER_TIMEOUT_MAX, .reloadable = true,
      .help = "How long sent bytes may stay unacknowledged before the backend is given up; 0s: as "
              "the kernel is set."},
+    {POOL(send_proxy), .name = "send_proxy", .type = OPTION_WORD, .default_text = "off",
+     .words = send_proxy_words, .reloadable = true,
+     .help = "Whether a connection to a backend begins with a PROXY header that names the client, "
+             "and of which version: v1 is text, v2 binary. Checks of the backend's own address "
+             "then begin with one, too."},
     {POOL(queue), .name = "queue", .type = OPTION_UINT, .default_text = "0", .max = QUEUE_MAX,
      .reloadable = true,
      .help = "Sessions that may wait for a place while every healthy backend is at its limit; 0: "
@@ -228,6 +250,72 @@ const struct option_def option_table[] = {
      .max = 100, .reloadable = true,
      .help = "Percentage of the pool's ready backends that may be ejected at a time; one always "
              "may, and one always stays."},
+
+    {REUSE(mode), .name = "mode", .type = OPTION_WORD, .default_text = "off",
+     .words = reuse_mode_words, .reloadable = true,
+     .help = "Whom a connection to a backend serves: with off the one session that it was opened "
+             "for, with warm one session, but opened ahead of it, with session one session after "
+             "the other, with request one request after the other, from any client. With off the "
+             "section's other options may stay, for later."},
+    {REUSE(framing), .name = "framing", .type = OPTION_WORD, .default_text = "none",
+     .words = framing_words, .reloadable = true,
+     .help = "The protocol whose messages are followed to tell when a client leaves nothing "
+             "behind; mode request needs one. With line and length you declare that the protocol "
+             "gives one answer to each request, in order, and keeps nothing of a client."},
+    {REUSE(warm_min), .name = "warm_min", .type = OPTION_AUTO, .default_text = "auto",
+     .max = REUSE_IDLE_MAX, .reloadable = true,
+     .help = "Idle connections that each worker keeps ready to each backend; auto is 4 in mode "
+             "warm (or max_idle, if that is less) and none in the other modes."},
+    {REUSE(idle_max_ms), .name = "idle_max", .type = OPTION_TIME, .default_text = "5s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long a connection may lie idle before it is closed; 0s: without limit. It must "
+             "be under the idle time after which the backend closes connections itself."},
+    {REUSE(max_age_ms), .name = "max_age", .type = OPTION_TIME, .default_text = "10m",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How old a connection may become before it is no longer handed on, varied a little "
+             "so that not all end together; 0s: without limit."},
+    {REUSE(max_uses), .name = "max_uses", .type = OPTION_UINT, .default_text = "0",
+     .max = CONNECTIONS_MAX, .reloadable = true,
+     .help = "How many sessions, or in mode request requests, a connection serves before it is "
+             "closed; 0: without limit."},
+    {REUSE(max_idle), .name = "max_idle", .type = OPTION_UINT, .default_text = "64", .min = 1,
+     .max = REUSE_IDLE_MAX, .reloadable = true,
+     .help = "Idle connections that each worker keeps to each backend; one that would be more is "
+             "closed."},
+    {REUSE(reset_send), .name = "reset_send", .type = OPTION_TEXT, .default_text = "",
+     .reloadable = true,
+     .help = "Mode session without a framing: what a backend is sent after a session to make it "
+             "forget that, as in \"RESET\\r\\n\". Any byte can be written as \\\\xHH."},
+    {REUSE(reset_expect), .name = "reset_expect", .type = OPTION_TEXT, .default_text = "",
+     .reloadable = true,
+     .help = "What the backend must answer to reset_send, exactly and with nothing after it, for "
+             "the connection to be handed on; else it is closed. Written as reset_send is."},
+    {REUSE(policy), .name = "policy", .type = OPTION_WORD, .default_text = "safe",
+     .words = reuse_policy_words, .reloadable = true,
+     .help = "Mode request: which connection a client's first request may go on. With safe it is "
+             "a fresh or a proven one; with always any idle one, which costs the request if the "
+             "backend is just closing that."},
+    {REUSE(length_bytes), .name = "length_bytes", .type = OPTION_UINT, .min = 1, .max = 8,
+     .reloadable = true,
+     .help = "Framing length: how many bytes at the begin of a message hold its length: 1, 2, 4 "
+             "or 8."},
+    {REUSE(length_endian), .name = "length_endian", .type = OPTION_WORD, .default_text = "big",
+     .words = endian_words, .reloadable = true,
+     .help = "Framing length: whether the length begins with its most significant byte (big, the "
+             "network's order) or its least significant one (little)."},
+    {REUSE(length_includes_header), .name = "length_includes_header", .type = OPTION_BOOL,
+     .default_text = "false", .reloadable = true,
+     .help = "Framing length: whether the length counts its own bytes, too."},
+    {REUSE(handshake), .name = "handshake", .type = OPTION_WORD, .default_text = "own",
+     .words = handshake_words, .reloadable = true,
+     .help = "Framing resp: what becomes of a client that begins with HELLO, AUTH, SELECT or "
+             "CLIENT SETINFO, SETNAME or NO-EVICT. With own it has a connection to itself; with "
+             "key clients that begin alike share connections that have begun so."},
+    {REUSE(scripts), .name = "scripts", .type = OPTION_BOOL, .default_text = "false",
+     .reloadable = true,
+     .help = "Framing resp: whether scripts and functions (EVAL, EVALSHA, FCALL and their kin) "
+             "count as leaving nothing behind; else a client that calls one keeps its connection "
+             "to itself from then on."},
 
     {BACKEND(address_text), .name = "address", .type = OPTION_TEXT, .required = true,
      .reloadable = true, .help = "HOST:PORT, [V6]:PORT or unix:PATH."},

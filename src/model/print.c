@@ -70,6 +70,19 @@ static void print_checks(const struct model_check *checks, size_t n, bool all, u
     }
 }
 
+/* Always says the mode: without one the other options would mean nothing, and be refused. */
+static void print_reuse(const struct model_reuse *reuse, bool all, unsigned depth, struct str *out)
+{
+    const struct option_def *mode = options_find(SECTION_REUSE, "mode");
+
+    open_section(SECTION_REUSE, NULL, depth, out);
+    if (!all && option_is_default(mode, reuse)) {
+        print_option(mode, reuse, true, depth + 1, out);
+    }
+    print_options(SECTION_REUSE, reuse, all, depth + 1, out);
+    close_section(depth, out);
+}
+
 static void print_pool(const struct model_pool *pool, bool all, struct str *out)
 {
     open_section(SECTION_POOL, pool->name, 0, out);
@@ -78,6 +91,9 @@ static void print_pool(const struct model_pool *pool, bool all, struct str *out)
         open_section(SECTION_OUTLIER, NULL, 1, out);
         print_options(SECTION_OUTLIER, &pool->outlier, all, 2, out);
         close_section(1, out);
+    }
+    if (pool->reuse.given) {
+        print_reuse(&pool->reuse, all, 1, out);
     }
     print_checks(pool->checks, pool->n_checks, all, 1, out);
     for (size_t i = 0; i < pool->n_backends; i++) {

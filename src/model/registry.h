@@ -19,6 +19,9 @@
  *   times), and was checked                       as that one
  *   else                                          the pool's `start`
  *
+ * What checks ask for (weight, admin state, limit) goes with an inherited health; of any other new
+ * slot it is nothing.
+ *
  * A slot begins a slow start at commit when it takes sessions (ready, with a weight) and did not in
  * the model before; but not at the daemon's start. Whether it counts as full is judged anew when
  * its limits have changed.

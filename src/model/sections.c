@@ -8,7 +8,8 @@
 
 static const char *const kind_names[SECTION_KIND_COUNT] = {
     [SECTION_GLOBAL] = "global",   [SECTION_SERVICE] = "service", [SECTION_POOL] = "pool",
-    [SECTION_OUTLIER] = "outlier", [SECTION_BACKEND] = "backend", [SECTION_CHECK] = "check",
+    [SECTION_OUTLIER] = "outlier", [SECTION_REUSE] = "reuse",     [SECTION_BACKEND] = "backend",
+    [SECTION_CHECK] = "check",
 };
 
 static const size_t secrets_offsets[SECTION_KIND_COUNT] = {
@@ -16,6 +17,7 @@ static const size_t secrets_offsets[SECTION_KIND_COUNT] = {
     [SECTION_SERVICE] = offsetof(struct model_service, secrets),
     [SECTION_POOL] = offsetof(struct model_pool, secrets),
     [SECTION_OUTLIER] = offsetof(struct model_outlier, secrets),
+    [SECTION_REUSE] = offsetof(struct model_reuse, secrets),
     [SECTION_BACKEND] = offsetof(struct model_backend, secrets),
     [SECTION_CHECK] = offsetof(struct model_check, secrets),
 };
@@ -99,14 +101,16 @@ static const struct conf_section_schema check_schema = {
     .name = "check", .titled = true, .titled_any = true, .options = schema_options[SECTION_CHECK]};
 static const struct conf_section_schema outlier_schema = {
     .name = "outlier", .options = schema_options[SECTION_OUTLIER]};
+static const struct conf_section_schema reuse_schema = {.name = "reuse",
+                                                        .options = schema_options[SECTION_REUSE]};
 static const struct conf_section_schema *const backend_children[] = {&check_schema, NULL};
 static const struct conf_section_schema backend_schema = {.name = "backend",
                                                           .titled = true,
                                                           .options =
                                                               schema_options[SECTION_BACKEND],
                                                           .sections = backend_children};
-static const struct conf_section_schema *const pool_children[] = {&outlier_schema, &check_schema,
-                                                                  &backend_schema, NULL};
+static const struct conf_section_schema *const pool_children[] = {
+    &outlier_schema, &reuse_schema, &check_schema, &backend_schema, NULL};
 static const struct conf_section_schema pool_schema = {.name = "pool",
                                                        .titled = true,
                                                        .options = schema_options[SECTION_POOL],

@@ -1,6 +1,6 @@
 /*
- * A slot at commit: health, slow start and fullness follow from what the model now says of the
- * backend and what the slot's place remembers of the model before. In master.
+ * A slot at commit: health, what checks ask for, slow start and fullness follow from what the model
+ * now says of the backend and what the slot's place remembers of the model before. In master.
  */
 #include "slot.h"
 
@@ -24,6 +24,9 @@ uint64_t slot_sum_checks(const struct model_pool *pool, const struct model_backe
     }
     if (n > 1) {
         sum += pool->require;
+    }
+    if (n > 0 && pool->send_proxy != SEND_PROXY_OFF) {
+        sum = XXH3_64bits_withSeed(&pool->send_proxy, sizeof(pool->send_proxy), sum);
     }
     if (n > 0 && backend->check_address.ip.family != ADDR_NONE) {
         sum = XXH3_64bits_withSeed(&backend->check_address, sizeof(backend->check_address), sum);
@@ -85,6 +88,29 @@ static void commit_health(const struct slot_commit *commit, struct place *slot,
     slot->checks = checks;
 }
 
+/* --- what its checks ask for --- */
+
+static void copy_word(_Atomic uint32_t *to, const _Atomic uint32_t *from)
+{
+    atomic_store_explicit(to, atomic_load_explicit(from, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
+/* Of who inherits health the same checks look at the same server: it is asked for as it was. */
+static void set_first_asked(const struct slot_commit *commit, const struct place *slot)
+{
+    static const struct sb_slot nobody;
+    const struct sb_slot *from =
+        slot->heir_of == HEIR_NONE ? &nobody : &commit->sb->slots[slot->heir_of];
+    struct sb_slot *to = &commit->sb->slots[slot->index];
+    uint64_t since_ms = atomic_load_explicit(&from->asked_since_ms, memory_order_relaxed);
+
+    copy_word(&to->asked_permille, &from->asked_permille);
+    copy_word(&to->asked_admin, &from->asked_admin);
+    copy_word(&to->asked_limit, &from->asked_limit);
+    atomic_store_explicit(&to->asked_since_ms, since_ms, memory_order_relaxed);
+}
+
 /* --- what else follows --- */
 
 /* The scoreboard begins a slow start when a slot becomes up; here it begins when the operator lets
@@ -131,6 +157,9 @@ void slot_commit(const struct slot_commit *commit, struct place *slot,
         atomic_store_explicit(&record->fresh, commit->first, memory_order_relaxed);
     }
     atomic_store_explicit(&record->pool, pool->row, memory_order_relaxed);
+    if (slot->state != PLACE_LIVE) {
+        set_first_asked(commit, slot);
+    }
     commit_health(commit, slot, pool, backend);
     commit_ready(commit, slot, backend);
     commit_limits(commit, slot, backend);

@@ -1,7 +1,7 @@
 /*
  * Writes a planned model as one block: header, services, listeners, pools, backends, checks, hash
- * tables, arguments of checks and their texts. A pool's checks stand once, shared by its backends;
- * a backend's own stand for themselves. In master.
+ * tables, arguments of checks, texts of these and of reset exchanges. A pool's checks stand once,
+ * shared by its backends; a backend's own stand for themselves. In master.
  */
 #include "snapshot_build.h"
 
@@ -12,6 +12,7 @@
 
 #include "args.h"
 #include "outlier.h"
+#include "reuse.h"
 #include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
@@ -54,12 +55,14 @@ static void count_checks(const struct model_check *checks, size_t n, size_t *n_c
 static bool count_pools(const struct model *model, struct snapshot_header *header)
 {
     size_t n_backends = 0, n_checks = 0, n_entries = 0, n_args = 0, n_bytes = 0;
+    size_t n_reset_bytes = 0; /* a few KiB for each pool at most */
 
     for (size_t i = 0; i < model->n_pools; i++) {
         const struct model_pool *pool = &model->pools[i];
 
         n_backends += pool->n_backends;
         n_entries += table_size(pool);
+        n_reset_bytes += reuse_text_bytes(&pool->reuse);
         count_checks(pool->checks, pool->n_checks, &n_checks, &n_args, &n_bytes);
         for (size_t j = 0; j < pool->n_backends; j++) {
             const struct model_backend *backend = &pool->backends[j];
@@ -75,7 +78,7 @@ static bool count_pools(const struct model *model, struct snapshot_header *heade
     header->n_checks = (uint32_t)n_checks;
     header->n_entries = (uint32_t)n_entries;
     header->n_args = (uint32_t)n_args;
-    header->n_text_bytes = (uint32_t)n_bytes;
+    header->n_text_bytes = (uint32_t)(n_bytes + n_reset_bytes);
     return true;
 }
 
@@ -296,6 +299,8 @@ static int fill_pool(struct layout *layout, const struct model_pool *from)
         .on_down = from->on_down,
         .require_any = from->require == REQUIRE_ANY,
         .outlier = outlier_snapshot(&from->outlier),
+        .reuse = reuse_snapshot(from, layout->texts, &layout->text),
+        .send_proxy = from->send_proxy,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "build.h"
 #include "outlier.h"
+#include "reuse.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
 
@@ -92,10 +93,19 @@ static void check_notify(struct build *build, const struct conf_section *section
 {
     char shown[SHOW_MAX];
 
-    if (validate_is_written(section, "notify", pool->notify) && pool->notify[0] != '/') {
+    if (!validate_is_written(section, "notify", pool->notify)) {
+        return;
+    }
+    if (pool->notify[0] != '/') {
         build_fault(build, ERRLIST_ERROR, section, "notify", 0,
                     "%s: not an absolute path; begin it with / (there is no shell, and no search)",
                     build_show(section, "notify", 0, shown));
+    } else if (strlen(pool->notify) >= NOTIFY_PROGRAM_MAX) {
+        build_fault(build, ERRLIST_ERROR, section, "notify", 0,
+                    "%s: %zu bytes long; at most %d are possible, so give the program a shorter "
+                    "path, with a link for instance",
+                    build_show(section, "notify", 0, shown), strlen(pool->notify),
+                    NOTIFY_PROGRAM_MAX - 1);
     }
 }
 
@@ -138,6 +148,7 @@ static void validate_pool(struct build *build, const struct conf_section *sectio
     validate_keepalive(build, section, pool->keepalive_ms);
     check_notify(build, section, pool);
     outlier_validate(build, section, &pool->outlier);
+    reuse_validate(build, section, pool);
     validate_checks(build, section, pool->checks, pool->n_checks);
     validate_backends(build, section, pool);
     check_backups(build, section, pool);

@@ -9,6 +9,7 @@
 
 const char *const refusal_names[REFUSAL_COUNT] = {REFUSAL_LIST(AS_NAME)};
 const char *const ending_names[ENDING_COUNT] = {ENDING_LIST(AS_NAME)};
+const char *const discard_names[DISCARD_COUNT] = {DISCARD_LIST(AS_NAME)};
 
 const char *const session_state_names[SESSION_STATE_COUNT] = {
     [SESSION_WAITING] = "waiting",
@@ -16,4 +17,5 @@ const char *const session_state_names[SESSION_STATE_COUNT] = {
     [SESSION_OPEN] = "open",
     [SESSION_CLIENT_ENDED] = "client_ended",
     [SESSION_BACKEND_ENDED] = "backend_ended",
+    [SESSION_BETWEEN] = "between_requests",
 };

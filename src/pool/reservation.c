@@ -52,6 +52,14 @@ static struct place slot_place(const struct scoreboard *sb, uint32_t worker, uin
         .count = &sb->slot_active[slot], .share = &cell->active, .turns = &cell->turns};
 }
 
+static struct place upstream_place(const struct scoreboard *sb, uint32_t worker, uint32_t slot)
+{
+    struct sb_slot_cell *cell = scoreboard_slot_cell(sb, worker, slot);
+    return (struct place){.count = &sb->slot_upstreams[slot],
+                          .share = &cell->upstreams,
+                          .turns = &cell->upstream_turns};
+}
+
 static struct place service_place(const struct scoreboard *sb, uint32_t worker, uint32_t service)
 {
     struct sb_service_cell *cell = scoreboard_service_cell(sb, worker, service);
@@ -88,6 +96,8 @@ static struct place place_of(const struct scoreboard *sb, uint32_t worker, enum 
         return service_place(sb, worker, index);
     case SB_QUEUE:
         return queue_place(sb, worker, index);
+    case SB_UPSTREAM:
+        return upstream_place(sb, worker, index);
     case SB_DAEMON:
         break;
     }
@@ -245,6 +255,7 @@ static bool is_intent(uint64_t intent)
     uint32_t index = (uint32_t)intent - 1;
     switch (intent >> INTENT_PLACE_SHIFT) {
     case SB_SLOT:
+    case SB_UPSTREAM:
         return index < SB_SLOTS_MAX;
     case SB_SERVICE:
         return index < SERVICES_MAX;
@@ -291,6 +302,19 @@ static void take_queues_out(struct scoreboard *sb, uint32_t worker)
     }
 }
 
+/* Its upstreams ended with it. */
+static void take_upstreams_out(struct scoreboard *sb, uint32_t worker)
+{
+    if (load_acquire(&sb->header->upstreams_used) == 0)
+        return;
+    for (uint32_t i = 0; i < BACKENDS_MAX; i++) {
+        struct sb_upstream_cell *cell = scoreboard_upstream_cell(sb, worker, i);
+        atomic_store_explicit(&cell->idle, 0, memory_order_relaxed);
+        atomic_store_explicit(&cell->lent, 0, memory_order_relaxed);
+        atomic_store_explicit(&cell->pinned, 0, memory_order_relaxed);
+    }
+}
+
 static uint32_t take_services_out(struct scoreboard *sb, uint32_t worker)
 {
     uint32_t sessions = 0;
@@ -310,8 +334,11 @@ uint32_t scoreboard_repair(struct scoreboard *sb, uint32_t worker)
     struct sb_worker *dead = &sb->workers[worker];
     uint64_t intent = atomic_load_explicit(&dead->intent, memory_order_acquire);
 
-    for (uint32_t i = 0; i < SB_SLOTS_MAX; i++)
+    for (uint32_t i = 0; i < SB_SLOTS_MAX; i++) {
         take_share_out(slot_place(sb, worker, i));
+        take_share_out(upstream_place(sb, worker, i));
+    }
+    take_upstreams_out(sb, worker);
     take_queues_out(sb, worker);
     uint32_t sessions = take_services_out(sb, worker);
     take_share_out(daemon_place(sb, worker));

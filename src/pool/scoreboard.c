@@ -18,6 +18,11 @@ const char *const sb_health_names[SB_HEALTH_COUNT] = {
     [SB_HEALTH_DOWN] = "down",
 };
 
+const char *const reuse_trouble_names[REUSE_TROUBLE_COUNT] = {
+    [REUSE_FINE] = "none",
+    [REUSE_SPEAKS_FIRST] = "speaks_first",
+};
+
 const char *const sb_worker_state_names[SB_WORKER_STATE_COUNT] = {
     [SB_WORKER_STARTING] = "starting",
     [SB_WORKER_RUNNING] = "running",
@@ -43,6 +48,7 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->header = carve(base, &at, sizeof(*sb->header));
     sb->workers = carve(base, &at, n_workers * sizeof(*sb->workers));
     sb->slot_active = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_active));
+    sb->slot_upstreams = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_upstreams));
     sb->slot_health = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_health));
     sb->slot_full = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_full));
     sb->slot_rate = carve(base, &at, SB_SLOTS_MAX * sizeof(*sb->slot_rate));
@@ -55,6 +61,7 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->row_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->row_cells));
     sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
     sb->pool_cells = carve(base, &at, n_workers * POOLS_MAX * sizeof(*sb->pool_cells));
+    sb->upstream_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->upstream_cells));
     sb->leases = carve(base, &at, SB_LEASES_MAX * sizeof(*sb->leases));
     return at;
 }
@@ -99,6 +106,16 @@ void scoreboard_sum_row(const struct scoreboard *sb, uint32_t row, struct sb_row
     *out = sum;
 }
 
+static uint64_t load64(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static uint32_t load32(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
 /* Adds n counters to sums. Returns what was added altogether. */
 static uint64_t add_all(const _Atomic uint64_t *counters, uint64_t *sums, size_t n)
 {
@@ -109,6 +126,32 @@ static uint64_t add_all(const _Atomic uint64_t *counters, uint64_t *sums, size_t
         total += count;
     }
     return total;
+}
+
+void scoreboard_sum_upstreams(const struct scoreboard *sb, uint32_t row,
+                              struct sb_upstream_sum *out)
+{
+    struct sb_upstream_sum sum = {0};
+    uint32_t n = load32(&sb->header->upstreams_used) != 0 ? sb->header->n_workers : 0;
+    for (uint32_t w = 0; w < n; w++) {
+        const struct sb_upstream_cell *cell = scoreboard_upstream_cell(sb, w, row);
+        sum.requests += load64(&cell->requests);
+        sum.opened += load64(&cell->opened);
+        sum.warm += load64(&cell->warm);
+        sum.reused += load64(&cell->reused);
+        sum.discarded += add_all(cell->discarded, sum.discarded_by, DISCARD_COUNT);
+        sum.stray_bytes += load64(&cell->stray_bytes);
+        sum.stale += load64(&cell->stale);
+        sum.ambiguous += load64(&cell->ambiguous);
+        sum.unsent_retries += load64(&cell->unsent_retries);
+        sum.resent_retries += load64(&cell->resent_retries);
+        sum.open_failures += load64(&cell->open_failures);
+        sum.pins += load64(&cell->pins);
+        sum.idle += load32(&cell->idle);
+        sum.lent += load32(&cell->lent);
+        sum.pinned += load32(&cell->pinned);
+    }
+    *out = sum;
 }
 
 void scoreboard_sum_service(const struct scoreboard *sb, uint32_t service,
@@ -266,17 +309,24 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero32(&record->asked_permille);
     zero32(&record->asked_admin);
     zero32(&record->asked_limit);
+    zero64(&record->asked_since_ms);
     zero32(&record->failures);
     zero32(&record->ejections);
     zero64(&record->ejected_until_ms);
     zero32(&record->n_history);
+    zero32(&record->reuse_trouble);
+    zero32(&record->wanted);
     zero32(&sb->slot_active[slot]);
+    zero32(&sb->slot_upstreams[slot]);
     atomic_store_explicit(&sb->slot_full[slot], 0, memory_order_relaxed);
     zero64(&sb->slot_rate[slot]);
     zero64(&sb->slot_time[slot]);
     for (uint32_t w = 0; w < sb->header->n_workers; w++) {
-        zero32(&scoreboard_slot_cell(sb, w, slot)->active);
-        zero32(&scoreboard_slot_cell(sb, w, slot)->turns);
+        struct sb_slot_cell *cell = scoreboard_slot_cell(sb, w, slot);
+        zero32(&cell->active);
+        zero32(&cell->turns);
+        zero32(&cell->upstreams);
+        zero32(&cell->upstream_turns);
     }
 }
 
@@ -284,8 +334,11 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
 void scoreboard_clear_row(struct scoreboard *sb, uint32_t row)
 {
     memset(&sb->rows[row], 0, sizeof(sb->rows[row]));
-    for (uint32_t w = 0; w < sb->header->n_workers; w++)
+    for (uint32_t w = 0; w < sb->header->n_workers; w++) {
         memset(scoreboard_row_cell(sb, w, row), 0, sizeof(struct sb_row_cell));
+        if (load32(&sb->header->upstreams_used) != 0)
+            memset(scoreboard_upstream_cell(sb, w, row), 0, sizeof(struct sb_upstream_cell));
+    }
 }
 
 void scoreboard_clear_service(struct scoreboard *sb, uint32_t service)

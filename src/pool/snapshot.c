@@ -176,6 +176,49 @@ static bool entries_are_good(const struct snapshot_header *s, const struct snaps
     return true;
 }
 
+/* What belongs to a framing is 0 in others. */
+static bool framing_is_good(const struct snapshot_reuse *reuse)
+{
+    bool is_length = reuse->framing == FRAMING_LENGTH;
+    bool is_resp = reuse->framing == FRAMING_RESP;
+    uint32_t n = reuse->length_bytes;
+
+    return reuse->framing < FRAMING_KIND_COUNT && reuse->length_little_endian <= is_length &&
+           reuse->length_includes_header <= is_length && reuse->handshake_key <= is_resp &&
+           reuse->scripts <= is_resp && (is_length ? n == 1 || n == 2 || n == 4 || n == 8 : n == 0);
+}
+
+/* Whether the mode has what it needs to know when an upstream is free, and nothing else. */
+static bool proof_is_good(const struct snapshot_header *s, const struct snapshot_reuse *reuse)
+{
+    bool has_framing = reuse->framing != FRAMING_NONE;
+    bool has_reset = reuse->reset_send_bytes > 0;
+
+    if (has_reset != (reuse->reset_expect_bytes > 0) ||
+        reuse->reset_send_bytes > REUSE_RESET_BYTES_MAX ||
+        reuse->reset_expect_bytes > REUSE_RESET_BYTES_MAX ||
+        !range_is_good(reuse->reset_send, reuse->reset_send_bytes, s->n_text_bytes) ||
+        !range_is_good(reuse->reset_expect, reuse->reset_expect_bytes, s->n_text_bytes))
+        return false;
+    if (reuse->mode == REUSE_SESSION)
+        return has_framing != has_reset;
+    return !has_reset && has_framing == (reuse->mode == REUSE_REQUEST);
+}
+
+static bool reuse_is_good(const struct snapshot_header *s, const struct snapshot_pool *pool)
+{
+    static const struct snapshot_reuse off;
+    const struct snapshot_reuse *reuse = &pool->reuse;
+
+    if (reuse->mode == REUSE_OFF)
+        return memcmp(reuse, &off, sizeof(off)) == 0;
+    return reuse->mode < REUSE_MODE_COUNT && reuse->policy < REUSE_POLICY_COUNT &&
+           reuse->max_idle > 0 && reuse->max_idle <= REUSE_IDLE_MAX &&
+           reuse->warm_min <= reuse->max_idle && framing_is_good(reuse) &&
+           proof_is_good(s, reuse) &&
+           (reuse->mode == REUSE_WARM || pool->send_proxy == SEND_PROXY_OFF);
+}
+
 static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
 {
     const struct snapshot_pool *pool = &snapshot_pools(s)[i];
@@ -183,10 +226,11 @@ static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
     return name_is_good(pool->name) && pool->row < POOLS_MAX && pool->start < START_COUNT &&
            pool->hash_key < HASH_KEY_COUNT && pool->backup_use < BACKUP_USE_COUNT &&
            pool->on_return < SESSIONS_COUNT && pool->on_down < SESSIONS_COUNT &&
-           pool->panic_threshold <= 100 && pool->outlier.max_ejected <= 100 &&
+           pool->send_proxy < SEND_PROXY_COUNT && pool->panic_threshold <= 100 &&
+           pool->outlier.max_ejected <= 100 &&
            range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&
            range_is_good(pool->first_entry, pool->n_entries, s->n_entries) &&
-           entries_are_good(s, pool);
+           entries_are_good(s, pool) && reuse_is_good(s, pool);
 }
 
 static bool resume_is_good(const struct snapshot_backend *backend)

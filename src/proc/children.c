@@ -83,6 +83,9 @@ static _Noreturn void child_main(struct child *child, int channel)
     struct master *master = child->master;
     char name[16];
     name_of(child, name);
+    if (is_monitor(child)) {
+        (void)setsid(); /* so that what it runs is known by that, and ends with it: child.c */
+    }
     child_ignore_group_signals();
     keep_own_descriptors(child, channel);
     log_set_role(name);
@@ -489,7 +492,7 @@ void children_reap(struct master *master)
     for (uint32_t i = 0; i <= master->n_workers; i++) {
         struct child *child = &master->children[i];
         int status;
-        if (child->pid > 0 && waitpid(child->pid, &status, WNOHANG) == child->pid) {
+        if (child->pid > 0 && child_reap(child->pid, &status)) {
             died(child, status);
         }
     }

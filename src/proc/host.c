@@ -28,6 +28,10 @@ static void host_info(void *host, struct ctl_host_info *out)
         .pid = getpid(),
         .descriptors_limit = limit.rlim_cur,
         .connections_limit = master->connections_limit,
+        .connections_limited_by = limits_reason(master),
+        .connections_by_descriptors = master->capacity.by[CAPACITY_DESCRIPTORS],
+        .connections_by_ports = master->capacity.by[CAPACITY_PORTS],
+        .connections_by_memory = master->capacity.by[CAPACITY_MEMORY],
         .log_dropped = count_dropped(master),
         .stopping = master->leaving,
     };

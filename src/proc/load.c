@@ -158,6 +158,8 @@ static void on_resolved(void *arg)
     job->resolving = NULL;
     preflight_names(job->model, false, &job->errors);
     preflight_machine(job->model, false, &job->errors);
+    limits_look(job->master, false);
+    limits_warn(job->master, job->model, &job->errors);
     apply(job);
 }
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,17 +263,6 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static uint32_t count_workers(const struct model *model)
-{
-    if (model->global.workers > 0) {
-        return model->global.workers;
-    }
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    return n < WORKERS_MAX ? (uint32_t)n : WORKERS_MAX;
-}
-
 /* The folder of the control socket is made if only its last part is missing (/run/sluice). */
 static int open_control(struct master *master)
 {
@@ -343,6 +331,7 @@ static int make_parts(struct master *master)
 static bool publish_first(struct master *master, struct model *model)
 {
     struct errlist errors = {0};
+    limits_warn(master, model, &errors);
     bool done = publish(master, model, &errors);
     if (done) {
         pools_watch(master);
@@ -366,7 +355,8 @@ static bool find_privileges(struct master *master, const struct model *model)
 static int start(struct master *master, struct model *model)
 {
     raise_descriptor_limit();
-    master->n_workers = count_workers(model);
+    limits_look(master, true);
+    master->n_workers = capacity_workers(model, master->machine.cpus);
     if (!find_privileges(master, model)) {
         model_free(model);
         return -ENOENT;
@@ -411,6 +401,7 @@ static void announce(const struct master *master)
     }
     log_info("ready", LOG_INT("workers", master->n_workers),
              LOG_INT("connections_limit", master->connections_limit),
+             LOG_STR("connections_limited_by", limits_reason(master)),
              LOG_STR("control", master->model->global.control_socket), LOG_INT("pid", getpid()));
 }
 

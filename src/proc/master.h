@@ -7,10 +7,12 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "capacity.h"
 #include "ctl/host.h"
 #include "ctl/server.h"
 #include "ctl/standing.h"
 #include "listeners.h"
+#include "machine.h"
 #include "message.h"
 #include "model/model.h"
 #include "model/registry.h"
@@ -85,6 +87,35 @@ struct health_answers {
     char said_by[256];                            /* who set health=fail, and why */
 };
 
+/* reuse.c: what was told of reuse that does not happen. Of a pool, kept as struct watched is. */
+#define REUSE_SAMPLES 11 /* one a second, over 10 s */
+
+struct reuse_sample {
+    uint64_t at_ms;
+    uint64_t framed, pinned; /* sessions, as in struct sb_pool */
+};
+
+struct reuse_pool {
+    char name[NAME_BYTES_MAX];
+    uint32_t generation; /* 0: never looked at */
+    uint32_t anew;       /* generation with other settings, which not everyone had yet; 0: none */
+    uint64_t settings;   /* as in struct snapshot_reuse */
+    struct reuse_sample samples[REUSE_SAMPLES];
+    uint32_t n_samples; /* that were ever taken */
+    bool is_told;       /* that most of its sessions own */
+};
+
+struct reuse_backend {
+    uint32_t generation;
+    uint32_t told_slot; /* + 1, of which trouble was told; 0: of none */
+};
+
+struct reuse_watch {
+    struct reuse_pool pools[POOLS_MAX];          /* by scoreboard row … */
+    struct reuse_backend backends[BACKENDS_MAX]; /* … and likewise */
+    uint64_t sampled_ms;
+};
+
 struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
@@ -101,6 +132,8 @@ struct master {
     const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
     uint64_t hash_seed;                    /* where the file gives none */
     uint32_t connections_limit;            /* in force, also where the file says "auto" */
+    struct machine machine;                /* as last looked at */
+    struct capacity capacity;              /* of it, for the running model */
     struct events *events;
     struct ctl_server *control;
     struct event *signals[6];
@@ -123,6 +156,7 @@ struct master {
     uint32_t watched_epoch; /* of health, at the last pools_watch() */
     bool watch_is_due;      /* pools_watch() will be called by itself */
     struct health_answers health;
+    struct reuse_watch reuse;
     uint32_t next_listing;
     uint32_t next_inquiry;
     struct message message; /* scratch */
@@ -153,6 +187,17 @@ void children_renew_log(struct master *master);
  * has changed.
  */
 bool publish(struct master *master, struct model *model, struct errlist *errors);
+
+/* --- limits.c --- */
+
+/* Reads what this machine allows, anew; what sessions use up is kept as it was the first time. */
+void limits_look(struct master *master, bool is_first);
+/* How many connections are the limit with that model (0: none), and by what. */
+uint32_t limits_find(const struct master *master, const struct model *model, struct capacity *out);
+/* Warns when the file asks for more than the machine can carry. */
+void limits_warn(const struct master *master, const struct model *model, struct errlist *errors);
+/* What ends the growth first: "max_connections", "descriptors", "ports", "memory", "nothing". */
+const char *limits_reason(const struct master *master);
 
 /* --- acks.c --- */
 
@@ -217,7 +262,7 @@ void pools_watch(struct master *master);
 void pools_watch_soon(struct master *master);
 
 /* To be called now and then: looks again if anything has changed that nobody reported, and lets
- * time pass for health answers. */
+ * time pass for health answers and reuse. */
 void pools_sweep(struct master *master);
 /* The monitor says that a backend's health has changed, or an ejection: for notify programs. health
  * is well-formed, and may be in master's own message. */
@@ -232,6 +277,12 @@ void health_answer(struct master *master, const struct model_service *service, u
                    struct ctl_health *out);
 /* The operator's word. Returns whether it changed anything. */
 bool health_set_fail(struct master *master, bool fail, const struct ctl_who *who, uint64_t now_ms);
+
+/* --- reuse.c --- */
+
+/* Tells of every backend whose reuse has switched itself off, and of pools most of whose sessions
+ * come to own their upstream. To be called after each publish, and every second. */
+void reuse_watch(struct master *master, uint64_t now_ms);
 
 /* --- notices.c --- */
 

@@ -54,7 +54,6 @@ struct message_health {
     char reason[SB_REASON_MAX];
 };
 
-#define NOTIFY_PROGRAM_MAX 256
 #define NOTIFY_ADDRESS_MAX 320
 
 /* What the notify program of a pool is told. Texts that do not apply are "". */

@@ -47,20 +47,15 @@ int notices_send(struct master *master)
     return 0;
 }
 
-static void log_dropped_notice(const struct message_notify *notify, const char *why)
-{
-    log_warning("a notice is dropped, its notify program is not run", LOG_STR("why", why),
-                LOG_STR("pool", notify->pool), LOG_STR("event", notify->event),
-                LOG_STR("backend", notify->backend));
-}
-
 /* The first of many is logged at once, the others together when all have gone. */
 static void drop_newest(struct master *master, const struct message_notify *notify)
 {
+    const char *why =
+        master->n_notices < NOTICES_MAX ? "out of memory" : "too many wait for the monitor";
     if (master->notices_dropped++ == 0) {
-        log_dropped_notice(notify, master->n_notices < NOTICES_MAX
-                                       ? "out of memory"
-                                       : "too many wait for the monitor");
+        log_warning("a notice is dropped, its notify program is not run", LOG_STR("why", why),
+                    LOG_STR("pool", notify->pool), LOG_STR("event", notify->event),
+                    LOG_STR("backend", notify->backend));
     }
 }
 
@@ -103,10 +98,7 @@ void notices_add(struct master *master, const char *pool, const struct message_n
     notify.wall_ms = clock_wall_ms();
     (void)strlcpy(notify.pool, pool, sizeof(notify.pool));
     copy_address(found, &notify);
-    if (strlcpy(notify.program, found->notify, sizeof(notify.program)) >= sizeof(notify.program)) {
-        log_dropped_notice(&notify, "the program's path is too long");
-        return;
-    }
+    (void)strlcpy(notify.program, found->notify, sizeof(notify.program)); /* validated to fit */
     enqueue(master, &notify);
 }
 

@@ -204,6 +204,7 @@ void pools_watch(struct master *master)
         watch_service(master, &snapshot_services(master->running)[s]);
     }
     health_watch(master, clock_now_ms());
+    reuse_watch(master, clock_now_ms());
 }
 
 void pools_sweep(struct master *master)
@@ -215,6 +216,7 @@ void pools_sweep(struct master *master)
         pools_watch(master);
     } else {
         health_watch(master, clock_now_ms());
+        reuse_watch(master, clock_now_ms());
     }
 }
 

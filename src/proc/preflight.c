@@ -117,4 +117,5 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
     check_members(global->control_operate, "control_operate", strict, errors);
     check_members(global->control_administer, "control_administer", strict, errors);
     check_addresses(model, strict, errors);
+    preflight_programs(model, strict, errors);
 }

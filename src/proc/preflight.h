@@ -1,7 +1,7 @@
 /*
  * What only the target machine can know about a configuration: names that do not resolve, users
- * that do not exist, addresses that are not here. Warnings, or errors when strict. In master and in
- * sluiced -t.
+ * that do not exist, addresses that are not here, programs that cannot be run. Warnings, or errors
+ * when strict. In master and in sluiced -t.
  */
 #ifndef SLUICE_PROC_PREFLIGHT_H
 #define SLUICE_PROC_PREFLIGHT_H
@@ -14,7 +14,11 @@
 /* After the look-up: names without an address. An error where the pool says on_unresolved =
  * "refuse". */
 void preflight_names(const struct model *model, bool strict, struct errlist *errors);
-/* Users and groups of global, and whether each listening address is (or may be) bound here. */
+/* Users and groups of global, whether each listening address is (or may be) bound here, and the
+ * programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
+/* The programs of notify and exec checks: whether they are there and the user that workers and
+ * monitor become may run them. Waits for the file system, but not for ever. */
+void preflight_programs(const struct model *model, bool strict, struct errlist *errors);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,32 +14,6 @@
 #include "base/log.h"
 #include "master.h"
 #include "model/snapshot_build.h"
-
-/* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
- * log, reserves, and what a message brings. Beside them, one to wake each worker. */
-#define DESCRIPTORS_BESIDE 32
-
-static size_t count_listeners(const struct model *model)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < model->n_services; i++) {
-        n += model->services[i].n_listeners;
-    }
-    return n;
-}
-
-/* The limit where the file says "auto": what descriptors allow, two for each session. */
-static uint32_t auto_limit(const struct model *model, uint32_t n_workers)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return 0;
-    }
-    uint64_t beside = DESCRIPTORS_BESIDE + n_workers + count_listeners(model);
-    uint64_t usable = limit.rlim_cur > beside ? limit.rlim_cur - beside : 2;
-    uint64_t sessions = usable / 2 * n_workers;
-    return sessions < UINT32_MAX ? (uint32_t)sessions : UINT32_MAX;
-}
 
 static bool write_all(int fd, const char *bytes, size_t n)
 {
@@ -95,11 +68,9 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     if (listeners_plan(master->listeners, model, errors) != 0) {
         return refuse(master, model);
     }
-    uint32_t limit = model->global.max_connections;
-    uint32_t asked = limit;
-    if (limit == 0) {
-        limit = auto_limit(model, master->n_workers);
-    }
+    struct capacity capacity;
+    uint32_t limit = limits_find(master, model, &capacity);
+    uint32_t asked = model->global.max_connections;
     model->global.max_connections = limit; /* what the snapshot should say … */
     uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;
     int snapshot = seal_snapshot(master, model, generation);
@@ -120,6 +91,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     snapshot_unmap(master->running);
     master->running = running;
     master->connections_limit = limit;
+    master->capacity = capacity;
     model_free(master->model);
     master->model = model;
     children_sync(master);

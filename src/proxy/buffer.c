@@ -8,7 +8,7 @@
 
 #define ARENA_BYTES (512 * 1024)
 
-static const size_t capacities[3] = {4096, 16384, RELAY_SCRATCH_BYTES};
+static const size_t capacities[3] = {4096, 16384, FRAMER_ROOM_BYTES};
 
 void buffer_init(struct proxy *proxy)
 {

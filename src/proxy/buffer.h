@@ -18,7 +18,7 @@ struct buffer {
 
 void buffer_init(struct proxy *proxy);
 void buffer_fini(struct proxy *proxy);
-/* Copies n bytes (1 to RELAY_SCRATCH_BYTES). NULL without memory. */
+/* Copies n bytes (1 to FRAMER_ROOM_BYTES). NULL without memory. */
 struct buffer *buffer_hold(struct proxy *proxy, const unsigned char *bytes, size_t n);
 void buffer_free(struct proxy *proxy, struct buffer *buffer); /* NULL is allowed */
 

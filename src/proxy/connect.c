@@ -12,11 +12,13 @@
 #include "base/log.h"
 #include "outlier.h"
 #include "pool/ewma.h"
+#include "proxy_header.h"
 #include "queue.h"
 #include "session.h"
+#include "upstream.h"
 
 /* What one try to connect came to. */
-enum try_result { TRY_UNDER_WAY, TRY_CONNECTED, TRY_FAILED, TRY_REFUSED };
+enum try_result { TRY_UNDER_WAY, TRY_CONNECTED, TRY_LENT, TRY_FAILED, TRY_REFUSED };
 
 /* The service's pool; NULL: the service is gone. */
 static const struct snapshot_pool *current_pool(const struct session *s)
@@ -49,6 +51,10 @@ static void stop_waiting(struct session *s)
         TAILQ_REMOVE(&s->proxy->waiting, attempt, waiting_link);
         atomic_fetch_sub_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
     }
+    if (attempt->is_cramped) {
+        attempt->is_cramped = false;
+        TAILQ_REMOVE(&s->proxy->cramped, attempt, waiting_link);
+    }
 }
 
 /* Until a health is known, at most START_WAIT_MS after the client came. */
@@ -58,7 +64,7 @@ static void wait_for_health(struct session *s)
     s->attempt->waiting = true;
     TAILQ_INSERT_TAIL(&s->proxy->waiting, s->attempt, waiting_link);
     atomic_fetch_add_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
-    wheel_set(&s->proxy->wheel, &s->timer, s->started_ms + START_WAIT_MS);
+    wheel_set(&s->proxy->wheel, &s->timer, s->attempt->begun_ms + START_WAIT_MS);
 }
 
 /* Takes the half-made connection back; the place in the backend too. */
@@ -68,13 +74,17 @@ void connect_abandon(struct session *s)
         return;
     }
     stop_waiting(s);
-    if (s->backend.registered) {
-        event_del(&s->backend.event);
-        s->backend.registered = false;
+    if (s->upstream != NULL) {
+        s->upstream->private = true; /* was never open: no loss to be counted */
+        upstream_discard(s, DISCARD_SESSION_END, true);
     }
-    if (s->backend.fd >= 0) {
-        close(s->backend.fd);
-        s->backend.fd = -1;
+    if (s->backend->registered) {
+        event_del(&s->backend->event);
+        s->backend->registered = false;
+    }
+    if (s->backend->fd >= 0) {
+        close(s->backend->fd);
+        s->backend->fd = -1;
     }
     session_release_backend(s);
 }
@@ -95,6 +105,24 @@ static void warn_failure(struct session *s, int error)
                 LOG_INT("failures", proxy->unwarned));
     proxy->warned_ms = proxy->now_ms;
     proxy->unwarned = 0;
+}
+
+/* The first bytes of the connection, where the pool wants the client named. False: the session is
+ * over. */
+static bool send_header(struct session *s)
+{
+    if (s->send_proxy == SEND_PROXY_OFF) {
+        return true;
+    }
+    unsigned char header[PROXY_HEADER_MAX];
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(address);
+    struct addr_ip destination;
+    (void)getsockname(s->client.fd, (struct sockaddr *)&address, &len);
+    addr_ip_from_sockaddr((struct sockaddr *)&address, &destination);
+    size_t n = proxy_header_write((enum send_proxy)s->send_proxy, &s->peer, &destination, header,
+                                  sizeof(header));
+    return n == 0 || relay_deliver(s, s->backend, header, n);
 }
 
 /* Books a failed try and gives its place back; the next choice passes it over. */
@@ -122,19 +150,34 @@ static void note_failure(struct session *s, int error)
     connect_abandon(s);
 }
 
-static void connected(struct session *s)
+/* Books how the connection was come by. */
+static void note_connected(struct session *s, bool is_fresh)
 {
     struct proxy *proxy = s->proxy;
     struct sb_row *row = &proxy->sb->rows[s->row];
-    uint64_t now_us = clock_now_us();
-    uint64_t connect_us = now_us - s->attempt->started_us;
-    sb_hist_add(&row->connect_time_us, connect_us, proxy->now_ms);
+    uint64_t connect_us = is_fresh ? clock_now_us() - s->attempt->started_us : 0;
+    if (is_fresh) {
+        sb_hist_add(&row->connect_time_us, connect_us, proxy->now_ms);
+        outlier_connected(s);
+        if (s->upstream != NULL) {
+            scoreboard_bump(&upstream_cell(proxy, s->row)->opened, 1);
+        }
+    }
     if (s->timed) {
         s->connect_us = connect_us < UINT32_MAX ? (uint32_t)connect_us : UINT32_MAX;
         s->asked_us = (uint32_t)proxy->woken_us; /* the clock that the answer is timed by */
     }
-    atomic_fetch_add_explicit(&row->connections_total, 1, memory_order_relaxed);
-    outlier_connected(s);
+    if (!s->is_bound) {
+        s->is_bound = true;
+        atomic_fetch_add_explicit(&row->connections_total, 1, memory_order_relaxed);
+    }
+}
+
+/* A backend is there: what was only needed to find it goes. */
+static void connected(struct session *s, bool is_fresh)
+{
+    struct proxy *proxy = s->proxy;
+    note_connected(s, is_fresh);
     /* What changed while it was connecting has passed it over. */
     proxy->endings_due |= s->attempt->epoch != proxy->health_epoch ||
                           s->attempt->generation != proxy->snapshot->generation;
@@ -142,12 +185,55 @@ static void connected(struct session *s)
     s->attempt = NULL;
     s->state = SESSION_OPEN;
     s->active_ms = proxy->now_ms;
-    s->backend.writable = true;
+    s->backend->writable = true;
     session_set_timer(s);
-    relay_work(s);
-    if (!s->dead && s->bytes_in == 0) {
-        socket_acknowledge(s->backend.fd);
+    if (!send_header(s)) {
+        return;
     }
+    if (s->exchange != NULL) {
+        exchange_bound(s, is_fresh);
+        return;
+    }
+    relay_work(s);
+    if (!s->dead && s->bytes_in == 0 && is_fresh) {
+        socket_acknowledge(s->backend->fd);
+    }
+}
+
+/* max_connections leaves no room for one more connection until an idle one elsewhere is closed,
+ * which has been asked for. */
+static enum try_result wait_for_room(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    struct attempt *attempt = s->attempt;
+    if (attempt->cramped_ms == 0) {
+        attempt->cramped_ms = proxy->now_ms;
+    }
+    if (proxy->now_ms - attempt->cramped_ms >= chosen_pool(s)->connect_timeout_ms) {
+        note_failure(s, ETIMEDOUT);
+        return TRY_FAILED;
+    }
+    connect_abandon(s);
+    s->state = SESSION_WAITING;
+    wheel_clear(&proxy->wheel, &s->timer);
+    attempt->is_cramped = true;
+    TAILQ_INSERT_TAIL(&proxy->cramped, attempt, waiting_link);
+    return TRY_UNDER_WAY;
+}
+
+/* A connection to the backend that is open already, or a place for a new one. */
+static enum lending borrow(struct session *s, const struct snapshot_pool *pool)
+{
+    const struct chosen *chosen = &s->attempt->chosen;
+    struct upstream_wish wish = {0};
+    bool shares = exchange_may_share(s, &pool->reuse);
+    if (pool->reuse.mode == REUSE_OFF && s->exchange == NULL) {
+        return LENDING_FRESH;
+    }
+    if (s->exchange != NULL) {
+        wish = exchange_wish(s);
+    }
+    return upstream_lend(s, chosen->pool, chosen->index, !shares, &wish);
 }
 
 /* The backend's place is reserved: opens a connection to it. */
@@ -159,18 +245,26 @@ static enum try_result try_backend(struct session *s)
     s->row = backend->row;
     s->hold = s->attempt->chosen.hold;
     s->timed = chooser_wants_times(s->proxy->chooser, s->attempt->chosen.pool);
+    s->send_proxy = (uint8_t)pool->send_proxy;
     outlier_begin(s, s->attempt->chosen.pool);
     s->backend_keepalive_ms = backend->address.ip.family == ADDR_UNIX ? 0 : pool->keepalive_ms;
     s->backend_user_timeout_ms =
         backend->address.ip.family == ADDR_UNIX ? 0 : pool->user_timeout_ms;
     s->attempt->started_us = clock_now_us();
     s->attempt->epoch = s->proxy->health_epoch;
-    int fd = socket_open_backend(&backend->address);
+    enum lending lending = borrow(s, pool);
+    if (lending == LENDING_DONE) {
+        return TRY_LENT;
+    }
+    if (lending == LENDING_NO_ROOM) {
+        return wait_for_room(s);
+    }
+    int fd = lending == LENDING_FRESH ? socket_open_backend(&backend->address) : -ENOMEM;
     if (fd < 0) {
         session_refuse(s, fd == -EMFILE || fd == -ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);
         return TRY_REFUSED;
     }
-    s->backend.fd = fd;
+    s->backend->fd = fd;
     struct sockaddr_storage address;
     socklen_t len = addr_to_sockaddr(&backend->address, &address);
     if (connect(fd, (struct sockaddr *)&address, len) == 0) {
@@ -181,7 +275,7 @@ static enum try_result try_backend(struct session *s)
         error = ECONNREFUSED;
     }
     if (error == EINPROGRESS) {
-        if (!relay_register(s, &s->backend)) {
+        if (!relay_register(s, s->backend)) {
             return TRY_REFUSED;
         }
         s->state = SESSION_CONNECTING;
@@ -270,6 +364,21 @@ static enum choice choose(struct session *s)
     return choice;
 }
 
+void connect_start(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    struct attempt *attempt = slab_alloc(&proxy->attempt_slab);
+    if (attempt == NULL) {
+        session_refuse(s, REFUSAL_MEMORY);
+        return;
+    }
+    memset(attempt, 0, sizeof(*attempt));
+    attempt->session = s;
+    attempt->begun_ms = proxy->now_ms;
+    s->attempt = attempt;
+    connect_begin(s);
+}
+
 void connect_begin(struct session *s)
 {
     struct proxy *proxy = s->proxy;
@@ -301,8 +410,8 @@ void connect_begin(struct session *s)
             return;
         }
         enum try_result result = try_backend(s);
-        if (result == TRY_CONNECTED) {
-            connected(s);
+        if (result == TRY_CONNECTED || result == TRY_LENT) {
+            connected(s, result == TRY_CONNECTED);
             return;
         }
         if (result != TRY_FAILED) {
@@ -314,16 +423,16 @@ void connect_begin(struct session *s)
 void connect_event(struct session *s, short what)
 {
     /* Writable alone is success: an error would have come with readable. */
-    int error = what & (EV_READ | EV_CLOSED) ? socket_error(s->backend.fd) : 0;
+    int error = what & (EV_READ | EV_CLOSED) ? socket_error(s->backend->fd) : 0;
     if (error != 0) {
         note_failure(s, error);
         connect_begin(s);
         return;
     }
     if (what & EV_WRITE) {
-        s->backend.readable = (what & (EV_READ | EV_CLOSED)) != 0;
-        s->backend.closing = (what & EV_CLOSED) != 0;
-        connected(s);
+        s->backend->readable = (what & (EV_READ | EV_CLOSED)) != 0;
+        s->backend->closing = (what & EV_CLOSED) != 0;
+        connected(s, true);
     }
 }
 
@@ -337,22 +446,36 @@ static bool has_left(int fd)
 
 void connect_client_event(struct session *s, short what)
 {
-    if (what & (EV_READ | EV_CLOSED) && has_left(s->client.fd)) {
+    bool is_over = exchange_asks(s) ? socket_error(s->client.fd) != 0 : has_left(s->client.fd);
+    if (what & (EV_READ | EV_CLOSED) && is_over) {
         session_refuse(s, REFUSAL_CLIENT_GONE);
+    }
+}
+
+static void retry_all(struct attempt_list *waiting)
+{
+    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
+    TAILQ_CONCAT(&again, waiting, waiting_link);
+    struct attempt *attempt;
+    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
+        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
+        TAILQ_REMOVE(&again, attempt, waiting_link);
+        TAILQ_INSERT_TAIL(waiting, attempt, waiting_link);
+        stop_waiting(attempt->session);
+        connect_begin(attempt->session);
     }
 }
 
 void connect_retry_waiting(struct proxy *proxy)
 {
-    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
-    TAILQ_CONCAT(&again, &proxy->waiting, waiting_link);
-    struct attempt *attempt;
-    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
-        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
-        TAILQ_REMOVE(&again, attempt, waiting_link);
-        TAILQ_INSERT_TAIL(&proxy->waiting, attempt, waiting_link);
-        stop_waiting(attempt->session);
-        connect_begin(attempt->session);
+    retry_all(&proxy->waiting);
+}
+
+void connect_retry_cramped(struct proxy *proxy)
+{
+    if (!TAILQ_EMPTY(&proxy->cramped) && proxy->now_ms != proxy->cramped_ms) {
+        proxy->cramped_ms = proxy->now_ms; /* once a millisecond is enough */
+        retry_all(&proxy->cramped);
     }
 }
 

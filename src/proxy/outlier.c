@@ -111,6 +111,11 @@ void outlier_look(struct session *s)
     }
 }
 
+void outlier_answer_complete(struct session *s)
+{
+    note_success(s, OUTLIER_RESET);
+}
+
 void outlier_ended(struct session *s, enum ending reason)
 {
     if (!s->watched) {

@@ -24,6 +24,8 @@ void outlier_answered(struct session *s, uint64_t answer_us);
 uint64_t outlier_due_ms(const struct session *s);
 /* Counts it if it is. */
 void outlier_look(struct session *s);
+/* A whole answer has come, and the backend is given up for now. */
+void outlier_answer_complete(struct session *s);
 /* An open session ends, still bound to its backend. */
 void outlier_ended(struct session *s, enum ending reason);
 

@@ -14,6 +14,7 @@
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "upstream.h"
 
 #define SESSION_ARENA_BYTES (256 * 1024)
 #define ATTEMPT_ARENA_BYTES (64 * 1024)
@@ -36,12 +37,15 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     LIST_INIT(&proxy->listeners);
     TAILQ_INIT(&proxy->sessions);
     TAILQ_INIT(&proxy->waiting);
+    TAILQ_INIT(&proxy->cramped);
     LIST_INIT(&proxy->queues);
     STAILQ_INIT(&proxy->ready);
     STAILQ_INIT(&proxy->dead);
     wheel_init(&proxy->wheel, proxy->now_ms);
     slab_init(&proxy->session_slab, sizeof(struct session), SESSION_ARENA_BYTES);
     slab_init(&proxy->attempt_slab, sizeof(struct attempt), ATTEMPT_ARENA_BYTES);
+    slab_init(&proxy->exchange_slab, exchange_bytes(), SESSION_ARENA_BYTES);
+    upstreams_init(proxy);
     buffer_init(proxy);
     return proxy;
 }
@@ -76,10 +80,12 @@ void proxy_destroy(struct proxy *proxy)
     end_all(proxy);
     free_dead(proxy);
     queue_free_all(proxy);
+    upstreams_fini(proxy);
     chooser_destroy(proxy->chooser);
     snapshot_unmap(proxy->snapshot);
     slab_fini(&proxy->session_slab);
     slab_fini(&proxy->attempt_slab);
+    slab_fini(&proxy->exchange_slab);
     buffer_fini(proxy);
     fd_close(&proxy->spare_fd);
     free(proxy);
@@ -112,6 +118,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     snapshot_unmap(old);
     /* Whoever waits may find a backend in the new one. */
     outlier_apply(proxy);
+    upstreams_apply(proxy);
     queue_find_use(proxy);
     proxy->endings_due = true;
     connect_retry_waiting(proxy);
@@ -164,6 +171,7 @@ static void retry_waiting(struct proxy *proxy)
         proxy->health_epoch = epoch;
         proxy->queues_due = true;
         proxy->endings_due = true;
+        upstreams_look(proxy);
         connect_retry_waiting(proxy);
     }
 }
@@ -175,7 +183,9 @@ uint64_t proxy_turn(struct proxy *proxy)
     retry_waiting(proxy);
     endings_work(proxy);
     wheel_advance(&proxy->wheel, proxy->now_ms, session_fire, proxy);
+    connect_retry_cramped(proxy);
     queue_serve(proxy);
+    upstreams_work(proxy);
     listener_resume(proxy);
     if (proxy->draining && proxy->now_ms >= proxy->drain_deadline_ms) {
         end_all(proxy);
@@ -203,6 +213,14 @@ uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
         uint64_t in = queue_due > now_ms ? queue_due - now_ms : 0;
         next = in < next ? in : next;
     }
+    if (!TAILQ_EMPTY(&proxy->cramped)) {
+        next = next < 1 ? next : 1;
+    }
+    uint64_t upstreams_due = upstreams_due_ms(proxy);
+    if (upstreams_due != UINT64_MAX) {
+        uint64_t in = upstreams_due > now_ms ? upstreams_due - now_ms : 0;
+        next = in < next ? in : next;
+    }
     if (proxy->draining && proxy->drain_deadline_ms != UINT64_MAX) {
         uint64_t in = proxy->drain_deadline_ms > now_ms ? proxy->drain_deadline_ms - now_ms : 0;
         next = in < next ? in : next;
@@ -214,6 +232,7 @@ void proxy_woken(struct proxy *proxy)
 {
     proxy_touch(proxy);
     proxy->queues_due = true;
+    upstreams_asked(proxy);
 }
 
 static uint32_t find_service(const struct proxy *proxy, const char *name)

@@ -13,13 +13,21 @@
 #include "outlier.h"
 #include "pool/ewma.h"
 #include "session.h"
+#include "upstream.h"
 
-bool relay_register(struct session *s, struct leg *leg)
+static bool register_own(struct session *s, struct leg *leg)
 {
     event_assign(&leg->event, s->proxy->base, leg->fd,
                  EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
                  leg == &s->client ? relay_client_event : relay_backend_event, s);
-    if (event_add(&leg->event, NULL) != 0) {
+    leg->registered = event_add(&leg->event, NULL) == 0;
+    return leg->registered;
+}
+
+bool relay_register(struct session *s, struct leg *leg)
+{
+    bool is_upstream = s->upstream != NULL && leg == s->backend;
+    if (!(is_upstream ? upstream_register(s->upstream) : register_own(s, leg))) {
         if (s->attempt != NULL) {
             session_refuse(s, REFUSAL_MEMORY);
         } else {
@@ -27,7 +35,6 @@ bool relay_register(struct session *s, struct leg *leg)
         }
         return false;
     }
-    leg->registered = true;
     return true;
 }
 
@@ -42,7 +49,7 @@ static void note_first_byte(struct session *s)
     s->timed = false;
 }
 
-static void account(struct session *s, const struct leg *from, size_t n)
+void relay_account(struct session *s, const struct leg *from, size_t n)
 {
     struct proxy *proxy = s->proxy;
     struct sb_row_cell *row = scoreboard_row_cell(proxy->sb, proxy->worker, s->row);
@@ -51,6 +58,7 @@ static void account(struct session *s, const struct leg *from, size_t n)
     s->active_ms = proxy->now_ms;
     if (from == &s->client) {
         s->asked_us = (uint32_t)proxy->woken_us;
+        s->backend_spoke = false;
         s->bytes_in += n;
         scoreboard_bump(&row->bytes_in, n);
         scoreboard_bump(&service->bytes_in, n);
@@ -58,6 +66,8 @@ static void account(struct session *s, const struct leg *from, size_t n)
         if (s->timed) {
             note_first_byte(s);
         }
+        s->backend_spoke = true;
+        s->was_greeted |= s->bytes_in == 0;
         s->bytes_out += n;
         scoreboard_bump(&row->bytes_out, n);
         scoreboard_bump(&service->bytes_out, n);
@@ -74,16 +84,20 @@ static void pass_last_words(struct session *s, struct leg *from, struct leg *to)
         if (n <= 0) {
             return;
         }
-        account(s, from, (size_t)n);
+        relay_account(s, from, (size_t)n);
         if (send(to->fd, proxy->scratch, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n) {
             return;
         }
     }
 }
 
-/* A leg failed: the session ends, and the other leg gets a reset. */
-static void leg_failed(struct session *s, const struct leg *leg, int error)
+/* Where bytes flow unread the other leg gets a reset. */
+void relay_failed(struct session *s, struct leg *leg, int error)
 {
+    if (s->exchange != NULL && leg == s->backend) {
+        exchange_backend_failed(s, error);
+        return;
+    }
     bool timed_out = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH;
     if (leg == &s->client) {
         session_finish(s, timed_out ? ENDING_CLIENT_TIMEOUT : ENDING_CLIENT_RESET);
@@ -94,12 +108,13 @@ static void leg_failed(struct session *s, const struct leg *leg, int error)
 
 static void send_failed(struct session *s, struct leg *to, int error)
 {
-    pass_last_words(s, to, to == &s->client ? &s->backend : &s->client);
-    leg_failed(s, to, error);
+    if (s->exchange == NULL) {
+        pass_last_words(s, to, to == &s->client ? s->backend : &s->client);
+    }
+    relay_failed(s, to, error);
 }
 
-/* Writes what to has been holding. False: the session is over. */
-static bool flush(struct session *s, struct leg *to)
+bool relay_flush(struct session *s, struct leg *to)
 {
     struct buffer *buffer = to->pending;
     if (buffer == NULL || !to->writable) {
@@ -123,11 +138,9 @@ static bool flush(struct session *s, struct leg *to)
     return true;
 }
 
-/* Sends n bytes of the scratch buffer; what to refuses is kept. False: the session is over. */
-static bool deliver(struct session *s, struct leg *to, size_t n)
+bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
 {
-    struct proxy *proxy = s->proxy;
-    ssize_t sent = send(to->fd, proxy->scratch, n, MSG_NOSIGNAL);
+    ssize_t sent = send(to->fd, bytes, n, MSG_NOSIGNAL);
     if (sent == (ssize_t)n) {
         return true;
     }
@@ -139,7 +152,7 @@ static bool deliver(struct session *s, struct leg *to, size_t n)
         sent = 0;
     }
     to->writable = false;
-    to->pending = buffer_hold(proxy, proxy->scratch + sent, n - (size_t)sent);
+    to->pending = buffer_hold(s->proxy, bytes + sent, n - (size_t)sent);
     if (to->pending == NULL) {
         session_finish(s, ENDING_ERROR);
         return false;
@@ -152,15 +165,15 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
 {
     ssize_t n = recv(from->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
     if (n > 0) {
-        account(s, from, (size_t)n);
+        relay_account(s, from, (size_t)n);
         *budget -= (size_t)n < *budget ? (size_t)n : *budget;
-        /* A short read has emptied the socket, and whatever comes later is a new event; but an
-         * error or end that came with this very event would not be told again. A leg that is not
-         * registered yet will be told everything when it is. */
-        if (n < RELAY_SCRATCH_BYTES && !from->closing && (!from->suspect || !from->registered)) {
+        /* A short read has emptied the socket, and whatever comes later is a new event; but an end
+         * that came with this very event would not be told again. Nor would an error: that is what
+         * relay_still_sound() is for. */
+        if (n < RELAY_SCRATCH_BYTES && !from->closing) {
             from->readable = false;
         }
-        return deliver(s, to, (size_t)n);
+        return relay_deliver(s, to, s->proxy->scratch, (size_t)n);
     }
     if (n == 0) {
         from->ended = true;
@@ -172,7 +185,7 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
         from->suspect = false;
         return true;
     }
-    leg_failed(s, from, errno);
+    relay_failed(s, from, errno);
     return false;
 }
 
@@ -180,7 +193,7 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
 static bool pump(struct session *s, struct leg *from, struct leg *to)
 {
     size_t budget = RELAY_BUDGET_BYTES;
-    if (!flush(s, to)) {
+    if (!relay_flush(s, to)) {
         return false;
     }
     while (from->readable && !from->ended && to->pending == NULL) {
@@ -195,17 +208,35 @@ static bool pump(struct session *s, struct leg *from, struct leg *to)
     return true;
 }
 
-/* A leg that is not being read may have been reset: the event said so only between the lines. */
-static bool still_sound(struct session *s, struct leg *leg)
+static void suspect(struct session *s)
+{
+    if (!wheel_fires_by(&s->timer, s->proxy->now_ms + SUSPECT_MS)) {
+        wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + SUSPECT_MS);
+    }
+}
+
+bool relay_still_sound(struct session *s, struct leg *leg)
 {
     bool being_read = leg->readable && !leg->ended && s->in_ready;
     if (!leg->suspect || being_read) {
         return true;
     }
+    if (!leg->readable && !leg->ended) {
+        suspect(s);
+        return true;
+    }
+    return relay_look(s, leg);
+}
+
+bool relay_look(struct session *s, struct leg *leg)
+{
+    if (!leg->suspect || leg->fd < 0) {
+        return true;
+    }
     leg->suspect = false;
     int error = socket_error(leg->fd);
     if (error != 0) {
-        leg_failed(s, leg, error);
+        relay_failed(s, leg, error);
         return false;
     }
     return true;
@@ -215,6 +246,9 @@ static bool still_sound(struct session *s, struct leg *leg)
 static void pass_end(struct session *s, struct leg *from, struct leg *to)
 {
     if (!from->ended || to->shut || to->pending != NULL) {
+        return;
+    }
+    if (to == s->backend && reset_is_due(s) && reset_begin(s)) {
         return;
     }
     to->shut = true;
@@ -228,22 +262,33 @@ static void pass_end(struct session *s, struct leg *from, struct leg *to)
 
 void relay_work(struct session *s)
 {
-    if (!pump(s, &s->client, &s->backend) || !pump(s, &s->backend, &s->client)) {
+    if (s->exchange != NULL) {
+        exchange_work(s);
         return;
     }
-    if (!still_sound(s, &s->client) || !still_sound(s, &s->backend)) {
+    if (s->is_resetting) {
+        reset_work(s);
         return;
     }
-    pass_end(s, &s->client, &s->backend);
-    pass_end(s, &s->backend, &s->client);
-    if (s->client.shut && s->backend.shut) {
+    if (!pump(s, &s->client, s->backend) || !pump(s, s->backend, &s->client)) {
+        return;
+    }
+    if (!relay_still_sound(s, &s->client) || !relay_still_sound(s, s->backend)) {
+        return;
+    }
+    pass_end(s, &s->client, s->backend);
+    pass_end(s, s->backend, &s->client);
+    if (s->dead || s->is_resetting) {
+        return;
+    }
+    if (s->client.shut && s->backend->shut) {
         session_finish(s,
                        s->state == SESSION_BACKEND_ENDED ? ENDING_BACKEND_FIN : ENDING_CLIENT_FIN);
         return;
     }
     /* From here on it has to wait. Short sessions may be over before. */
     if (s->client.registered || relay_register(s, &s->client)) {
-        (void)(s->backend.registered || relay_register(s, &s->backend));
+        (void)(s->backend->registered || relay_register(s, s->backend));
     }
 }
 
@@ -278,6 +323,6 @@ void relay_backend_event(evutil_socket_t fd, short what, void *arg)
         connect_event(s, what);
         return;
     }
-    note_event(&s->backend, what);
+    note_event(s->backend, what);
     relay_work(s);
 }

@@ -10,6 +10,7 @@
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "upstream.h"
 
 static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t service_row)
 {
@@ -54,17 +55,12 @@ static bool admit(struct proxy *proxy, const struct snapshot_service *service, i
 static struct session *session_alloc(struct proxy *proxy)
 {
     struct session *s = slab_alloc(&proxy->session_slab);
-    struct attempt *attempt = slab_alloc(&proxy->attempt_slab);
-    if (s == NULL || attempt == NULL) {
-        slab_free(&proxy->session_slab, s);
-        slab_free(&proxy->attempt_slab, attempt);
+    if (s == NULL) {
         return NULL;
     }
     memset(s, 0, sizeof(*s));
-    memset(attempt, 0, sizeof(*attempt));
-    s->attempt = attempt;
     s->proxy = proxy;
-    attempt->session = s;
+    s->backend = &s->plain;
     return s;
 }
 
@@ -85,7 +81,7 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     s->client.fd = fd;
     s->client.readable = true;
     s->client.writable = true;
-    s->backend.fd = -1;
+    s->backend->fd = -1;
     s->id = (uint64_t)proxy->worker << 48 | ++proxy->next_id;
     s->started_ms = proxy->now_ms;
     s->active_ms = proxy->now_ms;
@@ -98,7 +94,14 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     s->state = SESSION_WAITING;
     TAILQ_INSERT_TAIL(&proxy->sessions, s, all_link);
     proxy->n_sessions++;
-    connect_begin(s);
+    const struct snapshot_reuse *reuse = &snapshot_pools(proxy->snapshot)[service->pool].reuse;
+    if (reuse->framing == FRAMING_NONE) {
+        connect_start(s);
+    } else if (exchange_begin(s)) {
+        exchange_work(s);
+    } else {
+        session_refuse(s, REFUSAL_MEMORY);
+    }
 }
 
 static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
@@ -151,8 +154,13 @@ static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
     connect_abandon(s);
+    exchange_free(s);
     leg_release(proxy, &s->client, orderly);
-    leg_release(proxy, &s->backend, orderly);
+    if (s->upstream != NULL) {
+        upstream_discard(s, DISCARD_SESSION_END, orderly);
+    } else {
+        leg_release(proxy, s->backend, orderly);
+    }
     session_release_backend(s);
     if (s->attempt != NULL) {
         queue_give_place_back(s);
@@ -212,7 +220,8 @@ void session_make_ready(struct session *s)
 
 static uint32_t quiet_limit_ms(const struct session *s)
 {
-    return s->state == SESSION_OPEN ? s->idle_timeout_ms : s->half_close_timeout_ms;
+    return s->state == SESSION_OPEN || s->state == SESSION_BETWEEN ? s->idle_timeout_ms
+                                                                   : s->half_close_timeout_ms;
 }
 
 void session_set_timer(struct session *s)
@@ -223,6 +232,9 @@ void session_set_timer(struct session *s)
     }
     if (!s->settled && s->started_ms + SETTLE_MS < due) {
         due = s->started_ms + SETTLE_MS;
+    }
+    if ((s->client.suspect || s->backend->suspect) && s->proxy->now_ms + SUSPECT_MS < due) {
+        due = s->proxy->now_ms + SUSPECT_MS;
     }
     if (s->watched && outlier_due_ms(s) < due) {
         due = outlier_due_ms(s);
@@ -239,13 +251,29 @@ void session_set_timer(struct session *s)
 
 static void fire_open(struct session *s)
 {
+    if (s->is_resetting) {
+        reset_timed_out(s);
+        return;
+    }
+    /* While its request is under way nothing was wanted of the client; but it may have left. */
+    if (s->exchange != NULL && !s->client.registered && !relay_register(s, &s->client)) {
+        return;
+    }
     if (!s->settled && s->proxy->now_ms >= s->started_ms + SETTLE_MS) {
         s->settled = true;
-        socket_settle(s->backend.fd, s->backend_keepalive_ms, s->backend_user_timeout_ms);
+        if (s->upstream != NULL) {
+            upstream_settle(s->upstream);
+        } else if (s->backend->fd >= 0) {
+            socket_settle(s->backend->fd, s->backend_keepalive_ms, s->backend_user_timeout_ms);
+        }
     }
     if (quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s)) {
-        session_finish(s,
-                       s->state == SESSION_OPEN ? ENDING_IDLE_TIMEOUT : ENDING_HALF_CLOSE_TIMEOUT);
+        session_finish(s, s->state == SESSION_OPEN || s->state == SESSION_BETWEEN
+                              ? ENDING_IDLE_TIMEOUT
+                              : ENDING_HALF_CLOSE_TIMEOUT);
+        return;
+    }
+    if (!relay_look(s, &s->client) || !relay_look(s, s->backend)) {
         return;
     }
     if (s->watched) {

@@ -21,6 +21,7 @@
 
 #include "base/slab.h"
 #include "base/wheel.h"
+#include "frame/framer.h"
 #include "proxy.h"
 #include "sched/choose.h"
 
@@ -36,9 +37,17 @@
 /* Socket options that only matter to long-lived sessions are set at this age: short ones never
  * pay for them. Well under the time-outs they set. */
 #define SETTLE_MS 2000
+/* How long an error may go unnoticed that came together with data. Looking at once would cost a
+ * system call for every event, and a busy session meets it with its next one anyway. */
+#define SUSPECT_MS 100
+/* How long a backend may take for the reset exchange. */
+#define RESET_TIMEOUT_MS 3000
 
-struct queue;  /* queue.c */
-struct buffer; /* what a slow peer has not taken yet: buffer.h */
+struct queue;    /* queue.c */
+struct buffer;   /* what a slow peer has not taken yet: buffer.h */
+struct upstream; /* upstream.h */
+struct exchange; /* exchange.c */
+struct shelf;    /* upstream.c */
 
 /* One side of a session. */
 struct leg {
@@ -58,6 +67,7 @@ struct leg {
 struct attempt {
     struct session *session;
     TAILQ_ENTRY(attempt) waiting_link;
+    uint64_t begun_ms;                    /* when the session began to want a backend */
     uint64_t started_us;                  /* of this try */
     struct choose_tried tried[TRIED_MAX]; /* valid for generation */
     uint32_t n_tried;
@@ -66,9 +76,11 @@ struct attempt {
     uint32_t tries;
     bool again;           /* a Unix socket's backlog was full: worth another try a little later */
     bool waiting;         /* for a health: linked into proxy->waiting */
+    bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */
     bool has_queue_place; /* counted in the queue of the pool of queue_row */
     uint32_t queue_row;
     struct queue *queue;        /* linked into it: waits for a place; NULL: not */
+    uint64_t cramped_ms;        /* since when idle connections are in its way; 0: they are not */
     uint64_t failed_us;         /* of the last try in vain */
     uint64_t queued_us;         /* when it first came to wait for a place; 0: never did */
     struct chosen chosen;       /* of the try under way */
@@ -76,7 +88,9 @@ struct attempt {
 };
 
 struct session {
-    struct leg client, backend;
+    struct leg client;
+    struct leg plain;    /* to the backend, unless that is an upstream's */
+    struct leg *backend; /* the one of the two; without a descriptor while there is no backend */
     struct wheel_entry timer;
     uint64_t active_ms; /* last byte in either direction; of the try while connecting */
     uint64_t bytes_in, bytes_out;
@@ -90,13 +104,21 @@ struct session {
     uint32_t connect_us;    /* while timed: how long the connect took */
     uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
     uint16_t service_row;
-    uint8_t state; /* enum session_state */
+    uint8_t state;      /* enum session_state */
+    uint8_t send_proxy; /* enum send_proxy, of the backend's pool */
     bool in_ready : 1;
     bool settled : 1;
     bool dead : 1;
-    bool timed : 1;          /* the time to the backend's first byte is wanted */
-    bool watched : 1;        /* its pool counts failures of backends: outlier.h */
-    struct attempt *attempt; /* NULL once open */
+    bool timed : 1;            /* the time to the backend's first byte is wanted */
+    bool watched : 1;          /* its pool counts failures of backends: outlier.h */
+    bool was_pinned : 1;       /* counted as a session that came to own its upstream */
+    bool is_bound : 1;         /* counted as one, in its backend's connections_total */
+    bool backend_spoke : 1;    /* after the client had */
+    bool was_greeted : 1;      /* the backend spoke before the client */
+    bool is_resetting : 1;     /* reset.c */
+    struct attempt *attempt;   /* NULL unless it looks for a backend */
+    struct upstream *upstream; /* NULL: none is lent to it */
+    struct exchange *exchange; /* NULL: its bytes flow unread */
     struct proxy *proxy;
     TAILQ_ENTRY(session) all_link;
     STAILQ_ENTRY(session) turn_link; /* ready or dead: a dead one is in no ready list */
@@ -124,7 +146,8 @@ struct proxy {
     struct listener_list listeners;
     int spare_fd; /* given up to get rid of a client when there are no descriptors left */
     struct session_list sessions;
-    struct attempt_list waiting;
+    struct attempt_list waiting, cramped;
+    uint64_t cramped_ms; /* when the cramped ones were last tried */
     struct session_queue ready, dead;
     size_t n_sessions;
     uint64_t next_id;
@@ -137,12 +160,17 @@ struct proxy {
     bool draining;
     uint64_t drain_deadline_ms;
     struct wheel wheel;
-    struct slab session_slab, attempt_slab;
+    struct slab session_slab, attempt_slab, upstream_slab, exchange_slab;
     struct slab buffer_slabs[3];
-    uint64_t warned_ms; /* rate limit of the connect failure warning */
+    LIST_HEAD(, shelf) shelves; /* that hold this worker's upstreams */
+    SLIST_HEAD(, shelf) short_shelves;
+    struct shelf **shelf_of_slot; /* [SB_SLOTS_MAX]; NULL: there never were any */
+    uint64_t upstreams_due_ms;    /* when to look at all of them; UINT64_MAX: no need */
+    uint64_t warned_ms;           /* rate limit of the connect failure warning */
     uint64_t warned_accept_ms;
     uint32_t unwarned;
     unsigned char scratch[RELAY_SCRATCH_BYTES];
+    unsigned char room[FRAMER_ROOM_BYTES]; /* for what framers rewrite */
 };
 
 /* --- proxy.c --- */
@@ -176,12 +204,17 @@ void session_fire(struct wheel_entry *entry, void *proxy);
 
 /* --- connect.c --- */
 
+/* Begins to look for a backend: from here until it is connected, or the session refused,
+ * s->attempt is there. */
+void connect_start(struct session *s);
 /* Chooses a backend and begins to connect; goes on, waits, or refuses. */
 void connect_begin(struct session *s);
 /* The event of a backend leg while connecting. */
 void connect_event(struct session *s, short what);
 /* Some health has changed: chooses anew for everyone who waits for one. */
 void connect_retry_waiting(struct proxy *proxy);
+/* Other workers may have closed idle connections that were in the way. */
+void connect_retry_cramped(struct proxy *proxy);
 /* Something has happened to the client before it has a backend. */
 void connect_client_event(struct session *s, short what);
 /* The try under way took too long. */
@@ -201,8 +234,50 @@ void relay_client_event(evutil_socket_t fd, short what, void *arg);
 void relay_backend_event(evutil_socket_t fd, short what, void *arg);
 /* Moves bytes both ways as far as they go now. */
 void relay_work(struct session *s);
+/* Writes what the leg has been holding. False: the session is over, or its request is taken up
+ * again elsewhere. */
+bool relay_flush(struct session *s, struct leg *to);
+/* Sends bytes, keeping what the leg does not take; it must hold nothing. False: the same. */
+bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n);
+/* Counts bytes that came from a leg, while there is a backend. */
+void relay_account(struct session *s, const struct leg *from, size_t n);
+/* A leg's last event may have hidden an error. Looks at once where nothing is read from it just
+ * now, else by the session's timer. False: it has failed, as below. */
+bool relay_still_sound(struct session *s, struct leg *leg);
+bool relay_look(struct session *s, struct leg *leg); /* at once */
+/* A leg has failed: the session ends, or its request is taken up again elsewhere. */
+void relay_failed(struct session *s, struct leg *leg, int error);
 /* Registers a leg's descriptor with the loop. False: out of memory, the session is finished. */
 bool relay_register(struct session *s, struct leg *leg);
+
+/* --- exchange.c --- */
+
+/* A session whose pool has a framing: bytes are read request by request. False: out of memory. */
+bool exchange_begin(struct session *s);
+void exchange_free(struct session *s); /* harmless without one */
+size_t exchange_bytes(void);           /* of one, for the slab */
+/* Goes on as far as it goes now. */
+void exchange_work(struct session *s);
+/* What its request wants of an upstream, and whether one of the pool may be kept for others. */
+struct upstream_wish exchange_wish(const struct session *s);
+bool exchange_may_share(const struct session *s, const struct snapshot_reuse *reuse);
+/* A backend is connected for its request. */
+void exchange_bound(struct session *s, bool is_fresh);
+/* The backend has failed before its answer was complete. */
+void exchange_backend_failed(struct session *s, int error);
+/* Whether it has got something to be answered, so that the end of the client's sending is none of
+ * the session. */
+bool exchange_asks(const struct session *s);
+
+/* --- reset.c --- */
+
+/* Whether the session's upstream can be proved quiet by the pool's reset exchange, now that the
+ * client has ended. */
+bool reset_is_due(const struct session *s);
+/* False: nothing has been begun, and the session goes on without it. */
+bool reset_begin(struct session *s);
+void reset_work(struct session *s);
+void reset_timed_out(struct session *s);
 
 /* --- socket.c --- */
 

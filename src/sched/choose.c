@@ -297,6 +297,18 @@ enum choice chooser_choose(struct chooser *chooser, const struct choose_request 
     return choice;
 }
 
+bool chooser_is_up(struct chooser *chooser, uint32_t p, uint32_t index, uint64_t now_ms)
+{
+    struct chooser_pool *pool = &chooser->pools[p];
+
+    chooser_refresh(chooser, pool, now_ms);
+    struct backend_facts facts =
+        eligibility_facts(pool->record, pool->backends, index, &pool->survey, chooser->sb);
+    facts.full = false;
+    facts.standby = false;
+    return eligibility_judge(&facts) == BACKEND_UP;
+}
+
 bool chooser_wants_times(const struct chooser *chooser, uint32_t pool)
 {
     return chooser->pools[pool].ops->by_time;

@@ -70,6 +70,9 @@ void chooser_destroy(struct chooser *chooser); /* NULL is allowed */
 enum choice chooser_choose(struct chooser *chooser, const struct choose_request *request,
                            struct chosen *out);
 
+/* Whether backend index of the pool is ready, healthy and not ejected, has a weight; load and
+ * standing by do not count. */
+bool chooser_is_up(struct chooser *chooser, uint32_t pool, uint32_t index, uint64_t now_ms);
 /* Whether choosing for the service looks at request.destination. */
 bool chooser_wants_destination(const struct chooser *chooser, uint32_t service);
 /* Whether response times of the pool's backends are to be measured (sb.slot_time). */

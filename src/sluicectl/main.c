@@ -1,7 +1,8 @@
 /*
  * sluicectl: the operator's command. Sends its words as one request to the running daemon and
  * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help"). Of health
- * it can also make its exit status, for those who watch by running a command.
+ * it can also make its exit status, for those who watch by running a command; doctor needs no
+ * daemon.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "ctl/codec.h"
+#include "sluicectl/doctor.h"
 #include "sluicectl/talk.h"
 
 #define DEFAULT_SOCKET "/run/sluice/control.sock"
@@ -24,6 +26,7 @@ static const char usage_text[] =
     "Usage: sluicectl [-s SOCKET] [--json] WORDS...\n"
     "       sluicectl help            all commands of the running daemon\n"
     "       sluicectl health [SERVICE] [--exit-code]\n"
+    "       sluicectl doctor [--help]  is this machine ready for the configured scale\n"
     "\n"
     "  -s, --socket SOCKET  control socket (else $SLUICE_SOCKET, else " DEFAULT_SOCKET ")\n"
     "      --json           the reply as one line of JSON\n"
@@ -263,7 +266,7 @@ static int exchange(const struct options *options, const char *socket, const str
         if (result != 0)
             return result;
     }
-    result = talk_send(fd, str_text(line), line->len);
+    result = talk_send_line(fd, str_text(line), line->len);
     /* A daemon that refuses to read on may have said why. */
     return result == 0 || result == -EPIPE ? talk_receive(fd, reply) : result;
 }
@@ -289,6 +292,8 @@ int main(int argc, char **argv)
     default:
         break;
     }
+    if (strcmp(options.words[0], "doctor") == 0)
+        return doctor_run((int)options.n_words, options.words, options.socket, options.json);
     if (build_line(&options, &line) != 0 || !is_sendable(&line))
         return EXIT_USAGE;
     return talk(&options, choose_socket(&options), &line);

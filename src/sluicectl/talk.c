@@ -65,7 +65,7 @@ static int send_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-int talk_send(int fd, const char *line, size_t len)
+int talk_send_line(int fd, const char *line, size_t len)
 {
     int result = send_all(fd, line, len);
 

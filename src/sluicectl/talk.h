@@ -16,7 +16,7 @@ int talk_connect(const char *path, uint32_t silence_ms);
  * -errno. */
 int talk_limit_silence(int fd, uint32_t silence_ms);
 /* Sends line (without its newline). Returns 0 or -errno. */
-int talk_send(int fd, const char *line, size_t len);
+int talk_send_line(int fd, const char *line, size_t len);
 /*
  * Receives the whole reply before any of it is printed: the daemon does not wait for a pager.
  * Returns 0 and appends its text to *out; -ECONNRESET when the connection ended within it,

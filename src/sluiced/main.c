@@ -11,12 +11,8 @@
 
 #include "base/log.h"
 #include "model/model.h"
+#include "proc/configuration.h"
 #include "proc/master.h"
-#include "proc/preflight.h"
-#include "proc/registries.h"
-#include "proc/resolve.h"
-
-#define DEFAULT_FILE "/etc/sluice/sluice.conf"
 
 enum { EXIT_USAGE = 2 };
 
@@ -31,10 +27,10 @@ static void print_usage(FILE *out)
                  "\n"
                  "Runs the load balancer in the foreground.\n"
                  "\n"
-                 "  -c FILE     configuration (default " DEFAULT_FILE ")\n"
+                 "  -c FILE     configuration (default " CONFIGURATION_FILE ")\n"
                  "  -t          check the configuration and exit: 0 good, 1 bad\n"
                  "  --strict    with -t: what only the target machine can know (names that do not\n"
-                 "              resolve, users, addresses) is an error, not a warning\n"
+                 "              resolve, users, addresses, programs) is an error, not a warning\n"
                  "  -T          like -t, and print the effective configuration\n"
                  "  -V          print the version\n"
                  "  -h          print this\n"
@@ -87,39 +83,6 @@ static int parse(int argc, char **argv, struct options *options)
     return -1;
 }
 
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
-/* Reads, builds, resolves. Prints what is wrong. NULL when there was an error. */
-static struct model *load(const struct options *options)
-{
-    struct errlist errors = {0};
-    struct conf_tree *tree = NULL;
-    struct model *model = NULL;
-    conf_load_wait(options->file, model_schema(), LOAD_MS, &errors, &tree);
-    if (tree != NULL) {
-        model = model_build(tree, &daemon_registries, &errors);
-        conf_tree_free(tree);
-    }
-    if (model != NULL) {
-        resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
-        preflight_names(model, options->strict, &errors);
-        preflight_machine(model, options->strict, &errors);
-    }
-    errlist_sort(&errors);
-    STR_AUTO text = {0};
-    errlist_print(&errors, &text);
-    fputs(str_text(&text), stderr);
-    if (errors.errors > 0) {
-        model_free(model);
-        model = NULL;
-    }
-    errlist_free(&errors);
-    return model;
-}
-
 static int report(const struct options *options, struct model *model)
 {
     if (options->print) {
@@ -136,12 +99,12 @@ static int report(const struct options *options, struct model *model)
 
 int main(int argc, char **argv, char **envp)
 {
-    struct options options = {.file = DEFAULT_FILE};
+    struct options options = {.file = CONFIGURATION_FILE};
     int status = parse(argc, argv, &options);
     if (status >= 0) {
         return status;
     }
-    struct model *model = load(&options);
+    struct model *model = configuration_read(options.file, options.strict);
     if (model == NULL) {
         fprintf(stderr, "sluiced: %s is not usable\n", options.file);
         return EXIT_FAILURE;

@@ -42,6 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 1:
         answer = mysql_read_reply(bytes, n);
+        mysql_answer(&answer, &ask);
+        expect(!ask.failed && ask.len <= 4 + 64);
         break;
     default:
         answer = mysql_read_greeting(bytes, n);

@@ -232,7 +232,41 @@ START_TEST(slow_bodies_are_told)
 }
 END_TEST
 
+/* Its backlog is full, so that its host does not answer at all. */
+START_TEST(a_connection_that_is_not_taken_is_told)
+{
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    int fds[4], *listener = &fds[0];
+
+    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(listen(*listener, 0), 0); /* on a port of the kernel's choice */
+    ck_assert_int_eq(getsockname(*listener, (struct sockaddr *)&storage, &len), 0);
+    for (int i = 1; i < COUNT(fds); i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(fds[i], (struct sockaddr *)&storage, len);
+    }
+    ((struct sockaddr_in *)&storage)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    addr_ip_from_sockaddr((struct sockaddr *)&storage, &address.ip);
+    params.timeout_ms = 50;
+    probe_once(check_kind_find("http"), NULL, 0);
+    ck_assert_msg(result.timed_out, "%s", result.reason);
+    ck_assert_str_eq(result.reason, "no connection within 50 ms");
+    for (int i = 0; i < COUNT(fds); i++) {
+        close(fds[i]);
+    }
+}
+END_TEST
+
 /* --- TLS --- */
+
+START_TEST(a_handshake_that_does_not_end_is_told)
+{
+    const struct check_arg args[] = {{"tls", "true"}};
+
+    expect_late(SCRIPT(HEAR_END), args, 1, "no TLS handshake within 100 ms");
+}
+END_TEST
 
 static void run_tls(const struct check_arg *args, int n_args)
 {
@@ -364,6 +398,8 @@ int main(void)
         silence_has_no_reason_of_its_own,
         slow_headers_are_told,
         slow_bodies_are_told,
+        a_connection_that_is_not_taken_is_told,
+        a_handshake_that_does_not_end_is_told,
         tls_works,
         hosts_are_asked_for_by_tls,
         addresses_are_not_asked_for_by_tls,

@@ -233,6 +233,34 @@ START_TEST(postgresql_that_lets_in)
 }
 END_TEST
 
+/* It lets the user in before it looks for a place. */
+START_TEST(postgresql_that_is_full)
+{
+    expect_fail("postgresql",
+                SCRIPT(HEAR(PG_STARTUP), SAY(PG_WELCOME), SAY("S\0\0\0\x0dlc\0value\0"),
+                       SAY_SLOWLY("E\0\0\0\x25SFATAL\0C53300\0Mtoo many clients\0\0"), CLOSE),
+                "error 53300 \"too many clients\"");
+    ck_assert(peer_parts_well());
+}
+END_TEST
+
+START_TEST(postgresql_that_lets_in_and_leaves)
+{
+    expect_fail("postgresql", SCRIPT(HEAR(PG_STARTUP), SAY(PG_WELCOME), CLOSE),
+                "closed within the answer");
+}
+END_TEST
+
+START_TEST(postgresql_that_lacks_the_database)
+{
+    expect_pass("postgresql",
+                SCRIPT(HEAR(PG_STARTUP), SAY(PG_WELCOME),
+                       SAY("E\0\0\0\x22SFATAL\0C3D000\0Mno such thing\0\0"), CLOSE),
+                "answered in ");
+    expect_detail("refuses the user, error 3D000 \"no such thing\"");
+}
+END_TEST
+
 START_TEST(postgresql_that_wants_a_password)
 {
     expect_pass("postgresql", SCRIPT(HEAR(PG_STARTUP), SAY_SLOWLY(PG_SASL), HEAR_END, CLOSE),
@@ -399,6 +427,37 @@ START_TEST(mysql_that_wants_another_password)
 }
 END_TEST
 
+/* MariaDB blocks whoever answers the first of these in another length. */
+START_TEST(mysql_that_wants_one_of_two_passwords)
+{
+    static const char signature[4 + 64 + 1] = "\x40\0\0\3"; /* and its NUL */
+
+    expect_pass("mysql",
+                SCRIPT(SAY(MY_GREETING), HEAR("sluice"),
+                       SAY_SLOWLY("\x30\0\0\2\xfe"
+                                  "client_ed25519\0"
+                                  "0123456789abcdef0123456789abcdef"),
+                       HEAR(signature), SAY("\x17\0\0\4\xfemysql_native_password\0"),
+                       HEAR("\0\0\0\5"), SAY(MY_DENIED("\6")), CLOSE),
+                "answered in ");
+    expect_detail("refuses the user, error 1045 \"Access denied for user 'sluice'@'x'\"");
+    ck_assert(peer_parts_well());
+}
+END_TEST
+
+#define MY_AGAIN SAY(MY_SWITCH), HEAR("\0\0\0\3")
+
+START_TEST(mysql_that_never_has_enough)
+{
+    expect_pass("mysql",
+                SCRIPT(SAY(MY_GREETING), HEAR("sluice"), MY_AGAIN, MY_AGAIN, MY_AGAIN, MY_AGAIN,
+                       MY_AGAIN, MY_AGAIN, MY_AGAIN, MY_AGAIN, SAY(MY_SWITCH), HEAR_END, CLOSE),
+                "answered in ");
+    expect_detail("asks for a password");
+    ck_assert(peer_parts_well());
+}
+END_TEST
+
 START_TEST(mysql_that_lets_in_after_all)
 {
     expect_pass("mysql",
@@ -552,6 +611,9 @@ int main(void)
         ssh_may_say_something_before,
         ssh_that_takes_nobody,
         postgresql_that_lets_in,
+        postgresql_that_is_full,
+        postgresql_that_lets_in_and_leaves,
+        postgresql_that_lacks_the_database,
         postgresql_that_wants_a_password,
         postgresql_that_has_something_to_say_before,
         postgresql_that_knows_not_this_user,
@@ -566,6 +628,8 @@ int main(void)
         mysql_that_lets_in,
         mysql_that_denies,
         mysql_that_wants_another_password,
+        mysql_that_wants_one_of_two_passwords,
+        mysql_that_never_has_enough,
         mysql_that_lets_in_after_all,
         mysql_that_asks_and_leaves,
         mysql_that_goes_on_asking,

@@ -125,6 +125,40 @@ START_TEST(what_an_agent_says_is_written_and_told)
 }
 END_TEST
 
+/* Of what counts for the state: another weight, or another word beside it, is no beginning. */
+START_TEST(since_when_it_is_asked)
+{
+    const _Atomic uint64_t *since_ms = &sb.slots[1].asked_since_ms;
+    uint64_t drained_ms, before_ms = clock_now_ms();
+
+    start_agent(&agents[0], "up 50%\n");
+    draft_agents(1);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(permille() == 501);
+    ck_assert_uint_eq(atomic_load(since_ms), 0);
+    agents[0].line = "up drain\n";
+    WAIT_FOR(admin() == ADMIN_DRAIN);
+    drained_ms = atomic_load(since_ms);
+    ck_assert(drained_ms >= before_ms && drained_ms <= clock_now_ms());
+    agents[0].line = "up 0% maxconn:5\n";
+    WAIT_FOR(limit() == 6);
+    agents[0].line = "up ready 0%\n"; /* drained still, by its weight */
+    WAIT_FOR(admin() == ADMIN_READY);
+    restart_engine();
+    ck_assert_int_eq(draft_apply(), 0);
+    wait_for_runs(2);
+    ck_assert_uint_eq(atomic_load(since_ms), drained_ms);
+    agents[0].line = "up maint\n";
+    WAIT_FOR(admin() == ADMIN_MAINTENANCE);
+    ck_assert_uint_gt(atomic_load(since_ms), drained_ms);
+    drained_ms = atomic_load(since_ms);
+    agents[0].line = "up ready 100%\n";
+    WAIT_FOR(admin() == ADMIN_READY);
+    ck_assert_uint_gt(atomic_load(since_ms), drained_ms);
+    stop_agents();
+}
+END_TEST
+
 START_TEST(what_is_not_said_again_stands)
 {
     start_agent(&agents[0], "up 0% maint maxconn:0\n");
@@ -567,6 +601,7 @@ int main(void)
 {
     const TTest *tests[] = {
         what_an_agent_says_is_written_and_told,
+        since_when_it_is_asked,
         what_is_not_said_again_stands,
         of_several_the_strictest_counts,
         without_the_check_nothing_is_asked,

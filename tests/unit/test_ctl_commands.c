@@ -20,6 +20,7 @@ static const struct {
     {"show events", CTL_LEVEL_READ, "show events since=1h"},
     {"show errors", CTL_LEVEL_READ, "show errors"},
     {"show checks", CTL_LEVEL_READ, "show checks web"},
+    {"show upstreams", CTL_LEVEL_READ, "show upstreams web"},
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
     {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
@@ -114,7 +115,10 @@ static const struct {
     {"hlep", {"did you mean \"help\""}},
     {"show", {"unknown command: show"}},
     {"xyzzy \"a b\"", {"unknown command: xyzzy \"a b\"", "help"}},
-    {"show upstreams", {"unknown command"}},
+    {"show sources", {"unknown command"}},
+    {"show upstreams wev", {"no pool wev", "did you mean web"}},
+    {"show upstreams web a", {"too many words", "usage: show upstreams [POOL]"}},
+    {"show upstreams pool=web", {"unknown option pool="}},
     {"upgrade /bin/false", {"unknown command"}},
     {"explain", {"something is missing", "usage: explain SERVICE CLIENT[:PORT] [to=ADDRESS]"}},
     {"explain web", {"something is missing"}},
@@ -364,7 +368,7 @@ START_TEST(figures_are_summed)
     is_number(backend, "bytes_in", 201);
     is_number(backend, "bytes_out", 2000);
     is_number(backend, "connections_total", 90);
-    is_number(backend, "upstreams_opened", 90);
+    is_number(backend, "upstreams_opened", 0); /* none is kept */
     is_number(backend, "connect_failures", 7);
     is_number(backend, "retries", 5);
     is_at_least(json_object_get(backend, "connect_time_us"), "p50", 1000);
@@ -480,7 +484,17 @@ END_TEST
 
 /* --- the pinned shape of show stats json --- */
 
-enum shape_kind { TEXT, NUMBER, BOOL, TEXTS, COUNTS_REFUSED, COUNTS_ENDED, OBJECT, OBJECTS };
+enum shape_kind {
+    TEXT,
+    NUMBER,
+    BOOL,
+    TEXTS,
+    COUNTS_REFUSED,
+    COUNTS_ENDED,
+    COUNTS_DISCARDED,
+    OBJECT,
+    OBJECTS
+};
 
 struct shape {
     const char *name;
@@ -514,6 +528,18 @@ static const struct shape backend_shape[] = {
     {"upstreams_reused", NUMBER},
     {"upstreams_idle", NUMBER},
     {"upstreams_pinned", NUMBER},
+    {"upstreams_warm", NUMBER, NULL, true},
+    {"upstreams_lent", NUMBER, NULL, true},
+    {"upstreams_reused_percent", NUMBER, NULL, true},
+    {"upstreams_discarded_by", COUNTS_DISCARDED, NULL, true},
+    {"stray_bytes", NUMBER, NULL, true},
+    {"stale", NUMBER, NULL, true},
+    {"ambiguous", NUMBER, NULL, true},
+    {"retries_unsent", NUMBER, NULL, true},
+    {"retries_resent", NUMBER, NULL, true},
+    {"open_failures", NUMBER, NULL, true},
+    {"pins", NUMBER, NULL, true},
+    {"reuse_trouble", TEXT, NULL, true},
     {"checks_passed", NUMBER},
     {"checks_failed", NUMBER},
     {"connect_time_us", OBJECT, percentiles},
@@ -615,6 +641,9 @@ static void check_value(json_t *json, const struct shape *shape)
         break;
     case COUNTS_ENDED:
         check_counts(json, ending_names, ENDING_COUNT);
+        break;
+    case COUNTS_DISCARDED:
+        check_counts(json, discard_names, DISCARD_COUNT);
         break;
     case OBJECT:
         check_object(json, shape->inner);

@@ -245,6 +245,32 @@ START_TEST(an_agent_takes_its_backend_out)
 }
 END_TEST
 
+START_TEST(since_when_an_agent_asks)
+{
+    set_all_up(); /* for 4 s */
+    give_agent(B);
+    atomic_store(&slot(B)->asked_admin, ADMIN_DRAIN);
+    atomic_store(&slot(B)->asked_since_ms, NOW_MS - 2000);
+    ck_assert_uint_eq(look(B)->since_seconds, 2);
+    atomic_store(&slot(B)->asked_since_ms, NOW_MS - 9000);
+    ck_assert_uint_eq(look(B)->since_seconds, 4); /* until then it was down */
+    atomic_store(&slot(B)->asked_admin, ADMIN_MAINTENANCE);
+    ck_assert_uint_eq(look(B)->since_seconds, 9); /* whatever its health */
+    atomic_store(&slot(B)->asked_admin, ADMIN_READY);
+    atomic_store(&slot(B)->asked_since_ms, NOW_MS - 1000);
+    ck_assert_str_eq(look(B)->state, "up");
+    ck_assert_uint_eq(look(B)->since_seconds, 1);
+    atomic_store(&slot(B)->asked_permille, 1);
+    ck_assert_str_eq(look(B)->state, "draining");
+    ck_assert_uint_eq(look(B)->since_seconds, 1);
+    backend(B)->weight = 0; /* by the file, whatever they ask */
+    ck_assert_uint_eq(look(B)->since_seconds, 4);
+    set_health(B, SB_HEALTH_DOWN, "refused");
+    ck_assert_str_eq(look(B)->state, "down");
+    ck_assert_uint_eq(look(B)->since_seconds, 4);
+}
+END_TEST
+
 /* What the operator said is the reason where it alone would do. */
 START_TEST(the_operator_said_so_first)
 {
@@ -448,6 +474,7 @@ int main(void)
     tcase_add_test(tc, panic_overlooks_health);
     tcase_add_test(tc, what_the_operator_said_is_the_reason);
     tcase_add_test(tc, an_agent_takes_its_backend_out);
+    tcase_add_test(tc, since_when_an_agent_asks);
     tcase_add_test(tc, the_operator_said_so_first);
     tcase_add_test(tc, an_agent_asks_for_less);
     tcase_add_test(tc, an_agent_sets_a_limit);

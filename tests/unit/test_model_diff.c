@@ -177,9 +177,10 @@ START_TEST(outlier)
     expect_diff(with, without, "pool web: outlier removed\n");
     expect_diff(with, SERVICE "pool \"web\" { outlier { on = { \"connect\" } } " TWO "}", "");
     expect_diff(with,
-                SERVICE "pool \"web\" { require = \"any\" notify = \"/n\" " TWO
+                SERVICE "pool \"web\" { send_proxy = \"v2\" require = \"any\" notify = \"/n\" " TWO
                         "outlier { on = \"first_byte\" first_byte_timeout = \"5s\"\n"
                         "max_ejected = 50 } }",
+                "pool web: send_proxy off -> v2\n"
                 "pool web: require all -> any\n"
                 "pool web: notify unset -> /n\n"
                 "pool web: outlier: on first_byte added\n"

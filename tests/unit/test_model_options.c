@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "model/options.h"
+#include "sluice/limits.h"
 
 /* A configuration in which the option of that section is text ("weight = 3"). Of a check other than
  * tcp the section is "check KIND". */
@@ -172,6 +173,9 @@ static const struct accepted accepted[] = {
     {"pool", "start = \"unknown\"", NULL},
     {"pool", "on_unresolved = \"refuse\"", NULL},
     {"pool", "on_unresolved = \"down\"", NULL},
+    {"pool", "send_proxy = \"off\"", NULL},
+    {"pool", "send_proxy = \"v1\"", "send_proxy = \"v1\""},
+    {"pool", "send_proxy = v2", "send_proxy = \"v2\""},
     {"pool", "require = \"all\"", NULL},
     {"pool", "require = any", "require = \"any\""},
     {"pool", "notify = \"/bin/true\"", NULL},
@@ -411,6 +415,7 @@ static const struct refused refused[] = {
      "start: \"maybe\": unknown; write \"unknown\", \"up\" or \"down\""},
     {"pool", "on_unresolved = \"keep\"",
      "on_unresolved: \"keep\": unknown; write \"down\" or \"refuse\""},
+    {"pool", "send_proxy = \"on\"", "send_proxy: \"on\": unknown; write \"off\", \"v1\" or \"v2\""},
     {"pool", "require = \"some\"", "require: \"some\": unknown; write \"all\" or \"any\""},
     {"pool", "notify = \"\"", "notify: \"\": empty; write a value, or leave the option out"},
     {"pool", "notify = \"run\"",
@@ -493,6 +498,37 @@ START_TEST(each_option_refuses_what_it_should)
 }
 END_TEST
 
+/* At run time it has to fit into a message to the monitor. */
+START_TEST(long_notify_paths)
+{
+    char path[NOTIFY_PROGRAM_MAX + 1] = "/";
+
+    memset(path + 1, 'x', sizeof(path) - 2);
+    for (size_t len = sizeof(path) - 1; len >= sizeof(path) - 2; len--) {
+        STR_AUTO text = {0};
+        STR_AUTO messages = {0};
+        struct model *model;
+
+        path[len] = '\0';
+        str_printf(&text, SERVICE "pool \"web\" { notify = \"%s\"\n%s }\n", path,
+                   "backend \"a\" { address = \"10.0.0.1:80\" }");
+        model = read_model(str_text(&text), &messages);
+        if (len < NOTIFY_PROGRAM_MAX) {
+            ck_assert_msg(model != NULL, "%s", str_text(&messages));
+            ck_assert_str_eq(model->pools[0].notify, path);
+        } else {
+            ck_assert_ptr_null(model);
+            ck_assert_ptr_nonnull(strstr(str_text(&messages),
+                                         "256 bytes long; at most 255 are possible, so give the "
+                                         "program a shorter path, with a link for instance\n"));
+            ck_assert_ptr_eq(strstr(str_text(&messages), "f:2: pool \"web\": notify: \"/xxx"),
+                             str_text(&messages));
+        }
+        model_free(model);
+    }
+}
+END_TEST
+
 static void expect_service_defaults(const struct model_service *service)
 {
     ck_assert(service->freebind);
@@ -529,6 +565,7 @@ static void expect_pool_defaults(const struct model_pool *pool)
     ck_assert_uint_eq(pool->backup_use, BACKUP_USE_FIRST);
     ck_assert_uint_eq(pool->on_return, SESSIONS_KEEP);
     ck_assert_uint_eq(pool->on_down, SESSIONS_KEEP);
+    ck_assert_uint_eq(pool->send_proxy, SEND_PROXY_OFF);
     ck_assert_uint_eq(pool->require, REQUIRE_ALL);
     ck_assert_ptr_null(pool->notify);
 }
@@ -753,10 +790,13 @@ static const char known[] =
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "healthz\n"
-    "pool: scheduler hash_key connect_timeout retries keepalive user_timeout queue queue_timeout "
-    "slow_start panic_threshold min_healthy backup_use on_return on_down start on_unresolved "
+    "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy queue "
+    "queue_timeout slow_start panic_threshold min_healthy backup_use on_return on_down start "
+    "on_unresolved "
     "require notify\n"
     "outlier: on consecutive_failures first_byte_timeout eject_time max_ejected\n"
+    "reuse: mode framing warm_min idle_max max_age max_uses max_idle reset_send reset_expect "
+    "policy length_bytes length_endian length_includes_header handshake scripts\n"
     "backend: address weight max_connections resume_connections connect_rate backup admin "
     "check_address checks\n"
     "check: interval fast_interval down_interval timeout rise fall port source method path host "
@@ -838,17 +878,19 @@ START_TEST(the_schema_is_the_table)
     ck_assert_ptr_null(root->sections[3]);
     ck_assert_str_eq(pool->sections[0]->name, "outlier");
     ck_assert(!pool->sections[0]->titled);
-    ck_assert_str_eq(pool->sections[1]->name, "check");
-    ck_assert(pool->sections[1]->titled_any);
-    ck_assert_str_eq(pool->sections[2]->name, "backend");
-    ck_assert_str_eq(pool->sections[2]->sections[0]->name, "check");
+    ck_assert_str_eq(pool->sections[1]->name, "reuse");
+    ck_assert(!pool->sections[1]->titled);
+    ck_assert_str_eq(pool->sections[2]->name, "check");
+    ck_assert(pool->sections[2]->titled_any);
+    ck_assert_str_eq(pool->sections[3]->name, "backend");
+    ck_assert_str_eq(pool->sections[3]->sections[0]->name, "check");
     for (size_t i = 0; root->sections[i] != NULL; i++) {
         for (const struct conf_option_schema *o = root->sections[i]->options; o->name; o++) {
             ck_assert(o->list == (find(root->sections[i]->name, o->name)->type == OPTION_LIST));
             n++;
         }
     }
-    ck_assert_uint_eq(n, 15 + 15 + 18);
+    ck_assert_uint_eq(n, 15 + 15 + 19);
 }
 END_TEST
 
@@ -858,7 +900,7 @@ START_TEST(options_of_later_releases_are_unknown)
         {"global", "status = \"127.0.0.1:9480\""}, {"service", "per_source_connections = 1"},
         {"service", "accept_proxy = \"v1\""},      {"pool", "transparent = true"},
         {"pool", "drain_within = \"1s\""},         {"check", "expect = \"x\""},
-        {"outlier", "base_eject_time = \"1s\""},   {"pool", "reuse { }"},
+        {"outlier", "base_eject_time = \"1s\""},   {"pool", "reuse { shares = 3 }"},
     };
 
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
@@ -899,8 +941,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE("model options", each_option_takes_what_it_should,
-                     each_option_refuses_what_it_should, defaults, defaults_of_check_kinds,
-                     values_and_places_arrive, new_sessions_options_arrive,
+                     each_option_refuses_what_it_should, long_notify_paths, defaults,
+                     defaults_of_check_kinds, values_and_places_arrive, new_sessions_options_arrive,
                      when_a_full_backend_resumes, the_table_holds_exactly_these, the_table_is_sound,
                      what_kinds_of_checks_have_can_be_handed_on, the_schema_is_the_table,
                      options_of_later_releases_are_unknown, values_in_messages_are_harmless);

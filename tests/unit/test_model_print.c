@@ -109,7 +109,8 @@ START_TEST(defaults_only_on_request)
         "pool \"web\" {\n    scheduler = \"wlc\"\n    hash_key = \"source\"\n"
         "    connect_timeout = \"3s\"\n"
         "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
-        "    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = \"0s\"\n"
+        "    send_proxy = \"off\"\n    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = "
+        "\"0s\"\n"
         "    panic_threshold = 0\n    min_healthy = 1\n    backup_use = \"first\"\n"
         "    on_return = \"keep\"\n    on_down = \"keep\"\n"
         "    start = \"unknown\"\n    on_unresolved = \"down\"\n"
@@ -253,6 +254,7 @@ static void write_pool(struct str *out, unsigned index)
     MAYBE(out, "on_down", "\"keep\"", "\"close\"");
     MAYBE(out, "start", "up", "\"down\"", "\"unknown\"");
     MAYBE(out, "on_unresolved", "\"refuse\"", "down");
+    MAYBE(out, "send_proxy", "off", "v1", "\"v2\"");
     MAYBE(out, "require", "all", "\"any\"");
     MAYBE(out, "notify", "/bin/n", "\"/a b\"");
     if (pick(2) == 0) {

@@ -697,6 +697,10 @@ START_TEST(health_is_inherited_from_the_same_checks)
     /* What all must pass is something else than what any may; of one check it is the same. */
     ck_assert(!inherits(two, "", "require = \"any\" check \"tcp\" { } check \"http\" { }", ""));
     ck_assert(inherits("check \"tcp\" { }", "", "require = \"any\" check \"tcp\" { }", ""));
+    /* Who understands a PROXY header need not understand anything without one. */
+    ck_assert(!inherits("check \"tcp\" { }", "", "send_proxy = v1 check \"tcp\" { }", ""));
+    ck_assert(!inherits("send_proxy = v2 check \"tcp\" { }", "",
+                        "send_proxy = v1 check \"tcp\" { }", ""));
 }
 END_TEST
 

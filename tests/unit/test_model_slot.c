@@ -1,5 +1,5 @@
 /*
- * What a commit makes of a slot beside its health: slow start and fullness.
+ * What a commit makes of a slot beside its health: slow start, fullness, what checks ask for.
  */
 #include "test_model_fixture.h"
 
@@ -196,11 +196,90 @@ START_TEST(other_edits_leave_it_full)
 }
 END_TEST
 
+/* --- what checks ask for --- */
+
+#define AGENT       "check \"agent\" { port = 9 }\n"
+#define NAMED(name) "backend \"" name "\" { address = \"10.0.0.1:80\" }\n"
+
+/* The checks of a slot have had a result, and have asked for something. */
+static void ask(uint32_t slot, uint32_t permille, uint32_t admin, uint32_t limit, uint64_t now_ms)
+{
+    struct sb_slot *record = &sb.slots[slot];
+
+    atomic_store(&record->last_check_ms, now_ms);
+    atomic_store(&record->asked_permille, permille);
+    atomic_store(&record->asked_admin, admin);
+    atomic_store(&record->asked_limit, limit);
+    atomic_store(&record->asked_since_ms, now_ms);
+}
+
+static void expect_asked(uint32_t slot, uint32_t permille, uint32_t admin, uint32_t limit,
+                         uint64_t since_ms)
+{
+    const struct sb_slot *record = &sb.slots[slot];
+
+    ck_assert_uint_eq(atomic_load(&record->asked_permille), permille);
+    ck_assert_uint_eq(atomic_load(&record->asked_admin), admin);
+    ck_assert_uint_eq(atomic_load(&record->asked_limit), limit);
+    ck_assert_uint_eq(atomic_load(&record->asked_since_ms), since_ms);
+}
+
+START_TEST(under_another_name_the_same_is_asked)
+{
+    uint32_t before;
+
+    load(AGENT NAMED("a"), 10);
+    find_up(a, 20);
+    ask(a, 501, ADMIN_DRAIN, 31, 25);
+    before = a;
+    load(AGENT NAMED("z"), 30);
+    ck_assert_uint_ne(a, before);
+    expect_asked(a, 501, ADMIN_DRAIN, 31, 25);
+    load(AGENT NAMED("z"), 40); /* it stays, and is not looked for again */
+    expect_asked(a, 501, ADMIN_DRAIN, 31, 25);
+}
+END_TEST
+
+START_TEST(by_other_checks_or_elsewhere_nothing_is_asked)
+{
+    static const char *const others[] = {
+        "check \"agent\" { port = 8 }\n" NAMED("z"),
+        NAMED("z"),
+        AGENT "backend \"z\" { address = \"10.0.0.2:80\" }\n",
+        AGENT "backend \"a\" { address = \"10.0.0.3:80\" }\n",
+    };
+
+    for (uint64_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        load(AGENT NAMED("a"), 100 * i + 10);
+        find_up(a, 100 * i + 20);
+        ask(a, 501, ADMIN_DRAIN, 31, 100 * i + 25);
+        load(others[i], 100 * i + 30);
+        expect_asked(a, 0, ADMIN_READY, 0, 0);
+    }
+}
+END_TEST
+
+/* Its last sessions have kept the slot; what it was asked for is as old as its health. */
+START_TEST(nor_is_it_of_one_that_comes_back)
+{
+    load(A("") AGENT B(""), 10);
+    find_up(b, 20);
+    ask(b, 501, ADMIN_DRAIN, 31, 25);
+    uint32_t before = b;
+    load(A("") AGENT, 30);
+    load(A("") AGENT B(""), 40);
+    ck_assert_uint_eq(b, before);
+    expect_asked(b, 0, ADMIN_READY, 0, 0);
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_SUITE_WITH("model slot", setup, teardown, the_daemons_start_is_not_slow,
-                          nor_is_the_first_check_result, what_is_added_later_is_slow,
-                          what_comes_back_is_slow, what_is_made_ready_is_slow,
-                          ready_before_it_is_up, an_edited_limit_is_judged_at_once,
-                          so_is_the_limit_of_one_that_comes_back, other_edits_leave_it_full);
+    return RUN_SUITE_WITH(
+        "model slot", setup, teardown, the_daemons_start_is_not_slow, nor_is_the_first_check_result,
+        what_is_added_later_is_slow, what_comes_back_is_slow, what_is_made_ready_is_slow,
+        ready_before_it_is_up, an_edited_limit_is_judged_at_once,
+        so_is_the_limit_of_one_that_comes_back, other_edits_leave_it_full,
+        under_another_name_the_same_is_asked, by_other_checks_or_elsewhere_nothing_is_asked,
+        nor_is_it_of_one_that_comes_back);
 }

@@ -25,7 +25,7 @@ static const char text[] =
     "  scheduler = \"rr\" connect_timeout = \"6s\" retries = 7 keepalive = \"8s\"\n"
     "  user_timeout = \"9s\" start = \"down\" hash_key = \"source_port\" queue = 24\n"
     "  queue_timeout = \"25s\" slow_start = \"26s\" panic_threshold = 27 min_healthy = 2\n"
-    "  backup_use = \"all\" on_return = \"close\" on_down = \"close\"\n"
+    "  backup_use = \"all\" on_return = \"close\" on_down = \"close\" send_proxy = \"v2\"\n"
     "  check \"tcp\" { interval = \"10s\" fast_interval = \"11s\" down_interval = \"12s\"\n"
     "    timeout = \"13s\" rise = 14 fall = 15 port = 16 }\n"
     "  check \"http:q\" { headers = { \"A: b\", \"C: d\" } tls = true host = \"h\" }\n"
@@ -153,6 +153,8 @@ START_TEST(pools)
     ck_assert_uint_eq(pool[0].on_return, SESSIONS_KEEP);
     ck_assert_uint_eq(pool[0].on_down, SESSIONS_KEEP);
     ck_assert_uint_eq(pool[0].require_any, 0);
+    ck_assert_uint_eq(pool[0].send_proxy, SEND_PROXY_OFF);
+    ck_assert_uint_eq(pool[1].send_proxy, SEND_PROXY_V2);
     ck_assert_uint_eq(pool[0].outlier.signals, 0);
     ck_assert_uint_eq(pool[0].outlier.consecutive_failures, 0); /* off */
     ck_assert_uint_eq(pool[1].require_any, 1);

@@ -16,8 +16,8 @@
 
 #include "sluice/scoreboard.h"
 
-/* Two services, three listeners, two pools, four backends, two checks, a hash table of the second
- * pool; nothing between the arrays. */
+/* Two services, three listeners, two pools, four backends, two checks, a hash table and a reset
+ * exchange of the second pool; nothing between the arrays. */
 struct sample {
     struct snapshot_header header;
     struct snapshot_service services[2];
@@ -26,6 +26,7 @@ struct sample {
     struct snapshot_backend backends[4];
     struct snapshot_check checks[2];
     uint16_t entries[8];
+    char texts[16];
 };
 
 static struct sample sample;
@@ -54,8 +55,9 @@ static void fill_header(void)
         .checks_offset = offsetof(struct sample, checks),
         .n_entries = 8,
         .entries_offset = offsetof(struct sample, entries),
-        .args_offset = sizeof(sample),
-        .texts_offset = sizeof(sample),
+        .args_offset = offsetof(struct sample, texts),
+        .n_text_bytes = sizeof(sample.texts),
+        .texts_offset = offsetof(struct sample, texts),
     };
 }
 
@@ -112,12 +114,24 @@ static void fill_pools(void)
     sample.backends[3].address = (struct addr){.ip.family = ADDR_UNIX, .path = "/run/x"};
 }
 
+static void fill_reuse(void)
+{
+    strcpy(sample.texts, "..RESET\nRESETOK");
+    sample.pools[1].reuse = (struct snapshot_reuse){.mode = REUSE_SESSION,
+                                                    .max_idle = 1,
+                                                    .reset_send = 2,
+                                                    .reset_send_bytes = 6,
+                                                    .reset_expect = 8,
+                                                    .reset_expect_bytes = 7};
+}
+
 static void setup(void)
 {
     memset(&sample, 0, sizeof(sample));
     fill_header();
     fill_services();
     fill_pools();
+    fill_reuse();
 }
 
 static int check_sample(void)
@@ -146,6 +160,7 @@ START_TEST(an_empty_one_passes)
     header->n_backends = header->n_checks = header->n_entries = 0;
     header->services_offset = header->listeners_offset = header->pools_offset = end;
     header->backends_offset = header->checks_offset = header->entries_offset = end;
+    header->n_text_bytes = 0;
     header->args_offset = header->texts_offset = end;
     header->size_bytes = end;
     ck_assert_int_eq(snapshot_check(&sample, end), 0);
@@ -174,7 +189,12 @@ START_TEST(extremes_pass)
     sample.pools[0].panic_threshold = 100;
     sample.pools[0].hash_key = HASH_KEY_SOURCE_PORT;
     sample.pools[0].backup_use = BACKUP_USE_ALL;
+    sample.pools[0].send_proxy = SEND_PROXY_V2;
     sample.pools[0].on_return = sample.pools[0].on_down = SESSIONS_CLOSE;
+    sample.pools[0].reuse.mode = REUSE_WARM; /* which is what goes with a PROXY header */
+    sample.pools[0].reuse.warm_min = sample.pools[0].reuse.max_idle = REUSE_IDLE_MAX;
+    sample.pools[0].reuse.max_uses = sample.pools[0].reuse.max_age_ms = UINT32_MAX;
+    sample.pools[1].reuse.reset_expect_bytes = 8;
     sample.services[0].fallback_pool = 0; /* odd, and harmless */
     sample.services[0].persistence_mask = 32;
     sample.services[0].persistence_mask6 = 128;
@@ -297,6 +317,7 @@ static const struct fault faults[] = {
     FAULT(pools[0].row, POOLS_MAX),
     FAULT(pools[0].hash_key, HASH_KEY_COUNT),
     FAULT(pools[0].backup_use, BACKUP_USE_COUNT),
+    FAULT(pools[0].send_proxy, SEND_PROXY_COUNT),
     FAULT(pools[0].on_return, SESSIONS_COUNT),
     FAULT(pools[0].on_down, SESSIONS_COUNT),
     FAULT(pools[0].panic_threshold, 101),
@@ -332,6 +353,11 @@ static const struct fault faults[] = {
     FAULT(backends[0].connect_rate.interval_ns, UINT64_MAX / 40 + 1),
     FAULT(checks[0].kind[0], 0),
     FAULT(checks[0].port, 65536),
+    FAULT(header.n_text_bytes, 14),
+    FAULT(header.n_text_bytes, 17),
+    FAULT(header.texts_offset, offsetof(struct sample, entries)),
+    FAULT(texts[15], 'x'),
+    FAULT(pools[1].send_proxy, SEND_PROXY_V1),
 };
 
 START_TEST(each_fault_is_found)
@@ -472,6 +498,10 @@ static uint64_t walk(const struct snapshot_header *s)
         sum += snapshot_services(s)[snapshot_listeners(s)[i].service].row;
     for (uint32_t p = 0; p < s->n_pools; p++) {
         const struct snapshot_pool *pool = &snapshot_pools(s)[p];
+        for (uint32_t b = 0; b < pool->reuse.reset_send_bytes; b++)
+            sum += (unsigned char)*snapshot_text(s, pool->reuse.reset_send + b);
+        for (uint32_t b = 0; b < pool->reuse.reset_expect_bytes; b++)
+            sum += (unsigned char)*snapshot_text(s, pool->reuse.reset_expect + b);
         for (uint32_t e = 0; e < pool->n_entries; e++) {
             uint32_t index = snapshot_entries(s)[pool->first_entry + e];
             sum += snapshot_backends(s)[pool->first_backend + index].row;

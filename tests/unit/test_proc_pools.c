@@ -112,6 +112,8 @@ static void setup(void)
     master = calloc(1, sizeof(*master));
     ck_assert_ptr_nonnull(master);
     ck_assert_int_eq(scoreboard_create(&master->sb, 1, 1, 1), 0);
+    master->children = calloc(1, sizeof(*master->children));
+    ck_assert_ptr_nonnull(master->children);
     master->events = events_create();
     master->running = &made.header;
     master->model = &model;
@@ -129,6 +131,7 @@ static void teardown(void)
 {
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
+    free(master->children);
     free(master);
 }
 

@@ -1,0 +1,360 @@
+/*
+ * Sessions whose pool has a framing: request by request. Beside the relay, whose pump they do not
+ * use until they come to own their upstream. Owns what a session holds between reading and passing
+ * on. In a worker.
+ *
+ *                  a request's first bytes              a backend is bound
+ *     BETWEEN ─────────────────────────────► STARTING ────────────────────► ASKING
+ *        ▲                                       ▲  (PREPARING: the client's     │
+ *        │                                       │   handshake first)            │
+ *        │             the upstream was stale ───┘◄──────────────────────────────┤
+ *        └───────────────────────────────────────────────────────────────────────┘ answered
+ *
+ * from everywhere to OWNED (bytes flow unread from then on) and to LEAVING (the last word to the
+ * client is on its way). One request at a time: what the client sends behind it stays in the
+ * kernel, or held, until its answer is complete.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "buffer.h"
+#include "exchange.h"
+
+/* A client that was refused may read why before its connection is gone. */
+#define LINGER_MS    2000
+#define STEPS_A_TURN 32 /* of at most one read each */
+
+size_t exchange_bytes(void)
+{
+    return sizeof(struct exchange);
+}
+
+static struct framer_options options_of(const struct snapshot_reuse *reuse)
+{
+    return (struct framer_options){
+        .length_bytes = reuse->length_bytes,
+        .length_little_endian = reuse->length_little_endian != 0,
+        .length_includes_header = reuse->length_includes_header != 0,
+        .handshake_key = reuse->handshake_key != 0,
+        .scripts = reuse->scripts != 0,
+    };
+}
+
+bool exchange_begin(struct session *s)
+{
+    struct proxy *proxy = s->proxy;
+    const struct snapshot_pool *pool = &snapshot_pools(
+        proxy->snapshot)[snapshot_services(proxy->snapshot)[proxy->service_of_row[s->service_row]]
+                             .pool];
+    struct exchange *ex = slab_alloc(&proxy->exchange_slab);
+    if (ex == NULL) {
+        return false;
+    }
+    memset(ex, 0, sizeof(*ex));
+    ex->framer = framer_table[pool->reuse.framing];
+    ex->framing = pool->reuse.framing;
+    ex->mode = pool->reuse.mode;
+    ex->options = options_of(&pool->reuse);
+    ex->framer->init(ex->state, &ex->options);
+    s->exchange = ex;
+    s->state = SESSION_BETWEEN;
+    ex->pool_row = pool->row;
+    session_set_timer(s);
+    return true;
+}
+
+void exchange_free(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (ex == NULL) {
+        return;
+    }
+    s->exchange = NULL;
+    if (ex->framer->fini != NULL) {
+        ex->framer->fini(ex->state);
+    }
+    buffer_free(s->proxy, ex->client.buffer);
+    buffer_free(s->proxy, ex->backend.buffer);
+    buffer_free(s->proxy, ex->request);
+    slab_free(&s->proxy->exchange_slab, ex);
+}
+
+bool exchange_asks(const struct session *s)
+{
+    return s->exchange != NULL;
+}
+
+struct upstream_wish exchange_wish(const struct session *s)
+{
+    const struct exchange *ex = s->exchange;
+    const struct snapshot_reuse *reuse =
+        &snapshot_pools(s->proxy->snapshot)[s->attempt->chosen.pool].reuse;
+    return (struct upstream_wish){
+        .key = ex->key,
+        .next_key = ex->next_key,
+        /* A first request that could not be sent again is not risked on an upstream that may be
+         * about to close: its client would not know to try again either. */
+        .proven = reuse->mode == REUSE_REQUEST && reuse->policy == REUSE_SAFE && !ex->was_served &&
+                  !ex->retriable,
+        .fresh = ex->fresh_only,
+    };
+}
+
+bool exchange_may_share(const struct session *s, const struct snapshot_reuse *reuse)
+{
+    const struct exchange *ex = s->exchange;
+    if (ex == NULL) {
+        return reuse->framing == FRAMING_NONE;
+    }
+    struct framer_options options = options_of(reuse);
+    return reuse->mode == ex->mode && reuse->framing == ex->framing &&
+           memcmp(&options, &ex->options, sizeof(options)) == 0;
+}
+
+/* --- holding bytes --- */
+
+enum step exchange_gather(struct session *s, struct leg *leg, struct held *held, size_t *out_n)
+{
+    struct proxy *proxy = s->proxy;
+    size_t n = 0;
+    if (held->buffer != NULL) {
+        n = held->buffer->end - held->buffer->at;
+        if (held->tried && (!leg->readable || leg->ended)) {
+            return STEP_WAIT;
+        }
+        memcpy(proxy->scratch, held->buffer->bytes + held->buffer->at, n);
+    }
+    *out_n = n;
+    if (n == 0 || held->tried) {
+        if (!leg->readable || leg->ended) {
+            return STEP_WAIT;
+        }
+        ssize_t got = recv(leg->fd, proxy->scratch + n, RELAY_SCRATCH_BYTES - n, 0);
+        if (got < 0 && errno == EAGAIN) {
+            leg->readable = false;
+            leg->suspect = false;
+            return STEP_WAIT;
+        }
+        if (got < 0) {
+            relay_failed(s, leg, errno);
+            return s->dead ? STEP_OVER : STEP_LOST;
+        }
+        if ((size_t)got < RELAY_SCRATCH_BYTES - n && got > 0 && !leg->closing) {
+            leg->readable = false;
+        }
+        leg->ended = got == 0;
+        *out_n += (size_t)got;
+    }
+    buffer_free(proxy, held->buffer);
+    held->buffer = NULL;
+    return STEP_ON;
+}
+
+enum step exchange_put_back(struct session *s, struct held *held, size_t at, size_t n, bool tried)
+{
+    held->tried = tried;
+    if (at == n) {
+        return STEP_ON;
+    }
+    held->buffer = buffer_hold(s->proxy, s->proxy->scratch + at, n - at);
+    if (held->buffer == NULL) {
+        session_finish(s, ENDING_ERROR);
+        return STEP_OVER;
+    }
+    return STEP_ON;
+}
+
+/* --- ends --- */
+
+void exchange_leave(struct session *s, bool orderly)
+{
+    s->exchange->phase = PHASE_LEAVING;
+    s->exchange->orderly = orderly;
+}
+
+void exchange_let_go(struct session *s, enum discard reason)
+{
+    if (s->upstream != NULL) {
+        upstream_discard(s, reason, reason != DISCARD_STRAY_BYTES);
+    }
+    session_release_backend(s);
+    s->watched = false;
+    s->timed = false;
+    s->exchange->pinned = false;
+}
+
+void exchange_give_back(struct session *s, struct framing_bytes key)
+{
+    upstream_give_back(s, key);
+    session_release_backend(s);
+    s->watched = false;
+    s->timed = false;
+}
+
+void exchange_own(struct session *s, const char *why)
+{
+    s->exchange->phase = PHASE_OWNED;
+    upstream_pin(s, why);
+}
+
+enum step exchange_refuse(struct session *s, const struct framing *verdict)
+{
+    struct exchange *ex = s->exchange;
+    if (verdict->send.n == 0 || ex->answered) {
+        session_finish(s, ENDING_BAD_MESSAGE);
+        return STEP_OVER;
+    }
+    if (!relay_deliver(s, &s->client, verdict->send.at, verdict->send.n)) {
+        return STEP_OVER;
+    }
+    exchange_let_go(s, DISCARD_NOT_CLEAN);
+    exchange_leave(s, false);
+    ex->lingers = true;
+    return STEP_ON;
+}
+
+/* --- owning --- */
+
+static enum step pass_held(struct session *s, struct held *held, struct leg *to)
+{
+    struct buffer *buffer = held->buffer;
+    if (buffer == NULL || to->pending != NULL) {
+        return buffer == NULL ? STEP_ON : STEP_WAIT;
+    }
+    held->buffer = NULL;
+    if (to == s->backend) {
+        relay_account(s, &s->client, buffer->end - buffer->at);
+    }
+    bool is_sent = relay_deliver(s, to, buffer->bytes + buffer->at, buffer->end - buffer->at);
+    buffer_free(s->proxy, buffer);
+    return is_sent ? STEP_ON : STEP_OVER;
+}
+
+/* Passes on what is in hand, then leaves the session to the relay. */
+static enum step work_owned(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    enum step to_backend = pass_held(s, &ex->client, s->backend);
+    if (to_backend == STEP_OVER) {
+        return STEP_OVER;
+    }
+    enum step to_client = pass_held(s, &ex->backend, &s->client);
+    if (to_client != STEP_ON || to_backend != STEP_ON) {
+        return to_client == STEP_OVER ? STEP_OVER : STEP_WAIT;
+    }
+    exchange_free(s);
+    s->state = SESSION_OPEN;
+    session_set_timer(s);
+    relay_work(s);
+    return STEP_OVER;
+}
+
+/* --- leaving --- */
+
+/* A client that was answered in the midst of its words gets what it was told; closing at once would
+ * reset it first. */
+static enum step linger(struct session *s)
+{
+    struct leg *client = &s->client;
+    if (!client->shut) {
+        client->shut = true;
+        shutdown(client->fd, SHUT_WR);
+        s->state = SESSION_BACKEND_ENDED;
+        wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + LINGER_MS);
+        s->half_close_timeout_ms = LINGER_MS;
+        s->active_ms = s->proxy->now_ms;
+    }
+    while (client->readable) {
+        ssize_t n = recv(client->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
+        if (n < 0 && errno == EAGAIN) {
+            client->readable = false;
+            break;
+        }
+        if (n <= 0) {
+            session_finish(s, s->exchange->orderly ? ENDING_BACKEND_FIN : ENDING_BAD_MESSAGE);
+            return STEP_OVER;
+        }
+    }
+    return STEP_WAIT;
+}
+
+static enum step work_leaving(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (s->client.pending != NULL) {
+        return STEP_WAIT;
+    }
+    if (ex->lingers) {
+        return linger(s);
+    }
+    session_finish(s, s->client.ended ? ENDING_CLIENT_FIN : ENDING_BACKEND_FIN);
+    return STEP_OVER;
+}
+
+/* --- all of it --- */
+
+static enum step work_once(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (!relay_flush(s, &s->client) ||
+        (s->backend->fd >= 0 && !ex->is_deaf && !relay_flush(s, s->backend))) {
+        return s->dead ? STEP_OVER : STEP_ON;
+    }
+    switch (ex->phase) {
+    case PHASE_STARTING:
+        if (ex->again) {
+            return exchange_look_for_backend(s);
+        }
+        scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+        return exchange_send_request(s);
+    case PHASE_OWNED:
+        return work_owned(s);
+    case PHASE_LEAVING:
+        return work_leaving(s);
+    default:
+        break;
+    }
+    enum step step = STEP_WAIT;
+    if (s->upstream != NULL && s->client.pending == NULL) {
+        step = exchange_read_backend(s);
+    }
+    if (step == STEP_WAIT && exchange_wants_client(s)) {
+        step = exchange_read_client(s);
+    }
+    return step;
+}
+
+void exchange_work(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (s->attempt != NULL) {
+        return;
+    }
+    enum step step = STEP_ON;
+    ex->working = true;
+    for (int left = STEPS_A_TURN; step == STEP_ON && left > 0; left--) {
+        step = work_once(s);
+    }
+    if (step == STEP_OVER) {
+        return;
+    }
+    ex->working = false;
+    if (step == STEP_ON) {
+        session_make_ready(s);
+        return;
+    }
+    if (s->attempt != NULL || !relay_still_sound(s, &s->client) ||
+        !relay_still_sound(s, s->backend)) {
+        return;
+    }
+    /* While a request is under way nothing is wanted of the client. */
+    bool needs_client = ex->phase != PHASE_ASKING || !ex->asked || s->client.pending != NULL;
+    if (needs_client && !s->client.registered && !relay_register(s, &s->client)) {
+        return;
+    }
+    if (s->upstream != NULL && !s->backend->registered) {
+        (void)relay_register(s, s->backend);
+    }
+}

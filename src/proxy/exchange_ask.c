@@ -1,0 +1,298 @@
+/*
+ * Sessions with a framing, the client's half: reads requests, finds a backend for each, sends them,
+ * and sends them again where that may be. In a worker.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "buffer.h"
+#include "exchange.h"
+
+#define UNSENT_TRIES_MAX 10
+
+enum step exchange_look_for_backend(struct session *s)
+{
+    s->exchange->phase = PHASE_STARTING;
+    s->exchange->again = false;
+    connect_start(s);
+    if (s->dead) {
+        return STEP_OVER;
+    }
+    return s->attempt == NULL ? STEP_ON : STEP_WAIT;
+}
+
+void exchange_take_up_again(struct session *s, bool was_written)
+{
+    struct exchange *ex = s->exchange;
+    struct sb_upstream_cell *cell = upstream_cell(s->proxy, s->row);
+    bool may = ex->request != NULL && !ex->answered && !ex->pinned &&
+               (was_written ? ex->retriable && !ex->resent : ex->unsent_tries < UNSENT_TRIES_MAX);
+    if (!may) {
+        if (!ex->answered && ex->phase == PHASE_ASKING) {
+            scoreboard_bump(&cell->ambiguous, 1);
+        }
+        session_finish(s, ENDING_BACKEND_RESET);
+        return;
+    }
+    scoreboard_bump(was_written ? &cell->resent_retries : &cell->unsent_retries, 1);
+    ex->resent |= was_written;
+    ex->fresh_only |= was_written;
+    ex->unsent_tries++;
+    ex->wrote = false;
+    ex->is_deaf = false;
+    buffer_free(s->proxy, ex->backend.buffer);
+    ex->backend.buffer = NULL;
+    exchange_let_go(s, DISCARD_BACKEND_CLOSED);
+    if (ex->framer->again != NULL) {
+        ex->framer->again(ex->state);
+    }
+    ex->phase = PHASE_STARTING;
+    ex->again = true;
+    if (!ex->working) {
+        session_make_ready(s);
+    }
+}
+
+void exchange_backend_failed(struct session *s, int error)
+{
+    struct exchange *ex = s->exchange;
+    if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH) {
+        session_finish(s, ENDING_BACKEND_TIMEOUT);
+        return;
+    }
+    if (ex->phase == PHASE_ASKING && s->backend->pending != NULL && !ex->is_deaf) {
+        /* It takes no more, but may have answered before it closed. */
+        buffer_free(s->proxy, s->backend->pending);
+        s->backend->pending = NULL;
+        s->backend->readable = true;
+        ex->is_deaf = true;
+        session_make_ready(s);
+        return;
+    }
+    switch (ex->phase) {
+    case PHASE_ASKING:
+        exchange_take_up_again(s, ex->wrote);
+        break;
+    case PHASE_PREPARING:
+        exchange_take_up_again(s, false);
+        break;
+    default:
+        session_finish(s, ENDING_BACKEND_RESET);
+        break;
+    }
+}
+
+/* Sends more of the request under way. */
+static enum step ask(struct session *s, struct framing_bytes bytes)
+{
+    struct exchange *ex = s->exchange;
+    if (bytes.n == 0 || ex->is_deaf) {
+        return STEP_ON;
+    }
+    ssize_t sent = send(s->backend->fd, bytes.at, bytes.n, MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN) {
+        if (!ex->wrote) {
+            exchange_take_up_again(s, false);
+            return s->dead ? STEP_OVER : STEP_ON;
+        }
+        /* It may have answered before it closed; reading will tell. */
+        ex->is_deaf = true;
+        s->backend->readable = true;
+        return STEP_ON;
+    }
+    size_t done = sent < 0 ? 0 : (size_t)sent;
+    ex->wrote |= done > 0;
+    relay_account(s, &s->client, bytes.n);
+    if (done < bytes.n) {
+        s->backend->writable = false;
+        s->backend->pending = buffer_hold(s->proxy, bytes.at + done, bytes.n - done);
+        if (s->backend->pending == NULL) {
+            session_finish(s, ENDING_ERROR);
+            return STEP_OVER;
+        }
+    }
+    return STEP_ON;
+}
+
+enum step exchange_send_request(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    ex->phase = PHASE_ASKING;
+    if (ex->request == NULL) {
+        return STEP_ON;
+    }
+    const struct framing_bytes bytes = {ex->request->bytes + ex->request->at,
+                                        ex->request->end - ex->request->at};
+    enum step step = ask(s, bytes);
+    if (step == STEP_OVER || ex->phase != PHASE_ASKING) {
+        return step;
+    }
+    if (!ex->retriable || ex->resent) {
+        buffer_free(s->proxy, ex->request);
+        ex->request = NULL;
+    }
+    if (ex->owns) {
+        exchange_own(s, ex->why);
+    }
+    return STEP_ON;
+}
+
+/* Whether a backend that has just been connected to was the first to speak. By the time that its
+ * words are read the request will have reached it. */
+static bool has_greeted(const struct session *s)
+{
+    char byte;
+    return s->backend->readable && recv(s->backend->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void exchange_bound(struct session *s, bool is_fresh)
+{
+    struct exchange *ex = s->exchange;
+    bool was_working = ex->working;
+    enum step step = STEP_ON;
+    ex->is_fresh = is_fresh;
+    if (is_fresh && has_greeted(s)) {
+        upstream_switch_off(s->upstream, REUSE_SPEAKS_FIRST);
+    }
+    ex->owns |= upstream_is_switched_off(s->upstream);
+    scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+    if (is_fresh && ex->key.n != 0 && ex->framer->prepare != NULL) {
+        struct framing_bytes bytes = ex->framer->prepare(ex->state);
+        ex->phase = PHASE_PREPARING;
+        if (!relay_deliver(s, s->backend, bytes.at, bytes.n)) {
+            return;
+        }
+    } else {
+        step = exchange_send_request(s);
+    }
+    if (step != STEP_OVER && !was_working) {
+        exchange_work(s);
+    }
+}
+
+/* The first verdict on a request: finds it a backend, or goes on with the one that is kept. */
+static enum step start_request(struct session *s, const struct framing *verdict)
+{
+    struct exchange *ex = s->exchange;
+    if (!ex->has_asked) {
+        ex->has_asked = true;
+        atomic_fetch_add_explicit(&s->proxy->sb->pools[ex->pool_row].framed_sessions, 1,
+                                  memory_order_relaxed);
+    }
+    ex->asked = verdict->ends;
+    ex->retriable = verdict->retriable && ex->mode == REUSE_REQUEST;
+    ex->key = verdict->key;
+    ex->next_key = verdict->next_key;
+    ex->wrote = false;
+    ex->answered = false;
+    ex->resent = false;
+    ex->fresh_only = false;
+    ex->is_deaf = false;
+    ex->unsent_tries = 0;
+    ex->owns = verdict->verb == FRAMING_OWN;
+    ex->why = verdict->why;
+    if (verdict->send.n > 0) {
+        ex->request = buffer_hold(s->proxy, verdict->send.at, verdict->send.n);
+        if (ex->request == NULL) {
+            session_finish(s, ENDING_ERROR);
+            return STEP_OVER;
+        }
+    }
+    ex->phase = PHASE_STARTING;
+    ex->again = s->upstream == NULL;
+    return STEP_ON;
+}
+
+/* The client has no more requests for the upstream that its session has kept. */
+static void give_kept_back(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (s->upstream != NULL && !ex->pinned) {
+        exchange_give_back(s, ex->next_key);
+        s->state = SESSION_BETWEEN;
+    }
+}
+
+static enum step take_verdict(struct session *s, const struct framing *verdict)
+{
+    struct exchange *ex = s->exchange;
+    switch (verdict->verb) {
+    case FRAMING_ANSWER:
+        if (verdict->closes) {
+            give_kept_back(s);
+            exchange_leave(s, true);
+        }
+        if (verdict->send.n > 0 &&
+            !relay_deliver(s, &s->client, verdict->send.at, verdict->send.n)) {
+            return STEP_OVER;
+        }
+        return STEP_ON;
+    case FRAMING_REFUSE:
+        return exchange_refuse(s, verdict);
+    default:
+        break;
+    }
+    if (verdict->starts) {
+        return start_request(s, verdict);
+    }
+    ex->asked |= verdict->ends;
+    enum step step = ask(s, verdict->send);
+    if (step == STEP_ON && verdict->verb == FRAMING_OWN) {
+        exchange_own(s, verdict->why);
+    }
+    return step;
+}
+
+bool exchange_wants_client(const struct session *s)
+{
+    const struct exchange *ex = s->exchange;
+    /* A request may be answered while the end of it still waits to be sent. */
+    if (s->client.pending != NULL || s->backend->pending != NULL) {
+        return false;
+    }
+    return ex->phase == PHASE_BETWEEN || (ex->phase == PHASE_ASKING && !ex->asked);
+}
+
+/* The client has ended its sending, and nothing of it can be made a request any more. */
+static enum step client_ended(struct session *s)
+{
+    if (s->exchange->phase == PHASE_BETWEEN) {
+        give_kept_back(s);
+    }
+    session_finish(s, ENDING_CLIENT_FIN);
+    return STEP_OVER;
+}
+
+enum step exchange_read_client(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    struct proxy *proxy = s->proxy;
+    size_t n = 0, at = 0;
+    enum step step = exchange_gather(s, &s->client, &ex->client, &n);
+    if (step != STEP_ON) {
+        return step;
+    }
+    if (s->client.ended) {
+        return client_ended(s);
+    }
+    s->active_ms = proxy->now_ms;
+    bool more = n > 0;
+    while (more) {
+        struct framing verdict =
+            ex->framer->request(ex->state, proxy->scratch + at, n - at, proxy->room);
+        if (verdict.verb == FRAMING_HOLD) {
+            if (n - at >= FRAMER_HOLD_MAX) {
+                session_finish(s, ENDING_BAD_MESSAGE);
+                return STEP_OVER;
+            }
+            return exchange_put_back(s, &ex->client, at, n, true);
+        }
+        at += verdict.used;
+        step = take_verdict(s, &verdict);
+        if (step != STEP_ON) {
+            return step;
+        }
+        more = (at < n || verdict.more) && exchange_wants_client(s);
+    }
+    return exchange_put_back(s, &ex->client, at, n, false);
+}

@@ -1,0 +1,329 @@
+/*
+ * Shelves of upstreams: which there are, opening ahead, and the end of what lies there too long or
+ * may not stay. In a worker.
+ */
+#include "shelf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "pool/rate.h"
+
+#define UPSTREAM_ARENA_BYTES (64 * 1024)
+#define LOOK_EVERY_MS        100  /* at ages and idle times */
+#define OPEN_AGAIN_MS        1000 /* after there was no room or memory for one more */
+#define OPENINGS_A_TURN      32
+
+void upstreams_init(struct proxy *proxy)
+{
+    LIST_INIT(&proxy->shelves);
+    SLIST_INIT(&proxy->short_shelves);
+    proxy->upstreams_due_ms = UINT64_MAX;
+    slab_init(&proxy->upstream_slab, sizeof(struct upstream), UPSTREAM_ARENA_BYTES);
+}
+
+/* --- shelves --- */
+
+void shelf_note_taken(struct proxy *proxy, struct shelf *shelf)
+{
+    if (!shelf->is_short && shelf->pool != SNAPSHOT_NONE &&
+        shelf_pool(proxy, shelf)->reuse.warm_min > 0) {
+        shelf->is_short = true;
+        SLIST_INSERT_HEAD(&proxy->short_shelves, shelf, short_link);
+    }
+}
+
+void shelf_note_idle(struct proxy *proxy)
+{
+    if (proxy->upstreams_due_ms == UINT64_MAX) {
+        proxy->upstreams_due_ms = proxy->now_ms + LOOK_EVERY_MS;
+    }
+}
+
+struct shelf *shelf_get(struct proxy *proxy, uint32_t slot, uint32_t row)
+{
+    if (proxy->shelf_of_slot == NULL) {
+        proxy->shelf_of_slot = calloc(SB_SLOTS_MAX, sizeof(struct shelf *));
+        if (proxy->shelf_of_slot == NULL) {
+            return NULL;
+        }
+        atomic_store_explicit(&proxy->sb->header->upstreams_used, 1, memory_order_release);
+    }
+    struct shelf *shelf = proxy->shelf_of_slot[slot];
+    if (shelf != NULL) {
+        return shelf;
+    }
+    shelf = calloc(1, sizeof(*shelf));
+    if (shelf == NULL) {
+        return NULL;
+    }
+    shelf->slot = slot;
+    shelf->row = row;
+    shelf->pool = SNAPSHOT_NONE;
+    TAILQ_INIT(&shelf->idle);
+    TAILQ_INIT(&shelf->opening);
+    LIST_INSERT_HEAD(&proxy->shelves, shelf, link);
+    proxy->shelf_of_slot[slot] = shelf;
+    return shelf;
+}
+
+static void shelf_free(struct proxy *proxy, struct shelf *shelf)
+{
+    if (shelf->is_short) {
+        SLIST_REMOVE(&proxy->short_shelves, shelf, shelf, short_link);
+    }
+    LIST_REMOVE(shelf, link);
+    proxy->shelf_of_slot[shelf->slot] = NULL;
+    free(shelf);
+}
+
+static bool is_switched_off(const struct proxy *proxy, const struct shelf *shelf)
+{
+    return atomic_load_explicit(&proxy->sb->slots[shelf->slot].reuse_trouble,
+                                memory_order_relaxed) != REUSE_FINE;
+}
+
+bool upstream_is_switched_off(const struct upstream *u)
+{
+    return is_switched_off(u->proxy, u->shelf);
+}
+
+bool shelf_may_keep(const struct proxy *proxy, const struct shelf *shelf)
+{
+    return shelf->pool != SNAPSHOT_NONE &&
+           chooser_is_up(proxy->chooser, shelf->pool, shelf->index, proxy->now_ms) &&
+           !is_switched_off(proxy, shelf);
+}
+
+enum discard shelf_fault(const struct proxy *proxy, const struct shelf *shelf)
+{
+    if (shelf->pool == SNAPSHOT_NONE) {
+        return DISCARD_CHANGED;
+    }
+    return is_switched_off(proxy, shelf) ? DISCARD_SWITCHED_OFF : DISCARD_NOT_UP;
+}
+
+/* --- what its pool says --- */
+
+const struct snapshot_reuse *upstream_reuse(const struct upstream *u)
+{
+    return u->shelf->pool == SNAPSHOT_NONE ? NULL : &shelf_pool(u->proxy, u->shelf)->reuse;
+}
+
+void upstream_settle(struct upstream *u)
+{
+    if (!u->settled && u->shelf->pool != SNAPSHOT_NONE) {
+        const struct snapshot_pool *pool = shelf_pool(u->proxy, u->shelf);
+        bool is_unix = shelf_backend(u->proxy, u->shelf)->address.ip.family == ADDR_UNIX;
+        u->settled = true;
+        socket_settle(u->leg.fd, is_unix ? 0 : pool->keepalive_ms,
+                      is_unix ? 0 : pool->user_timeout_ms);
+    }
+}
+
+/* --- opening ahead --- */
+
+static bool start_opening(struct upstream *u, const struct snapshot_backend *backend)
+{
+    struct sockaddr_storage address;
+    socklen_t len = addr_to_sockaddr(&backend->address, &address);
+    u->leg.fd = socket_open_backend(&backend->address);
+    if (u->leg.fd < 0) {
+        return false;
+    }
+    if (connect(u->leg.fd, (struct sockaddr *)&address, len) != 0 &&
+        (errno != EINPROGRESS || socket_met_itself(u->leg.fd, &backend->address))) {
+        return false;
+    }
+    return upstream_register(u);
+}
+
+static void open_ahead(struct proxy *proxy, struct shelf *shelf)
+{
+    const struct snapshot_backend *backend = shelf_backend(proxy, shelf);
+    struct upstream *u = upstream_new(proxy, shelf);
+    if (u == NULL) {
+        shelf->open_again_ms = proxy->now_ms + OPEN_AGAIN_MS;
+        return;
+    }
+    u->is_ahead = true;
+    u->state = UPSTREAM_OPENING;
+    TAILQ_INSERT_TAIL(&shelf->opening, u, link);
+    shelf->n_opening++;
+    if (!upstream_take_place(u, backend->max_connections)) {
+        shelf->open_again_ms = proxy->now_ms + OPEN_AGAIN_MS; /* full: no failure */
+        upstream_end(u, true);
+        return;
+    }
+    if (!start_opening(u, backend)) {
+        upstream_opening_failed(u);
+    }
+}
+
+/* At most warm_min are being opened at a time, so it goes no faster than the backend takes them. */
+static void refill(struct proxy *proxy, struct shelf *shelf, uint32_t *left)
+{
+    const struct snapshot_pool *pool = shelf_pool(proxy, shelf);
+    const struct snapshot_backend *backend = shelf_backend(proxy, shelf);
+    if (pool->reuse.mode == REUSE_OFF || proxy->draining || !shelf_may_keep(proxy, shelf)) {
+        return;
+    }
+    while (shelf->n_idle + shelf->n_opening<pool->reuse.warm_min && * left> 0 &&
+           proxy->now_ms >= shelf->open_again_ms) {
+        if (!rate_take(&proxy->sb->slot_rate[shelf->slot], &backend->connect_rate,
+                       proxy->woken_us * 1000)) {
+            return;
+        }
+        (*left)--;
+        open_ahead(proxy, shelf);
+    }
+}
+
+/* --- the worker's turn --- */
+
+static void end_old(struct proxy *proxy, struct shelf *shelf)
+{
+    const struct snapshot_pool *pool = shelf_pool(proxy, shelf);
+    struct upstream *u, *next;
+    TAILQ_FOREACH_REVERSE_SAFE(u, &shelf->idle, upstream_list, link, next)
+    {
+        enum discard fault = upstream_fault(u);
+        if (fault == DISCARD_COUNT && pool->reuse.idle_max_ms != 0 &&
+            proxy->now_ms - u->idle_ms >= pool->reuse.idle_max_ms) {
+            fault = DISCARD_IDLE_MAX;
+        }
+        if (fault != DISCARD_COUNT) {
+            upstream_drop(u, fault, true);
+        }
+    }
+    TAILQ_FOREACH_SAFE (u, &shelf->opening, link, next) {
+        if (proxy->now_ms - u->opened_ms >= pool->connect_timeout_ms) {
+            upstream_opening_failed(u);
+        }
+    }
+}
+
+/* Another worker's session needs the place of an idle one. */
+static void let_go(struct proxy *proxy, struct shelf *shelf)
+{
+    _Atomic uint32_t *wanted = &proxy->sb->slots[shelf->slot].wanted;
+    struct upstream *oldest = TAILQ_LAST(&shelf->idle, upstream_list);
+    if (oldest != NULL && atomic_load_explicit(wanted, memory_order_acquire) != 0 &&
+        atomic_exchange_explicit(wanted, 0, memory_order_acq_rel) != 0) {
+        upstream_drop(oldest, DISCARD_EVICTED, true);
+    }
+}
+
+/* Ends everything that lies on it. */
+static void clear(struct shelf *shelf, enum discard reason)
+{
+    struct upstream *u;
+    while ((u = TAILQ_FIRST(&shelf->idle)) != NULL) {
+        upstream_drop(u, reason, true);
+    }
+    while ((u = TAILQ_FIRST(&shelf->opening)) != NULL) {
+        upstream_end(u, true);
+    }
+}
+
+void upstreams_look(struct proxy *proxy)
+{
+    struct shelf *shelf;
+    LIST_FOREACH (shelf, &proxy->shelves, link) {
+        if (!shelf_may_keep(proxy, shelf)) {
+            clear(shelf, shelf_fault(proxy, shelf));
+        }
+    }
+    proxy->upstreams_due_ms = LIST_EMPTY(&proxy->shelves) ? UINT64_MAX : 0;
+}
+
+void upstreams_asked(struct proxy *proxy)
+{
+    struct shelf *shelf;
+    LIST_FOREACH (shelf, &proxy->shelves, link) {
+        let_go(proxy, shelf);
+    }
+}
+
+void upstreams_apply(struct proxy *proxy)
+{
+    struct shelf *shelf, *next;
+    const struct snapshot_pool *pools = snapshot_pools(proxy->snapshot);
+    LIST_FOREACH (shelf, &proxy->shelves, link) {
+        shelf->pool = SNAPSHOT_NONE;
+    }
+    for (uint32_t p = 0; p < proxy->snapshot->n_pools; p++) {
+        const struct snapshot_backend *backends =
+            snapshot_backends(proxy->snapshot) + pools[p].first_backend;
+        for (uint32_t i = 0; pools[p].reuse.mode != REUSE_OFF && i < pools[p].n_backends; i++) {
+            shelf = shelf_get(proxy, backends[i].slot, backends[i].row);
+            if (shelf != NULL) {
+                shelf->pool = p;
+                shelf->index = i;
+                shelf->row = backends[i].row;
+            }
+        }
+    }
+    upstreams_look(proxy);
+    LIST_FOREACH_SAFE (shelf, &proxy->shelves, link, next) {
+        if (shelf->pool == SNAPSHOT_NONE && shelf->n_lent == 0) {
+            shelf_free(proxy, shelf);
+        }
+    }
+}
+
+/* All shelves, now and then. Returns whether there is anything to look at again. */
+static bool look_at_all(struct proxy *proxy, uint32_t *left)
+{
+    bool any = false;
+    struct shelf *shelf;
+    LIST_FOREACH (shelf, &proxy->shelves, link) {
+        if (shelf->pool == SNAPSHOT_NONE) {
+            continue;
+        }
+        if (!shelf_may_keep(proxy, shelf)) {
+            clear(shelf, shelf_fault(proxy, shelf));
+        }
+        end_old(proxy, shelf);
+        refill(proxy, shelf, left);
+        any |= shelf->n_idle + shelf->n_opening > 0 || shelf_pool(proxy, shelf)->reuse.warm_min > 0;
+    }
+    return any;
+}
+
+void upstreams_work(struct proxy *proxy)
+{
+    uint32_t left = OPENINGS_A_TURN;
+    struct shelf *shelf;
+    while ((shelf = SLIST_FIRST(&proxy->short_shelves)) != NULL) {
+        SLIST_REMOVE_HEAD(&proxy->short_shelves, short_link);
+        shelf->is_short = false;
+        if (shelf->pool != SNAPSHOT_NONE) {
+            refill(proxy, shelf, &left);
+        }
+    }
+    if (proxy->now_ms >= proxy->upstreams_due_ms) {
+        bool any = look_at_all(proxy, &left);
+        proxy->upstreams_due_ms = any ? proxy->now_ms + LOOK_EVERY_MS : UINT64_MAX;
+    }
+    if (left == 0) {
+        proxy->upstreams_due_ms = proxy->now_ms + 1;
+    }
+}
+
+uint64_t upstreams_due_ms(const struct proxy *proxy)
+{
+    return proxy->upstreams_due_ms;
+}
+
+void upstreams_fini(struct proxy *proxy)
+{
+    struct shelf *shelf;
+    while ((shelf = LIST_FIRST(&proxy->shelves)) != NULL) {
+        clear(shelf, DISCARD_SESSION_END);
+        shelf_free(proxy, shelf);
+    }
+    free(proxy->shelf_of_slot);
+    slab_fini(&proxy->upstream_slab);
+}

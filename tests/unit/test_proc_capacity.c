@@ -1,0 +1,356 @@
+/*
+ * How many connections a machine carries with a configuration, what decides, and what is said of a
+ * max_connections that is out of reach. The machine is a struct, the model is from a text.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/read.h"
+#include "proc/capacity.h"
+#include "proc/registries.h"
+
+#define GIB  (UINT64_C(1) << 30)
+#define EACH (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES)
+
+static struct machine machine;
+static struct model *model;
+static struct capacity_demand demand;
+static struct capacity capacity;
+
+static void setup(void)
+{
+    memset(&machine, 0, sizeof(machine));
+    machine.nofile_soft = 1024;
+    machine.nofile_hard = 20000;
+    machine.cpus = 2;
+    machine.file_max = 1000000;
+    machine.file_used = 1000;
+    machine.memory_available_bytes = 4 * GIB;
+    machine.group_max_bytes = machine.group_used_bytes = MACHINE_UNKNOWN;
+    machine.port_first = 32768;
+    machine.port_last = 60999;
+}
+
+static void teardown(void)
+{
+    model_free(model);
+    model = NULL;
+}
+
+static void judge_with(const char *text, uint32_t workers)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = conf_read_text("f", text, strlen(text), model_schema(), &errors);
+    STR_AUTO said = {0};
+
+    model_free(model);
+    model = tree != NULL ? model_build(tree, &daemon_registries, &errors) : NULL;
+    conf_tree_free(tree);
+    errlist_print(&errors, &said);
+    errlist_free(&errors);
+    ck_assert_msg(model != NULL, "%s", str_text(&said));
+    capacity_ask(model, workers, &demand);
+    capacity_judge(&machine, &demand, &capacity);
+}
+
+#define SERVICE                "service \"s\" { listen = { \"127.0.0.1:80\", \"[::1]:80\" } pool = \"p\" }\n"
+#define BACKEND(name, address) "backend \"" name "\" { address = \"" address "\" }\n"
+#define POOL(name, inside)     "pool \"" name "\" { " inside " }\n"
+
+static uint64_t pairs_with(const char *text)
+{
+    judge_with(text, 1);
+    return demand.port_pairs;
+}
+
+/* --- what is asked for --- */
+
+START_TEST(pairs_are_of_different_addresses)
+{
+    ck_assert_uint_eq(pairs_with(SERVICE POOL("p", BACKEND("a", "10.0.0.1:80"))), 1);
+    ck_assert_uint_eq(
+        pairs_with(SERVICE POOL("p", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.1:81")
+                                         BACKEND("c", "[::1]:80") BACKEND("d", "10.0.0.2:80"))),
+        4);
+    ck_assert_uint_eq(demand.listeners, 2);
+    /* The same address in two pools that are in use; a third pool is used by nobody. */
+    ck_assert_uint_eq(
+        pairs_with(
+            "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" fallback_pool = \"q\" }\n" POOL(
+                "p", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.2:80"))
+                POOL("q", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.3:80"))
+                    POOL("r", BACKEND("a", "10.0.0.9:80"))),
+        3);
+    ck_assert_uint_eq(capacity_pool_pairs(&model->pools[0]), 2);
+    /* Names that are not looked up yet: each other text may be another address. */
+    ck_assert_uint_eq(pairs_with(SERVICE POOL("p", BACKEND("a", "a.example.net:80")
+                                                       BACKEND("b", "b.example.net:80"))),
+                      2);
+}
+END_TEST
+
+START_TEST(some_need_no_port)
+{
+    ck_assert(pairs_with(SERVICE POOL("p", BACKEND("a", "unix:/run/a.sock"))) ==
+              CAPACITY_UNBOUNDED);
+    ck_assert(pairs_with(SERVICE POOL("p", BACKEND("a", "10.0.0.1:80") BACKEND(
+                                               "b", "unix:/run/b.sock"))) == CAPACITY_UNBOUNDED);
+    ck_assert(capacity.by[CAPACITY_PORTS] == CAPACITY_UNBOUNDED);
+    ck_assert(
+        pairs_with(SERVICE POOL("p", "reuse { mode = \"request\" framing = \"line\" }\n" BACKEND(
+                                         "a", "10.0.0.1:80"))) == CAPACITY_UNBOUNDED);
+    ck_assert_uint_eq(
+        pairs_with(SERVICE POOL("p", "reuse { mode = \"warm\" }\n" BACKEND("a", "10.0.0.1:80"))),
+        1);
+    /* An unused pool changes nothing. */
+    ck_assert_uint_eq(pairs_with(SERVICE POOL("p", BACKEND("a", "10.0.0.1:80"))
+                                     POOL("q", BACKEND("a", "unix:/run/a.sock"))),
+                      1);
+}
+END_TEST
+
+#define SMALL SERVICE POOL("p", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.2:80"))
+
+START_TEST(workers)
+{
+    judge_with("global { workers = 7 }\n" SMALL, 7);
+    ck_assert_uint_eq(capacity_workers(model, 2), 7);
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity_workers(model, 2), 2);
+    ck_assert_uint_eq(capacity_workers(model, 1000), WORKERS_MAX);
+    ck_assert_uint_eq(capacity_workers(model, MACHINE_UNKNOWN), 1);
+}
+END_TEST
+
+/* --- the three bounds --- */
+
+START_TEST(descriptors)
+{
+    judge_with(SMALL, 2);
+    /* 32 beside, one to wake each worker, two listeners. */
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], (20000 - 32 - 2 - 2) / 2 * 2);
+    judge_with(SMALL, 10);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], (20000 - 32 - 10 - 2) / 2 * 10);
+    machine.file_max = 21000;
+    judge_with(SMALL, 10);
+    ck_assert_uint_lt(capacity.by[CAPACITY_DESCRIPTORS], (21000 - 1000) / 2);
+    ck_assert_uint_gt(capacity.by[CAPACITY_DESCRIPTORS], (21000 - 1000 - 1000) / 2);
+    machine.file_max = 10;
+    judge_with(SMALL, 10);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 0);
+    ck_assert_uint_eq(capacity_limit(&capacity, 0), 1); /* 0 would be no limit */
+    machine.file_max = machine.nofile_hard = MACHINE_UNKNOWN;
+    judge_with(SMALL, 10);
+    ck_assert(capacity.by[CAPACITY_DESCRIPTORS] == CAPACITY_UNBOUNDED);
+}
+END_TEST
+
+/* What is said to be needed for what is possible is what there is. */
+START_TEST(needs_match_bounds)
+{
+    char bad[256] = "";
+
+    for (uint32_t n = 1; n <= 40; n++) {
+        judge_with(SMALL, n);
+        uint64_t most = capacity.by[CAPACITY_DESCRIPTORS];
+        uint64_t memory = capacity.by[CAPACITY_MEMORY];
+        if (capacity_descriptors(&demand, most) > machine.nofile_hard ||
+            capacity_descriptors(&demand, most + 2 * n) <= machine.nofile_hard ||
+            capacity_files(&demand, most) > machine.file_max ||
+            capacity_memory_bytes(memory) > machine.memory_available_bytes ||
+            capacity_memory_bytes(memory + 8) <= machine.memory_available_bytes)
+            snprintf(bad, sizeof(bad), "%u workers", n);
+    }
+    ck_assert_str_eq(bad, "");
+}
+END_TEST
+
+START_TEST(ports)
+{
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_PORTS], 2 * 28232);
+    memset(machine.reserved_ports + 40000 / 8, 0xff, 10);
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_PORTS], 2 * (28232 - 80));
+    machine.port_first = machine.port_last = MACHINE_UNKNOWN;
+    judge_with(SMALL, 2);
+    ck_assert(capacity.by[CAPACITY_PORTS] == CAPACITY_UNBOUNDED);
+}
+END_TEST
+
+START_TEST(memory)
+{
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_MEMORY], 4 * GIB / 8 * 7 / EACH);
+    machine.group_max_bytes = GIB;
+    machine.group_used_bytes = GIB / 2;
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_MEMORY], GIB / 2 / 8 * 7 / EACH);
+    machine.group_used_bytes = 2 * GIB;
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_MEMORY], 0);
+    machine.memory_available_bytes = machine.group_max_bytes = MACHINE_UNKNOWN;
+    judge_with(SMALL, 2);
+    ck_assert(capacity.by[CAPACITY_MEMORY] == CAPACITY_UNBOUNDED);
+}
+END_TEST
+
+/* --- the limit --- */
+
+START_TEST(the_smallest_decides)
+{
+    static const struct {
+        uint64_t by[CAPACITY_BOUND_COUNT];
+        uint32_t max_connections, limit;
+        const char *limited_by;
+    } cases[] = {
+        {{10, 20, 30}, 0, 10, "descriptors"},
+        {{30, 10, 20}, 0, 10, "ports"},
+        {{30, 20, 10}, 0, 10, "memory"},
+        {{30, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 0, 30, "descriptors"},
+        {{CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 0, 0, "nothing"},
+        {{CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 5, 5, "max_connections"},
+        {{UINT64_C(1) << 40, UINT64_C(1) << 41, UINT64_C(1) << 42}, 0, UINT32_MAX, "descriptors"},
+        {{10, 20, 30}, 9, 9, "max_connections"},
+        {{10, 20, 30}, 10, 10, "max_connections"},
+        {{10, 20, 30}, 11, 11, "descriptors"}, /* not lowered, but told */
+    };
+    char bad[64] = "";
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(capacity.by, cases[i].by, sizeof(capacity.by));
+        if (capacity_limit(&capacity, cases[i].max_connections) != cases[i].limit ||
+            strcmp(capacity_limited_by(&capacity, cases[i].max_connections), cases[i].limited_by) !=
+                0)
+            snprintf(bad, sizeof(bad), "case %zu", i);
+    }
+    ck_assert_str_eq(bad, "");
+}
+END_TEST
+
+/* --- warnings --- */
+
+static struct str said;
+
+static const char *warnings(uint32_t max_connections)
+{
+    struct errlist errors = {0};
+
+    demand.max_connections = max_connections;
+    capacity_warn(&machine, &demand, &capacity, &errors);
+    ck_assert_uint_eq(errors.errors, 0);
+    str_free(&said);
+    errlist_print(&errors, &said);
+    errlist_free(&errors);
+    return str_text(&said);
+}
+
+#define says(text, part) ck_assert_msg(strstr(text, part) != NULL, "no \"%s\" in: %s", part, text)
+
+START_TEST(within_reach_nothing_is_said)
+{
+    judge_with(SMALL, 2);
+    ck_assert_str_eq(warnings(0), "");
+    ck_assert_str_eq(warnings(1), "");
+    ck_assert_str_eq(warnings((uint32_t)capacity_least(&capacity)), "");
+}
+END_TEST
+
+START_TEST(beyond_descriptors)
+{
+    judge_with(SMALL, 2);
+    const char *text = warnings(50000);
+    says(text,
+         "global: warning: max_connections = 50000 cannot be reached: descriptors allow 19964");
+    says(text, "LimitNOFILE=50036");
+    says(text, "ulimit -Hn 50036");
+    says(text, "workers = 6");
+    ck_assert_ptr_null(strstr(text, "fs.file-max"));
+    ck_assert_ptr_null(strstr(text, "ports allow"));
+
+    /* Its advice is good. */
+    judge_with(SMALL, 6);
+    ck_assert_str_eq(warnings(50000), "");
+    machine.nofile_hard = 50036;
+    judge_with(SMALL, 2);
+    ck_assert_str_eq(warnings(50000), "");
+}
+END_TEST
+
+START_TEST(beyond_all_files)
+{
+    machine.nofile_hard = 1000000;
+    machine.file_max = 30000;
+    judge_with(SMALL, 2);
+    says(warnings(50000), "sysctl -w fs.file-max=101");
+    ck_assert_ptr_null(strstr(str_text(&said), "LimitNOFILE"));
+    machine.file_max = machine.file_used + capacity_files(&demand, 50000);
+    judge_with(SMALL, 2);
+    ck_assert_str_eq(warnings(50000), "");
+}
+END_TEST
+
+START_TEST(beyond_ports)
+{
+    machine.nofile_hard = 1000000;
+    judge_with(SMALL, 2);
+    const char *text = warnings(100000);
+    says(text, "ports allow 56464; 28232 for each backend address, here 2");
+    says(text, "net.ipv4.ip_local_port_range=\"1024 65535\" allows 129024 in all");
+    machine.port_first = 1024;
+    machine.port_last = 65535;
+    judge_with(SMALL, 2);
+    ck_assert_str_eq(warnings(100000), "");
+    text = warnings(200000);
+    says(text, "add backends");
+    ck_assert_ptr_null(strstr(text, "sysctl"));
+}
+END_TEST
+
+START_TEST(beyond_memory)
+{
+    machine.nofile_hard = 10000000;
+    machine.file_max = MACHINE_UNKNOWN;
+    machine.port_first = MACHINE_UNKNOWN;
+    judge_with(SMALL, 2);
+    says(warnings(1000000), "memory allows 430");
+    says(str_text(&said), "9506 MiB would be needed and 4096 are left: add memory\n");
+    machine.group_max_bytes = GIB;
+    machine.group_used_bytes = 0;
+    judge_with(SMALL, 2);
+    says(warnings(1000000), "1024 are left to its control group");
+    says(str_text(&said), "MemoryMax=");
+    ck_assert_ptr_null(strchr(str_text(&said), '\n')[1] ? "more than one warning" : NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("proc_capacity");
+    TCase *tcase = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, pairs_are_of_different_addresses);
+    tcase_add_test(tcase, some_need_no_port);
+    tcase_add_test(tcase, workers);
+    tcase_add_test(tcase, descriptors);
+    tcase_add_test(tcase, needs_match_bounds);
+    tcase_add_test(tcase, ports);
+    tcase_add_test(tcase, memory);
+    tcase_add_test(tcase, the_smallest_decides);
+    tcase_add_test(tcase, within_reach_nothing_is_said);
+    tcase_add_test(tcase, beyond_descriptors);
+    tcase_add_test(tcase, beyond_all_files);
+    tcase_add_test(tcase, beyond_ports);
+    tcase_add_test(tcase, beyond_memory);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

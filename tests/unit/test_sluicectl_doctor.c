@@ -1,0 +1,511 @@
+/*
+ * Doctor's judgement: facts and a plan in, rows out; and the forms in which they are told. No file
+ * of this machine is read.
+ */
+#include <check.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sluicectl/doctor_print.h"
+
+#define GIB (UINT64_C(1) << 30)
+
+static struct machine machine;
+static struct doctor_plan plan;
+static struct doctor_report report;
+
+/* A machine and a plan with which all is well. */
+static void setup(void)
+{
+    memset(&machine, 0, sizeof(machine));
+    machine = (struct machine){.nofile_soft = 1024,
+                               .nofile_hard = 524288,
+                               .cpus = 2,
+                               .nr_open = 1048576,
+                               .file_max = 2000000,
+                               .file_used = 1000,
+                               .epoll_watches = 1000000,
+                               .page_bytes = 4096,
+                               .memory_available_bytes = 4 * GIB,
+                               .group_max_bytes = MACHINE_UNKNOWN,
+                               .group_used_bytes = MACHINE_UNKNOWN,
+                               .port_first = 32768,
+                               .port_last = 60999,
+                               .unprivileged_port_start = 1024,
+                               .somaxconn = 4096,
+                               .max_syn_backlog = 2048,
+                               .syncookies = 1,
+                               .netdev_max_backlog = 1000,
+                               .tcp_mem = {30000, 40000, 60000},
+                               .tcp_rmem = {4096, 131072, 6291456},
+                               .tcp_wmem = {4096, 16384, 4194304},
+                               .tcp_sockets = 10,
+                               .tw_reuse = 1,
+                               .migrate_req = 1,
+                               .ehash_entries = 262144,
+                               .conntrack_count = MACHINE_UNKNOWN,
+                               .conntrack_max = MACHINE_UNKNOWN};
+    plan = (struct doctor_plan){.connections = 20000,
+                                .whose = "this process",
+                                .demand = {.workers = 2, .listeners = 2, .port_pairs = 2},
+                                .backlog = 4096,
+                                .backlog_service = "web",
+                                .ports = {80, 8080},
+                                .n_ports = 2,
+                                .narrow_pairs = CAPACITY_UNBOUNDED};
+}
+
+static void teardown(void)
+{
+    doctor_report_free(&report);
+}
+
+static void judge(void)
+{
+    capacity_judge(&machine, &plan.demand, &plan.capacity);
+    doctor_report_free(&report);
+    doctor_judge(&machine, &plan, &report);
+}
+
+static const struct doctor_row *find(const char *setting)
+{
+    for (size_t i = 0; i < report.n_rows; i++)
+        if (strcmp(report.rows[i].setting, setting) == 0)
+            return &report.rows[i];
+    return NULL;
+}
+
+/* Of what is judged now. */
+static const struct doctor_row *row(const char *setting)
+{
+    judge();
+    ck_assert_msg(find(setting) != NULL, "no row for %s", setting);
+    return find(setting);
+}
+
+static void is(const char *setting, enum doctor_state state, const char *value)
+{
+    const struct doctor_row *found = row(setting);
+
+    ck_assert_msg(found->state == state, "%s is %s", setting, doctor_state_names[found->state]);
+    ck_assert_str_eq(str_text(&found->value), value);
+}
+
+#define says(text, part) ck_assert_msg(strstr(text, part) != NULL, "no \"%s\" in: %s", part, text)
+
+START_TEST(all_is_well)
+{
+    judge();
+    ck_assert_uint_eq(report.counts[DOCTOR_GOOD], report.n_rows);
+    ck_assert_uint_ge(report.n_rows, 16);
+    ck_assert(doctor_is_ready(&report));
+    for (size_t i = 0; i < report.n_rows; i++) {
+        ck_assert_msg(report.rows[i].why.len > 0, "%s", report.rows[i].setting);
+        ck_assert_msg(report.rows[i].now.len > 0, "%s", report.rows[i].setting);
+        ck_assert_msg(report.rows[i].needed.len > 0, "%s", report.rows[i].setting);
+    }
+}
+END_TEST
+
+START_TEST(nothing_is_known)
+{
+    memset(&machine, 0xff, sizeof(machine)); /* MACHINE_UNKNOWN in every field */
+    memset(machine.reserved_ports, 0, sizeof(machine.reserved_ports));
+    judge();
+    ck_assert(doctor_is_ready(&report));
+    ck_assert_uint_eq(report.counts[DOCTOR_SHORT] + report.counts[DOCTOR_ADVICE], 0);
+    ck_assert_uint_ge(report.counts[DOCTOR_UNKNOWN], 14);
+    ck_assert_uint_eq(report.counts[DOCTOR_UNKNOWN] + report.counts[DOCTOR_GOOD], report.n_rows);
+}
+END_TEST
+
+/* --- descriptors --- */
+
+START_TEST(descriptors_of_a_process)
+{
+    const struct doctor_row *found;
+
+    machine.nofile_soft = machine.nofile_hard = 20035;
+    is("descriptors of a process", DOCTOR_SHORT, "20480");
+    found = find("descriptors of a process");
+    ck_assert_str_eq(str_text(&found->now), "20035/20035");
+    ck_assert_str_eq(str_text(&found->needed), "20036");
+    says(str_text(&found->remedy), "ulimit -Hn 20480");
+    says(str_text(&found->remedy), "workers = 3");
+    /* The daemon raises its soft limit by itself. */
+    machine.nofile_hard = 20036;
+    machine.nofile_soft = 10;
+    is("descriptors of a process", DOCTOR_GOOD, "20480");
+    machine.nr_open = 20035;
+    is("fs.nr_open", DOCTOR_SHORT, "20480");
+}
+END_TEST
+
+START_TEST(files_of_all)
+{
+    machine.file_max = 41000;
+    is("fs.file-max", DOCTOR_SHORT, "41984");
+    machine.file_max = 42000;
+    is("fs.file-max", DOCTOR_GOOD, "");
+    machine.epoll_watches = 39999;
+    is("fs.epoll.max_user_watches", DOCTOR_SHORT, "40960");
+    machine.epoll_watches = 40000;
+    is("fs.epoll.max_user_watches", DOCTOR_GOOD, "");
+}
+END_TEST
+
+/* --- memory --- */
+
+START_TEST(memory_of_the_machine)
+{
+    machine.memory_available_bytes = 150 << 20;
+    is("memory", DOCTOR_SHORT, "");
+    says(str_text(&find("memory")->remedy), "add memory, or max_connections = 157");
+    ck_assert_ptr_null(find("memory")->directive);
+    machine.memory_available_bytes = 200 << 20;
+    is("memory", DOCTOR_GOOD, "");
+}
+END_TEST
+
+START_TEST(memory_of_the_group)
+{
+    machine.group_max_bytes = 300 << 20;
+    machine.group_used_bytes = 200 << 20;
+    is("memory", DOCTOR_SHORT, "391M");
+    ck_assert_str_eq(find("memory")->directive, "MemoryMax");
+    says(str_text(&find("memory")->why), "control group");
+    machine.group_max_bytes = 400 << 20;
+    is("memory", DOCTOR_GOOD, "");
+}
+END_TEST
+
+/* What a running daemon's connections use is there for them. */
+START_TEST(running_connections_are_discounted)
+{
+    machine.group_max_bytes = GIB;
+    machine.group_used_bytes = 1000000;
+    machine.conntrack_count = 100;
+    doctor_discount(&machine, 100);
+    ck_assert_uint_eq(machine.memory_available_bytes, 4 * GIB + 872200);
+    ck_assert_uint_eq(machine.group_used_bytes, 127800);
+    ck_assert_uint_eq(machine.file_used, 800);
+    ck_assert_uint_eq(machine.conntrack_count, 0);
+    machine.memory_available_bytes = machine.file_used = MACHINE_UNKNOWN;
+    doctor_discount(&machine, 100);
+    ck_assert(machine.memory_available_bytes == MACHINE_UNKNOWN);
+    ck_assert(machine.file_used == MACHINE_UNKNOWN);
+}
+END_TEST
+
+/* --- ports --- */
+
+START_TEST(ports_towards_backends)
+{
+    const char *key = "net.ipv4.ip_local_port_range";
+
+    plan.connections = 28232; /* half of two ranges */
+    is(key, DOCTOR_GOOD, "");
+    plan.connections = 28233;
+    is(key, DOCTOR_ADVICE, "1024 65535");
+    ck_assert_uint_eq(find(key)->remedy.len, 0);
+    plan.connections = 56465;
+    is(key, DOCTOR_SHORT, "1024 65535");
+    ck_assert_uint_eq(find(key)->remedy.len, 0);
+    plan.connections = 200000; /* no range is as wide */
+    is(key, DOCTOR_SHORT, "1024 65535");
+    says(str_text(&find(key)->remedy), "4 backend addresses");
+    machine.port_first = 1024;
+    machine.port_last = 65535;
+    is(key, DOCTOR_SHORT, "");
+    machine.unprivileged_port_start = 5000;
+    machine.port_first = 6000;
+    is(key, DOCTOR_SHORT, "5000 65535");
+    plan.demand.port_pairs = CAPACITY_UNBOUNDED;
+    is(key, DOCTOR_GOOD, "");
+    says(str_text(&find(key)->why), "Unix sockets");
+}
+END_TEST
+
+START_TEST(reserved_ports)
+{
+    const char *key = "net.ipv4.ip_local_reserved_ports";
+
+    judge();
+    ck_assert_ptr_null(find(key));
+    plan.ports[1] = 40000;
+    is(key, DOCTOR_ADVICE, "40000");
+    machine.reserved_ports[40000 / 8] = 0xff;
+    machine.reserved_ports[50000 / 8] = 3;
+    judge();
+    ck_assert_ptr_null(find(key));
+    /* Once the range is as advised, other ports of services are in it. */
+    plan.ports[1] = 40008;
+    plan.ports[2] = 8080;
+    plan.n_ports = 3;
+    is(key, DOCTOR_ADVICE, "40000-40008,50000-50001");
+    plan.connections = 100000;
+    is(key, DOCTOR_ADVICE, "8080,40000-40008,50000-50001");
+}
+END_TEST
+
+START_TEST(ports_of_one_pool)
+{
+    plan.narrow_pairs = 1;
+    strcpy(plan.narrow_pool, "db");
+    plan.connections = 28232;
+    judge();
+    ck_assert_ptr_null(find("ports of one pool"));
+    plan.connections = 28233;
+    is("ports of one pool", DOCTOR_ADVICE, "");
+    says(str_text(&find("ports of one pool")->why), "pool db");
+}
+END_TEST
+
+/* --- queues and TCP --- */
+
+START_TEST(queues)
+{
+    machine.somaxconn = 128;
+    is("net.core.somaxconn", DOCTOR_ADVICE, "4096");
+    says(str_text(&find("net.core.somaxconn")->why), "web");
+    is("net.ipv4.tcp_max_syn_backlog", DOCTOR_GOOD, "");
+    machine.syncookies = 0;
+    is("net.ipv4.tcp_syncookies", DOCTOR_ADVICE, "1");
+    is("net.ipv4.tcp_max_syn_backlog", DOCTOR_ADVICE, "5462");
+    machine.max_syn_backlog = 5462;
+    is("net.ipv4.tcp_max_syn_backlog", DOCTOR_GOOD, "");
+    machine.backlog_drops = 3;
+    is("net.core.netdev_max_backlog", DOCTOR_ADVICE, "2000");
+}
+END_TEST
+
+START_TEST(buffers)
+{
+    plan.connections = 200000;
+    is("net.ipv4.tcp_mem", DOCTOR_GOOD, "");
+    plan.connections = 240000;
+    is("net.ipv4.tcp_mem", DOCTOR_ADVICE, "36000 48000 72000");
+    machine.tcp_rmem[2] = 1 << 19;
+    machine.tcp_wmem[2] = 1 << 19;
+    is("net.ipv4.tcp_rmem", DOCTOR_ADVICE, "4096 131072 6291456");
+    is("net.ipv4.tcp_wmem", DOCTOR_ADVICE, "4096 16384 4194304");
+}
+END_TEST
+
+START_TEST(ports_in_time_wait)
+{
+    machine.tw_reuse = 2;
+    is("net.ipv4.tcp_tw_reuse", DOCTOR_ADVICE, "1");
+    plan.backends_are_local = true;
+    is("net.ipv4.tcp_tw_reuse", DOCTOR_GOOD, "");
+    machine.tw_reuse = 0;
+    is("net.ipv4.tcp_tw_reuse", DOCTOR_ADVICE, "1");
+    plan.demand.port_pairs = CAPACITY_UNBOUNDED;
+    is("net.ipv4.tcp_tw_reuse", DOCTOR_GOOD, "");
+}
+END_TEST
+
+START_TEST(handshakes)
+{
+    machine.migrate_req = 0;
+    is("net.ipv4.tcp_migrate_req", DOCTOR_ADVICE, "1");
+    plan.demand.workers = 1;
+    judge();
+    ck_assert_ptr_null(find("net.ipv4.tcp_migrate_req"));
+}
+END_TEST
+
+START_TEST(tables)
+{
+    machine.ehash_entries = 9999;
+    is("net.ipv4.tcp_ehash_entries", DOCTOR_ADVICE, "");
+    says(str_text(&find("net.ipv4.tcp_ehash_entries")->remedy), "thash_entries=10000");
+    machine.conntrack_max = 40000;
+    machine.conntrack_count = 0;
+    is("net.netfilter.nf_conntrack_max", DOCTOR_GOOD, "");
+    machine.conntrack_count = 1;
+    is("net.netfilter.nf_conntrack_max", DOCTOR_SHORT, "40001");
+    says(str_text(&find("net.netfilter.nf_conntrack_max")->remedy), "{ 80, 8080 } notrack");
+    machine.conntrack_count = 0;
+    machine.conntrack_max = 39999;
+    is("net.netfilter.nf_conntrack_max", DOCTOR_ADVICE, "40000");
+    machine.conntrack_max = MACHINE_UNKNOWN;
+    is("net.netfilter.nf_conntrack_max", DOCTOR_GOOD, "");
+}
+END_TEST
+
+/* --- the plan --- */
+
+static struct model_listener listeners[] = {
+    {.address = {.ip = {.family = ADDR_IPV4, .port = 8080}}},
+    {.address = {.ip = {.family = ADDR_IPV6, .port = 443}}},
+    {.address = {.ip = {.family = ADDR_IPV6, .port = 8080}}},
+    {.address = {.ip = {.family = ADDR_UNIX}}},
+};
+static struct model_backend three[] = {
+    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 1}}},
+    {.address = {.ip = {.family = ADDR_IPV6, .bytes = {[15] = 1}, .port = 2}}},
+    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 9}, .port = 1}}},
+};
+static struct model_backend one[] = {
+    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 9}}},
+};
+static struct model_pool pools[] = {
+    {.name = (char *)"many", .backends = three, .n_backends = 3},
+    {.name = (char *)"few", .backends = one, .n_backends = 1},
+};
+static struct model_service services[] = {
+    {.name = (char *)"a",
+     .listeners = listeners,
+     .n_listeners = 2,
+     .backlog = 100,
+     .fallback_index = SNAPSHOT_NONE},
+    {.name = (char *)"b",
+     .listeners = listeners + 2,
+     .n_listeners = 2,
+     .backlog = 200,
+     .pool_index = 1,
+     .fallback_index = SNAPSHOT_NONE},
+};
+
+START_TEST(a_plan_of_a_model)
+{
+    struct model model = {
+        .services = services, .n_services = 2, .pools = pools, .n_pools = 2, .global.workers = 3};
+
+    doctor_plan(&model, &machine, 0, &plan);
+    ck_assert_uint_eq(plan.demand.port_pairs, 4);
+    ck_assert_uint_eq(plan.connections, capacity_least(&plan.capacity));
+    ck_assert(plan.is_possible);
+    ck_assert_uint_eq(plan.demand.workers, 3);
+    ck_assert_uint_eq(plan.demand.listeners, 4);
+    ck_assert_uint_eq(plan.n_ports, 2);
+    ck_assert_uint_eq(plan.ports[0], 443);
+    ck_assert_uint_eq(plan.ports[1], 8080);
+    ck_assert_uint_eq(plan.backlog, 200);
+    ck_assert_str_eq(plan.backlog_service, "b");
+    ck_assert_str_eq(plan.narrow_pool, "few");
+    ck_assert_uint_eq(plan.narrow_pairs, 1);
+    ck_assert(plan.backends_are_local);
+
+    /* What is possible now never lacks anything that bounds it. */
+    judge();
+    ck_assert(doctor_is_ready(&report));
+
+    model.global.max_connections = 77;
+    doctor_plan(&model, &machine, 0, &plan);
+    ck_assert_uint_eq(plan.connections, 77);
+    ck_assert(!plan.is_possible);
+    doctor_plan(&model, &machine, 99, &plan);
+    ck_assert_uint_eq(plan.connections, 99);
+    three[1].address.ip.bytes[0] = 1;
+    doctor_plan(&model, &machine, 99, &plan);
+    ck_assert(!plan.backends_are_local);
+}
+END_TEST
+
+/* --- how it is told --- */
+
+static struct str text;
+
+static const char *told(doctor_print_fn *print)
+{
+    judge();
+    str_free(&text);
+    print("x.conf", &plan, &report, &text);
+    return str_text(&text);
+}
+
+static void spoil(void)
+{
+    machine.nofile_hard = 20000;
+    machine.somaxconn = 128;
+    machine.tcp_mem[0] = machine.tcp_mem[1] = machine.tcp_mem[2] = MACHINE_UNKNOWN;
+}
+
+START_TEST(as_text)
+{
+    says(told(doctor_print_text), "\nverdict: ready\n");
+    ck_assert_ptr_null(strstr(str_text(&text), "needed:"));
+    spoil();
+    told(doctor_print_text);
+    says(str_text(&text), "SETTING");
+    says(str_text(&text), "\nneeded:\n  descriptors of a process: LimitNOFILE=20480");
+    says(str_text(&text), "\nadvised:\n  net.core.somaxconn: sysctl -w "
+                          "net.core.somaxconn=\"4096\"\n");
+    says(str_text(&text), "x.conf, as asked: 20000 connections; this machine carries 19964 now, "
+                          "limited by descriptors\n");
+    says(str_text(&text), "\nverdict: not ready, 1 too low, 1 advised, 1 unknown\n");
+}
+END_TEST
+
+START_TEST(as_json)
+{
+    json_error_t error;
+    json_t *json, *first;
+
+    spoil();
+    json = json_loads(told(doctor_print_json), 0, &error);
+    ck_assert_msg(json != NULL, "%s", error.text);
+    ck_assert(json_is_false(json_object_get(json, "ready")));
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "connections")), 20000);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "connections_possible")), 19964);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "rows")), report.n_rows);
+    first = json_array_get(json_object_get(json, "rows"), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(first, "state")), "too low");
+    ck_assert_uint_eq(json_object_size(first), 6);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(as_files)
+{
+    says(told(doctor_print_sysctl), "\n# Nothing needs to be changed.\n");
+    says(told(doctor_print_systemd), "\nLimitNOFILE=20480\n");
+    ck_assert_ptr_null(strstr(str_text(&text), "MemoryMax"));
+    spoil();
+    says(told(doctor_print_sysctl), "\n# advised: ");
+    says(str_text(&text), "\nnet.core.somaxconn = 4096\n");
+    ck_assert_ptr_null(strstr(str_text(&text), "descriptors of a process"));
+    ck_assert_ptr_null(strstr(str_text(&text), "tcp_mem ="));
+    machine.group_max_bytes = machine.group_used_bytes = 1 << 20;
+    says(told(doctor_print_systemd), "\nMemoryMax=192M\n");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sluicectl_doctor");
+    TCase *tcase = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, all_is_well);
+    tcase_add_test(tcase, nothing_is_known);
+    tcase_add_test(tcase, descriptors_of_a_process);
+    tcase_add_test(tcase, files_of_all);
+    tcase_add_test(tcase, memory_of_the_machine);
+    tcase_add_test(tcase, memory_of_the_group);
+    tcase_add_test(tcase, running_connections_are_discounted);
+    tcase_add_test(tcase, ports_towards_backends);
+    tcase_add_test(tcase, reserved_ports);
+    tcase_add_test(tcase, ports_of_one_pool);
+    tcase_add_test(tcase, queues);
+    tcase_add_test(tcase, buffers);
+    tcase_add_test(tcase, ports_in_time_wait);
+    tcase_add_test(tcase, handshakes);
+    tcase_add_test(tcase, tables);
+    tcase_add_test(tcase, a_plan_of_a_model);
+    tcase_add_test(tcase, as_text);
+    tcase_add_test(tcase, as_json);
+    tcase_add_test(tcase, as_files);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
