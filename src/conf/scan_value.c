@@ -3,6 +3,7 @@
  * child. What is missing here is told from what follows: a word with "=", "{" or a quoted name
  * after it is the next statement and no value.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,17 @@ static bool is_value(const struct lex_token *token)
     return token->kind == LEX_STRING || token->kind == LEX_WORD || token->kind == LEX_VARIABLE;
 }
 
+/* Words that are values and never names: numbers, and what libconfuse takes for booleans. */
+static bool is_literal(const struct lex_token *word)
+{
+    static const char *const booleans[] = {"true", "false", "yes", "no", "on", "off"};
+    for (size_t i = 0; i < sizeof(booleans) / sizeof(booleans[0]); i++) {
+        if (word->len == strlen(booleans[i]) && memcmp(word->start, booleans[i], word->len) == 0)
+            return true;
+    }
+    return word->len > 0 && !isalpha((unsigned char)word->start[0]);
+}
+
 bool scan_starts_statement(struct lex lex)
 {
     struct lex_token word;
@@ -32,6 +44,8 @@ bool scan_starts_statement(struct lex lex)
         return false;
     lex_next(&lex, &next);
     if (next.kind == LEX_STRING || next.kind == LEX_WORD) {
+        if (is_literal(&word))
+            return false;
         struct lex_token open;
         lex_next(&lex, &open);
         return open.kind == LEX_OPEN && next.line == word.line;

@@ -12,6 +12,9 @@ START_TEST(nothing_is_fine)
     conf_tree_free(read_good("/* and */ // others"));
     conf_tree_free(
         read_good("pool a {\n scheduler = rr\n reuse { }\n retries = 3\n}\nglobal\n{\n}\n"));
+    /* Not a section "2", although it looks like the title of one. */
+    conf_tree_free(read_good("pool a { retries = 2 reuse { } }"));
+    conf_tree_free(read_good("pool a { scheduler = on reuse { } }"));
 }
 END_TEST
 
