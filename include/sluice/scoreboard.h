@@ -28,14 +28,16 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 4
+#define SCOREBOARD_LAYOUT 5
 
 #define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
 #define SB_REASON_MAX 120
 
 #define SB_PIN_COMMAND_MAX 32
 
-#define SB_HISTORY_MAX 8 /* results of checks that are kept of each slot */
+#define SB_HISTORY_MAX 8 /* results that are kept of each check, and of each slot's together */
+
+#define SB_CHECKS_MAX 4 /* checks of a slot with a record each; what is beyond shares the last */
 
 #define SB_UNSETTLED_MAX 32 /* places whose count scoreboard_repair() could not yet settle */
 
@@ -65,6 +67,12 @@ extern const char *const sb_worker_state_names[SB_WORKER_STATE_COUNT]; /* "start
 struct sb_hist {
     _Atomic uint32_t epoch[SB_HIST_WINDOWS]; /* now_ms / SB_HIST_WINDOW_MS of its content */
     _Atomic uint32_t count[SB_HIST_WINDOWS][SB_HIST_BUCKETS];
+};
+
+/* Last results of checks, a ring: pool/history.h. */
+struct sb_history {
+    _Atomic uint32_t results[SB_HISTORY_MAX];
+    _Atomic uint32_t n; /* that were ever written */
 };
 
 /*
@@ -112,10 +120,48 @@ struct sb_slot {
     /* Upstreams; workers write. Trouble stays until the slot is used anew, or master clears it
      * because the pool's reuse settings have changed. */
     _Atomic uint32_t reuse_trouble; /* enum reuse_trouble */
+    _Atomic uint32_t heard;         /* 1: it is known not to speak first */
     _Atomic uint32_t wanted;        /* upstreams that are to be closed for sessions' sake */
-    /* Its last results, a ring: pool/history.h; monitor writes. */
-    _Atomic uint32_t history[SB_HISTORY_MAX];
-    _Atomic uint32_t n_history; /* that were ever written */
+    /* Monitor writes. */
+    struct sb_history history;      /* of all its checks, in the order in which they ended */
+    _Atomic uint32_t check_records; /* bit i: record i of its checks was written and is of one that
+                                       it has. Others are not read: that would take memory */
+};
+
+/* What is known of one check: its state for the slot, and how its last run ended. */
+enum sb_check_state {
+    SB_CHECK_UNKNOWN,
+    SB_CHECK_UP,
+    SB_CHECK_DOWN,
+    SB_CHECK_ADVISORY, /* it has said that it has nothing to say of health, and does not count */
+    SB_CHECK_STATE_COUNT
+};
+enum sb_check_result {
+    SB_RESULT_NONE,
+    SB_RESULT_PASSED,
+    SB_RESULT_FAILED,
+    SB_RESULT_NOTHING, /* neither; of advisory checks */
+    SB_RESULT_COUNT
+};
+extern const char *const sb_check_state_names[SB_CHECK_STATE_COUNT]; /* "unknown", … */
+extern const char *const sb_check_result_names[SB_RESULT_COUNT];     /* "none", "passed", … */
+
+struct sb_check_text {
+    _Atomic uint32_t result;    /* enum sb_check_result */
+    char reason[SB_REASON_MAX]; /* NUL-terminated */
+};
+
+/* One check of one slot; written and read through pool/check_record.h. Monitor writes. */
+struct sb_check {
+    _Atomic uint64_t key;     /* of the check that it is of; 0: being cleared */
+    _Atomic uint32_t version; /* of the text: text[version % 2] holds */
+    _Atomic uint32_t state;   /* enum sb_check_state */
+    _Atomic uint64_t passed, failed;
+    _Atomic uint64_t last_ms, next_ms; /* monotonic; 0: never, not known */
+    _Atomic uint32_t last_latency_us;
+    _Atomic uint32_t streak; /* results alike in a row */
+    struct sb_history history;
+    struct sb_check_text text[2];
 };
 
 struct sb_row {
@@ -259,6 +305,8 @@ struct scoreboard {
     _Atomic uint64_t *slot_rate;             /* [SB_SLOTS_MAX] connect_rate: pool/rate.h */
     _Atomic uint64_t *slot_time;             /* [SB_SLOTS_MAX] response time: pool/ewma.h */
     struct sb_slot *slots;                   /* [SB_SLOTS_MAX] */
+    struct sb_check *checks;                 /* [SB_CHECKS_MAX][SB_SLOTS_MAX]: what slots have one
+                                                check only touch a fourth of it */
     struct sb_row *rows;                     /* [BACKENDS_MAX] */
     struct sb_service *services;             /* [SERVICES_MAX] */
     struct sb_pool *pools;                   /* [POOLS_MAX] */
@@ -338,6 +386,12 @@ static inline struct sb_slot_cell *scoreboard_slot_cell(const struct scoreboard 
                                                         uint32_t worker, uint32_t slot)
 {
     return &sb->slot_cells[(size_t)worker * SB_SLOTS_MAX + slot];
+}
+
+static inline struct sb_check *scoreboard_check(const struct scoreboard *sb, uint32_t slot,
+                                                uint32_t record)
+{
+    return &sb->checks[(size_t)record * SB_SLOTS_MAX + slot];
 }
 
 static inline struct sb_row_cell *scoreboard_row_cell(const struct scoreboard *sb, uint32_t worker,

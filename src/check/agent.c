@@ -5,9 +5,9 @@
  * As there, an agent only changes what it speaks of, and nothing while it does not answer: that the
  * server can be reached is for another check to find out, and an agent that is stopped must not
  * take its server with it. So what an agent has said last holds until it says otherwise. Without a
- * word of health (only "75%", say) a run is no result. Where HAProxy asks for a line end, the
- * orderly end of the connection will do. An answer of which not one word is known is a failure:
- * then something else answers on that port, and that should be seen.
+ * word of health (only "75%", say) a run is no result, and so it is with words that are not known:
+ * whoever answers there, it is no agent that says down. Where HAProxy asks for a line end, the
+ * orderly end of the connection will do.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -83,21 +83,19 @@ static void agent_finish(struct check_probe *probe, bool clean, struct check_out
 
 static struct check_outcome outcome_of(const struct agent_answer *answer)
 {
-    bool is_strange = answer->n_known == 0 && answer->n_unknown > 0;
-
     return (struct check_outcome){
         .passed = answer->health == AGENT_SAYS_UP,
-        .nothing = answer->health == AGENT_SAYS_NOTHING && !is_strange,
+        .nothing = answer->health == AGENT_SAYS_NOTHING,
         .weight_permille = answer->weight_permille,
         .admin = answer->admin,
         .max_connections = answer->max_connections,
     };
 }
 
-/* Ends the run without a result, or with a failure. */
-static void agent_fails(struct check_probe *probe, bool nothing, const char *what, const char *why)
+/* Ends the run without a result. */
+static void agent_fails(struct check_probe *probe, const char *what, const char *why)
 {
-    struct check_outcome outcome = {.nothing = nothing,
+    struct check_outcome outcome = {.nothing = true,
                                     .weight_permille = CHECK_NOT_SAID,
                                     .admin = CHECK_NOT_SAID,
                                     .max_connections = CHECK_NOT_SAID};
@@ -140,9 +138,9 @@ static void agent_listen(struct check_probe *probe, bool is_end)
     if (length < n || (is_end && n > 0)) {
         agent_says(probe, bytes, length);
     } else if (is_end) {
-        agent_fails(probe, true, "the agent does not answer", NULL);
+        agent_fails(probe, "the agent does not answer", NULL);
     } else if (n == sizeof(bytes)) {
-        agent_fails(probe, false, "the agent's line does not end", NULL);
+        agent_fails(probe, "the agent's line does not end", NULL);
     }
 }
 
@@ -155,7 +153,7 @@ static void agent_on_stream(void *arg, enum stream_event event, const char *reas
     switch (event) {
     case STREAM_OPEN:
         if (send->len > 0 && stream_send(state->stream, send->data, send->len) != 0) {
-            agent_fails(probe, true, "the agent cannot be asked", strerrordesc_np(ENOMEM));
+            agent_fails(probe, "the agent cannot be asked", strerrordesc_np(ENOMEM));
         }
         break;
     case STREAM_DATA:
@@ -165,7 +163,7 @@ static void agent_on_stream(void *arg, enum stream_event event, const char *reas
         agent_listen(probe, true);
         break;
     case STREAM_ERROR:
-        agent_fails(probe, true, "the agent does not answer", reason);
+        agent_fails(probe, "the agent does not answer", reason);
         break;
     }
 }

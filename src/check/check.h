@@ -38,7 +38,7 @@ struct check_probe {
     enum send_proxy send_proxy; /* what its connections begin with; off unless begins_as_sessions */
     const struct check_arg *args; /* in the order of the configuration; each was judged */
     uint32_t n_args;
-    const char *pool, *backend; /* names of one that wants it, for those who tell them on */
+    const char *pool, *backend; /* names of who wants it; "" unless runs_programs */
     uint64_t started_us;        /* of the run under way, monotonic */
     void *state; /* the kind's own: state_bytes, zeroed before prepare(), well aligned */
 };
@@ -60,12 +60,16 @@ struct check_kind {
     const char *name;
     const char *help; /* one line for the manual */
     size_t state_bytes;
-    /* Whether it may have nothing to say: a run without an answer in time is then no result, and a
-     * backend that it has said nothing about so far is not held up by it. */
+    /* Whether it is told how the backend is and may have nothing to say: a run without an answer in
+     * time is then no result, a backend that it has said nothing about so far is not held up by it,
+     * and what it says holds at once, without rise and fall. */
     bool is_advisory;
     /* Whether its connections are of the kind that sessions of the pool make, and so begin with the
      * PROXY header that these begin with. */
     bool begins_as_sessions;
+    /* Whether its runs are programs. Those cost more than a connection does, so few run at once, in
+     * a queue of their own; and they are told the backend's names, so no other shares the probe. */
+    bool runs_programs;
     /* Judges a value of one of the kind's own options: false with what is wrong and what would be
      * right appended to *out_problem. Pure; runs in master. NULL: anything goes. */
     bool (*judge)(const char *option, const char *value, struct str *out_problem);

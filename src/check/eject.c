@@ -38,11 +38,11 @@ static void take_back(struct eject *eject, uint64_t every_ms, uint64_t now_ms)
     }
 }
 
-bool eject_step(struct eject *eject, const struct snapshot_outlier *rules, bool failing,
+bool eject_step(struct eject *eject, const struct snapshot_outlier *rules, enum eject_cause cause,
                 uint64_t now_ms)
 {
     if (eject_state(eject) == EJECT_OUT) {
-        if (now_ms < eject->until_ms && rules->consecutive_failures != 0) {
+        if (now_ms < eject->until_ms && rules->consecutive_failures != 0 && cause != EJECT_NEEDED) {
             return false;
         }
         eject->until_ms = 0;
@@ -50,7 +50,7 @@ bool eject_step(struct eject *eject, const struct snapshot_outlier *rules, bool 
         return true;
     }
     take_back(eject, rules->eject_time_ms, now_ms);
-    if (!failing) {
+    if (cause != EJECT_FAILING) {
         return false;
     }
     eject->ejections += eject->ejections < EJECT_TIMES_MAX;
@@ -158,12 +158,12 @@ static struct eject load_eject(const struct ejector *ejector, uint32_t slot)
 
 /* Takes one step with what the scoreboard says. Returns whether the state changed. */
 static bool step_slot(struct ejector *ejector, const struct snapshot_outlier *rules, uint32_t slot,
-                      bool failing, uint64_t now_ms)
+                      enum eject_cause cause, uint64_t now_ms)
 {
     struct sb_slot *record = &ejector->sb->slots[slot];
     struct eject eject = load_eject(ejector, slot);
     uint32_t ejections = eject.ejections;
-    bool changed = eject_step(&eject, rules, failing, now_ms);
+    bool changed = eject_step(&eject, rules, cause, now_ms);
 
     ejector->calm_from_ms[slot] = eject.calm_from_ms;
     if (eject.ejections != ejections) {
@@ -234,7 +234,7 @@ static void eject_member(struct ejector *ejector, const struct eject_pool *pool,
     uint32_t failures = failures_of(ejector, member->slot);
     char signals[32], time[UNITS_TEXT_MAX], reason[SB_REASON_MAX];
 
-    (void)step_slot(ejector, &pool->rules, member->slot, true, now_ms);
+    (void)step_slot(ejector, &pool->rules, member->slot, EJECT_FAILING, now_ms);
     name_signals(pool->rules.signals, signals, sizeof(signals));
     units_format_time(time_out_ms(&pool->rules, load_eject(ejector, member->slot).ejections), time);
     (void)snprintf(reason, sizeof(reason),
@@ -243,23 +243,43 @@ static void eject_member(struct ejector *ejector, const struct eject_pool *pool,
     publish(ejector, CHECK_NEWS_EJECTED, member->slot, pool->name, member->name, reason);
 }
 
-/* Takes a step that ejects nobody. To a pool that starts its backends slowly, a return is a start.
- */
+/* It has returned. To a pool that starts its backends slowly, that is a start. */
+static void publish_return(struct ejector *ejector, uint32_t slot, const char *pool,
+                           const char *backend, const char *reason, uint64_t now_ms)
+{
+    atomic_store_explicit(&ejector->sb->slots[slot].slow_from_ms, now_ms, memory_order_relaxed);
+    publish(ejector, CHECK_NEWS_RETURNED, slot, pool, backend, reason);
+}
+
+/* Takes a step that ejects nobody. */
 static void let_return(struct ejector *ejector, const struct snapshot_outlier *rules, uint32_t slot,
                        const char *pool, const char *backend, uint64_t now_ms)
 {
     uint32_t ejections = load_eject(ejector, slot).ejections;
     char time[UNITS_TEXT_MAX], reason[SB_REASON_MAX] = "its pool does not eject any more";
 
-    if (!step_slot(ejector, rules, slot, false, now_ms)) {
+    if (!step_slot(ejector, rules, slot, EJECT_CALM, now_ms)) {
         return;
     }
     if (rules->consecutive_failures != 0) {
         (void)snprintf(reason, sizeof(reason), "its %s are over",
                        units_format_time(time_out_ms(rules, ejections), time));
     }
-    atomic_store_explicit(&ejector->sb->slots[slot].slow_from_ms, now_ms, memory_order_relaxed);
-    publish(ejector, CHECK_NEWS_RETURNED, slot, pool, backend, reason);
+    publish_return(ejector, slot, pool, backend, reason, now_ms);
+}
+
+/* Before its time, because nobody else serves. */
+static void call_back(struct ejector *ejector, const struct eject_pool *pool,
+                      const struct eject_member *member, uint64_t now_ms)
+{
+    uint64_t left_ms = load_eject(ejector, member->slot).until_ms - now_ms;
+    uint64_t about_ms = left_ms >= 1000 ? (left_ms + 500) / 1000 * 1000 : left_ms;
+    char time[UNITS_TEXT_MAX], reason[SB_REASON_MAX];
+
+    (void)step_slot(ejector, &pool->rules, member->slot, EJECT_NEEDED, now_ms);
+    (void)snprintf(reason, sizeof(reason), "nobody else of its pool serves; %s early",
+                   units_format_time(about_ms, time));
+    publish_return(ejector, member->slot, pool->name, member->name, reason, now_ms);
 }
 
 /* --- sweeps --- */
@@ -312,8 +332,29 @@ static bool is_failing(const struct ejector *ejector, const struct eject_pool *p
            !is_out(ejector, member);
 }
 
+/* Of those that are out and up, the one that would be back first, or NULL. */
+static const struct eject_member *find_substitute(const struct ejector *ejector,
+                                                  const struct eject_pool *pool)
+{
+    const struct eject_member *found = NULL;
+    uint64_t until_ms = UINT64_MAX;
+
+    for (uint32_t i = 0; i < pool->n_members; i++) {
+        const struct eject_member *member = &pool->members[i];
+        const struct eject eject = load_eject(ejector, member->slot);
+
+        if (eject_state(&eject) == EJECT_OUT && eject.until_ms < until_ms &&
+            is_ready(ejector, member) && health_of(ejector, member->slot) == SB_HEALTH_UP) {
+            until_ms = eject.until_ms;
+            found = member;
+        }
+    }
+    return found;
+}
+
 static void sweep_pool(struct ejector *ejector, const struct eject_pool *pool, uint64_t now_ms)
 {
+    const struct eject_member *substitute;
     struct eject_census census;
 
     for (uint32_t i = 0; i < pool->n_members; i++) {
@@ -322,6 +363,10 @@ static void sweep_pool(struct ejector *ejector, const struct eject_pool *pool, u
         let_return(ejector, &pool->rules, member->slot, pool->name, member->name, now_ms);
     }
     census = count_members(ejector, pool);
+    if (census.serving == 0 && (substitute = find_substitute(ejector, pool))) {
+        call_back(ejector, pool, substitute, now_ms);
+        return; /* and it stays: nobody may go */
+    }
     for (uint32_t i = 0; i < pool->n_members; i++) {
         const struct eject_member *member = &pool->members[i];
         bool serving = is_serving(ejector, member);

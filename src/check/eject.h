@@ -9,7 +9,8 @@
  *        ┌────┐ ──────────────────────────────────────────► ┌─────────┐
  *   calm ⟲ in │                                             │ ejected │
  *        └────┘ ◄────────────────────────────────────────── └─────────┘
- *               its time is over, or the pool does not eject any more
+ *               its time is over, or the pool does not eject any more,
+ *               or nobody else of the pool serves
  *
  * The time is eject_time once for each ejection in a row, at most EJECT_TIMES_MAX times. calm: each
  * eject_time in without another ejection takes one of them back.
@@ -34,10 +35,16 @@ struct eject {
     uint64_t calm_from_ms; /* in, and no ejection taken back, since; 0: not known */
 };
 
+enum eject_cause {
+    EJECT_CALM,
+    EJECT_FAILING, /* it has failed often enough, and may go */
+    EJECT_NEEDED,  /* nobody else of its pool serves */
+    EJECT_CAUSE_COUNT
+};
+
 enum eject_state eject_state(const struct eject *eject);
-/* Takes it to where it belongs at now_ms: failing: it has failed often enough, and may go. Returns
- * whether the state changed. */
-bool eject_step(struct eject *eject, const struct snapshot_outlier *rules, bool failing,
+/* Takes it to where it belongs at now_ms. Returns whether the state changed. */
+bool eject_step(struct eject *eject, const struct snapshot_outlier *rules, enum eject_cause cause,
                 uint64_t now_ms);
 
 /* A pool's backends that are ready, have a weight, and are asked by nobody to get less than that.
@@ -51,6 +58,8 @@ struct eject_census {
 /*
  * Whether one more that is ready and not ejected may go: at most max_percent of the ready ones are
  * out, though one always may be, and somebody else must be serving. is_serving: the one itself is.
+ * Checks and operators take backends away without asking: where nobody is left that serves, the one
+ * that is up and has the shortest time to go returns at the next sweep.
  */
 bool eject_is_spared(const struct eject_census *census, uint32_t max_percent, bool is_serving);
 
@@ -68,8 +77,9 @@ struct eject_roster *ejector_prepare(const struct snapshot_header *snapshot);
  * pool that does not eject any more returns at once. */
 void ejector_adopt(struct ejector *ejector, struct eject_roster *roster,
                    const struct snapshot_header *snapshot, uint64_t now_ms);
-/* Looks at all of them. Returns by when it wants to be called again even without an alarm, at most
- * a second from now_ms; 0: there is nobody to look at. */
+/* Looks at all of them; to be called also after each change of a health, or of what is asked, that
+ * leaves a pool with fewer. Returns by when it wants to be called again even without an alarm, at
+ * most a second from now_ms; 0: there is nobody to look at. */
 uint64_t ejector_sweep(struct ejector *ejector, uint64_t now_ms);
 
 #endif

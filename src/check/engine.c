@@ -16,6 +16,8 @@
 
 /* So many alarms as may come are answered together. */
 #define ALARM_GAP_US 10000
+/* Likewise changes that may leave a pool without anybody: clients wait for what follows. */
+#define HURRY_GAP_US 2000
 
 /* --- one slot --- */
 
@@ -29,6 +31,23 @@ static void engine_tell(const struct check_engine *engine, const struct check_ch
 {
     if (engine->changed) {
         engine->changed(engine->arg, change);
+    }
+}
+
+static void sweep_after(struct check_engine *engine, uint64_t gap_us)
+{
+    uint64_t now_us = clock_now_us();
+    uint64_t free_us = engine->swept_us + gap_us;
+
+    (void)timer_set(&engine->sweep, free_us > now_us ? free_us - now_us : 0);
+}
+
+/* Who serves may be another now: whether an ejection still may last is looked at soon, where
+ * anybody is looked at. */
+static void hurry_sweep(struct check_engine *engine)
+{
+    if (evtimer_pending(&engine->sweep, NULL)) {
+        sweep_after(engine, HURRY_GAP_US);
     }
 }
 
@@ -52,6 +71,7 @@ static void slot_set_health(struct check_engine *engine, uint32_t slot, struct c
         atomic_store_explicit(&engine->sb->slots[slot].failures, 0, memory_order_relaxed);
     }
     engine_tell(engine, change);
+    hurry_sweep(engine);
 }
 
 /* The scoreboard has 0 for nothing said, and everything else one higher; but admin states. */
@@ -119,7 +139,10 @@ static void slot_set_asked(struct check_engine *engine, uint32_t slot, const cha
                                                .backend = backend,
                                                .reason = text,
                                                .from = health,
-                                               .to = health});
+                                               .to = health,
+                                               .admin_from = asked_standing(&before),
+                                               .admin_to = asked_standing(asked)});
+    hurry_sweep(engine);
 }
 
 /* When the first of its checks runs next. */
@@ -135,7 +158,8 @@ static uint64_t watched_next_us(const struct watched *watched)
     return next_us;
 }
 
-/* Brings a slot's health up to what its checks say now. */
+/* Brings a slot's health up to what its checks say now. What is known does not become unknown
+ * because a check is new: clients would wait for it. */
 static void watched_update_health(struct check_engine *engine, const struct watched *watched,
                                   uint64_t now_us)
 {
@@ -149,6 +173,9 @@ static void watched_update_health(struct check_engine *engine, const struct watc
                                   .next_check_ms =
                                       next_us > now_us ? (next_us - now_us) / 1000 : 0};
 
+    if (health == SB_HEALTH_UNKNOWN && slot_health(engine, watched->slot) != SB_HEALTH_UNKNOWN) {
+        return;
+    }
     if (!verdict_reason(watched, health, reason)) {
         if (health == slot_health(engine, watched->slot)) {
             return;
@@ -178,8 +205,9 @@ static void watched_note(struct check_engine *engine, const struct link *link,
 
     if (!outcome->nothing) {
         scoreboard_bump(outcome->passed ? &slot->checks_passed : &slot->checks_failed, 1);
-        history_add(slot, outcome->passed, latency_us, now_us / 1000);
+        history_add(&slot->history, outcome->passed, latency_us, now_us / 1000);
     }
+    record_note(link, outcome, latency_us, now_us);
     atomic_store_explicit(&slot->last_check_ms, now_us / 1000, memory_order_relaxed);
     atomic_store_explicit(&slot->last_latency_us,
                           latency_us < UINT32_MAX ? (uint32_t)latency_us : UINT32_MAX,
@@ -223,10 +251,7 @@ static void sweep_on_timer(evutil_socket_t fd, short what, void *arg)
 
 void check_engine_alarm(struct check_engine *engine)
 {
-    uint64_t now_us = clock_now_us();
-    uint64_t free_us = engine->swept_us + ALARM_GAP_US;
-
-    (void)timer_set(&engine->sweep, free_us > now_us ? free_us - now_us : 0);
+    sweep_after(engine, ALARM_GAP_US);
 }
 
 /* --- snapshots --- */
@@ -270,7 +295,8 @@ static void link_init(struct check_engine *engine, struct link *link, uint32_t i
         link->is_mute = same->is_mute;
     } else if (before && (same = find_same_check(before, i, link->probe))) {
         health_init(&link->health, same->health.state);
-    } else if (known != SB_HEALTH_UNKNOWN) {
+        link->is_mute = same->is_mute;
+    } else if (known != SB_HEALTH_UNKNOWN && !link->probe->kind->is_advisory) {
         health_init(&link->health, known);
     } else if (sibling) {
         link->health = sibling->health;
@@ -306,13 +332,13 @@ static void roster_adopt(struct check_engine *engine, struct roster *roster)
         for (uint32_t i = 0; i < watched->n_links; i++) {
             link_init(engine, &watched->links[i], i);
         }
+        record_adopt(engine, watched);
     }
     probe_forget_links(engine);
     for (uint32_t i = roster->n_links; i-- > 0;) { /* so that the first is the first */
         LIST_INSERT_HEAD(&roster->links[i].probe->links, &roster->links[i], of_probe);
     }
     probe_destroy_unlinked(engine);
-    probe_take_names(engine);
     roster_free(engine->roster);
     engine->roster = roster;
 }

@@ -3,7 +3,7 @@
  * fall), and writes it to the scoreboard, together with what checks ask for on behalf of their
  * backends, and with the ejection of backends that workers find failing. In the monitor only, on
  * its event loop; nothing here can block it. One probe per (address, check parameters), however
- * many pools share it.
+ * many pools share it; only programs are told names, and so run for each backend.
  */
 #ifndef SLUICE_CHECK_ENGINE_H
 #define SLUICE_CHECK_ENGINE_H
@@ -26,10 +26,12 @@ enum check_news {
 struct check_change {
     enum check_news news;
     const char *pool, *backend;
-    const char *reason;      /* of ASKED: what they ask for now */
-    enum sb_health from, to; /* health; alike but for HEALTH */
-    uint64_t lasted_ms;      /* of HEALTH: how long it was from; else and where not known 0 */
-    uint64_t next_check_ms;  /* of HEALTH: until the next check; 0: at once, or there is none */
+    const char *reason;            /* of ASKED: what they ask for now */
+    enum sb_health from, to;       /* health; alike but for HEALTH */
+    uint32_t admin_from, admin_to; /* of ASKED: enum admin_state as they would have it; at weight 0
+                                    * it is drain */
+    uint64_t lasted_ms;            /* of HEALTH: how long it was from; else and where not known 0 */
+    uint64_t next_check_ms; /* of HEALTH: until the next check; 0: at once, or there is none */
 };
 
 /*
@@ -49,7 +51,10 @@ struct check_engine *check_engine_create(struct event_base *base, struct scorebo
  *
  * What a check starts from: its own earlier results; else the health that the slot already has
  * (rise and fall count from there); else, for an unknown slot, what the shared probe already knows;
- * else the first result decides. A backend without checks becomes up, one without address down.
+ * else the first result decides. A check that may have nothing to say (an agent) never starts from
+ * a slot's health, which need not be of its saying: it counts from its first word of health on. A
+ * slot whose health is known keeps it until results say up or down. A backend without checks
+ * becomes up, one without address down.
  *
  * What a slot's checks asked for before this engine was there stands until they say otherwise, or
  * have all had a result without a word of it. Ejections stand where the pool still ejects.
@@ -63,7 +68,7 @@ struct check_engine_stats {
     uint32_t probes;         /* different ones */
     uint32_t running;        /* checks under way */
     uint32_t peak;           /* most that ever ran at once */
-    uint32_t limit;          /* most that may */
+    uint32_t limit;          /* most that may, beside programs, which have one of their own */
     uint32_t queued;         /* due, waiting for a place */
     uint64_t passed, failed; /* results, each counted once however many slots share it */
     uint64_t postponed; /* checks that could not start for lack of descriptors, memory or ports */

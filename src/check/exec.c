@@ -4,17 +4,17 @@
  *
  *   0           passed; the weight stays as it was
  *   1           failed
- *   2 to 102    passed, with (status - 2) percent of the configured weight
- *   103 to 255  failed
+ *   2 to 255    passed, with (status - 2) percent of the configured weight, at most 100
  *
  * That is keepalived's MISC_CHECK with misc_dynamic (keepalived.conf(5): "exit status 2-255: svc
  * check success, weight changed to 2 less than exit status"), read as a share of the weight in the
  * file instead of replacing it: a program can say how much of its usual load a server can take
  * without knowing the others' weights, and with a configured weight of 100 both are the same.
- * Above 100 percent there is nothing to give, and there are the statuses by which shells say
- * that something could not be run (126, 127) or was killed (128 and more): no sign of health.
+ * Above 100 percent there is nothing to give. A program that could not be run, or was ended by a
+ * signal, has no status here and has failed; but a script's own shell says so of what the script
+ * runs by 126, 127 and from 128 on.
  * With dynamic = false every status but 0 is a failure; right for programs that were not written
- * for this, whose statuses from 2 on say what went wrong.
+ * for this, whose statuses from 2 on say what went wrong, and for such scripts.
  */
 #include <errno.h>
 #include <event2/event_struct.h>
@@ -29,7 +29,7 @@
 #include "sluice/scoreboard.h"
 
 #define WEIGHT_FIRST 2 /* exit status that stands for 0 percent */
-#define WEIGHT_LAST  (WEIGHT_FIRST + 100)
+#define WEIGHT_MAX   100
 #define PATH_SHOWN   "%.60s" /* so that a reason has room for what follows */
 
 #define LOOK_MS 10 /* between looks whether a killed program has ended */
@@ -107,8 +107,8 @@ static bool error_is_ours(int error)
 static void judge_end(const struct exec_state *state, const struct program_end *end,
                       struct check_outcome *out, char text[static SB_REASON_MAX])
 {
-    bool has_weight =
-        state->is_dynamic && end->status >= WEIGHT_FIRST && end->status <= WEIGHT_LAST;
+    bool has_weight = state->is_dynamic && end->status >= WEIGHT_FIRST;
+    int weight = end->status - WEIGHT_FIRST < WEIGHT_MAX ? end->status - WEIGHT_FIRST : WEIGHT_MAX;
 
     *out = (struct check_outcome){.weight_permille = CHECK_NOT_SAID,
                                   .admin = CHECK_NOT_SAID,
@@ -121,9 +121,8 @@ static void judge_end(const struct exec_state *state, const struct program_end *
         (void)snprintf(text, SB_REASON_MAX, "ended by signal %d", end->signal);
     } else if (has_weight) {
         out->passed = true;
-        out->weight_permille = (uint32_t)(end->status - WEIGHT_FIRST) * 10;
-        (void)snprintf(text, SB_REASON_MAX, "exit status %d, weight %d%%", end->status,
-                       end->status - WEIGHT_FIRST);
+        out->weight_permille = (uint32_t)weight * 10;
+        (void)snprintf(text, SB_REASON_MAX, "exit status %d, weight %d%%", end->status, weight);
     } else {
         out->passed = end->status == 0;
         (void)snprintf(text, SB_REASON_MAX, "exit status %d", end->status);
@@ -270,9 +269,10 @@ static void exec_cancel(struct check_probe *probe)
 
 const struct check_kind check_kind_exec = {
     .name = "exec",
-    .help = "passes when a program (run as the daemon's user) exits with 0; 1 fails, and 2 to 102 "
-            "pass with 0 to 100 percent of the weight",
+    .help = "passes when a program (run as the daemon's user) exits with 0; 1 fails, and 2 to 255 "
+            "pass with 0 to 100 percent of the weight (status - 2)",
     .state_bytes = sizeof(struct exec_state),
+    .runs_programs = true,
     .judge_all = exec_judge_all,
     .prepare = exec_prepare,
     .release = exec_release,

@@ -4,6 +4,10 @@
  * can keep it busy for minutes within that limit. So every item of an expression calls back here
  * (PCRE2_AUTO_CALLOUT), and a clock decides: the one of this thread's CPU time, so that a busy
  * machine does not make a search fail.
+ *
+ * That bounds one search, not the hundreds that one turn of the loop may bring. Those share a
+ * bucket of CPU time beside the little that each has for itself, and a pattern that has spent its
+ * whole budget in vain hardly gets at the bucket again, or it would be empty for the others' sake.
  */
 #include "check/match.h"
 
@@ -16,11 +20,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 #define HEAP_KIB_MAX   4096
 #define CALLS_PER_LOOK 32 /* callbacks for each look at the clock; one costs some 50 ns */
 
 struct match {
-    pcre2_code *code; /* NULL: bytes */
+    pcre2_code *code;    /* NULL: bytes */
+    uint32_t n_given_up; /* searches in a row; a first one only with the whole budget */
     size_t n;
     char bytes[];
 };
@@ -94,6 +101,51 @@ static int on_callout(pcre2_callout_block *block, void *arg)
                : 0;
 }
 
+/* The time that all searches share. */
+static struct {
+    uint64_t left_ns, filled_us;
+} shared = {.left_ns = MATCH_SHARED_NS};
+
+static void shared_fill(uint64_t now_us)
+{
+    uint64_t since_us = shared.filled_us != 0 ? now_us - shared.filled_us : 0;
+    uint64_t room_ns = MATCH_SHARED_NS - shared.left_ns;
+    uint64_t more_ns = since_us * (MATCH_SHARED_NS_PER_SECOND / 1000000);
+
+    shared.left_ns += more_ns < room_ns ? more_ns : room_ns;
+    shared.filled_us = now_us;
+}
+
+/* What is left of the free part, of a run with so much budget left. */
+static uint64_t free_left(uint64_t budget_ns)
+{
+    const uint64_t taken_ns = MATCH_BUDGET_NS - MATCH_FREE_NS;
+
+    return budget_ns > taken_ns ? budget_ns - taken_ns : 0;
+}
+
+/* How much of the run's budget this search may spend: all or, where it is not to be had, the rest
+ * of the free part. In pieces the bucket would never hold enough to tell which patterns are slow.
+ */
+static uint64_t allowance(const struct match *match, uint64_t budget_ns)
+{
+    uint32_t n = match->n_given_up;
+    bool may_share = n == 0 || (n >= 8 && (n & (n - 1)) == 0);
+
+    shared_fill(clock_now_us());
+    return may_share && shared.left_ns >= budget_ns ? budget_ns : free_left(budget_ns);
+}
+
+/* Takes spent_ns from the run's budget, and what is beyond the free part from the bucket. */
+static void pay(uint64_t *budget_ns, uint64_t spent_ns)
+{
+    uint64_t free_ns = free_left(*budget_ns);
+    uint64_t share_ns = spent_ns > free_ns ? spent_ns - free_ns : 0;
+
+    shared.left_ns -= share_ns < shared.left_ns ? share_ns : shared.left_ns;
+    *budget_ns -= spent_ns < *budget_ns ? spent_ns : *budget_ns;
+}
+
 static enum match_result find_regex(const struct match *match, const char *bytes, size_t n,
                                     uint64_t budget_ns, size_t *out_end)
 {
@@ -136,23 +188,30 @@ static enum match_result find_bytes(const struct match *match, const char *bytes
     return MATCH_FOUND;
 }
 
-enum match_result match_find(const struct match *match, const char *bytes, size_t n, size_t seen,
+enum match_result match_find(struct match *match, const char *bytes, size_t n, size_t seen,
                              uint64_t *budget_ns, size_t *out_end)
 {
     const char *text = n > 0 ? bytes : ""; /* both searches want a pointer that is one */
-    uint64_t start_ns, spent_ns;
+    uint64_t start_ns, allowed_ns;
     enum match_result result;
 
     if (match->code == NULL) {
         return find_bytes(match, text, n, seen, out_end);
     }
-    if (*budget_ns == 0) {
+    allowed_ns = allowance(match, *budget_ns);
+    if (allowed_ns == 0) {
+        *budget_ns = 0;
         return MATCH_GIVEN_UP;
     }
     start_ns = cpu_now_ns();
-    result = find_regex(match, text, n, *budget_ns, out_end);
-    spent_ns = cpu_now_ns() - start_ns;
-    *budget_ns -= spent_ns < *budget_ns ? spent_ns : *budget_ns;
+    result = find_regex(match, text, n, allowed_ns, out_end);
+    if (result != MATCH_GIVEN_UP) {
+        match->n_given_up = 0;
+    } else if (match->n_given_up > 0 || allowed_ns == *budget_ns) {
+        match->n_given_up++;
+    }
+    pay(budget_ns, cpu_now_ns() - start_ns);
+    *budget_ns = result == MATCH_GIVEN_UP ? 0 : *budget_ns;
     return result;
 }
 

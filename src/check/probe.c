@@ -4,7 +4,7 @@
  * A probe that is due joins the queue, and only the pump takes it out: a timer callback that starts
  * a bounded batch and comes back a millisecond later for more. So a thousand probes due in one
  * moment neither hold up the loop nor send their packets in one burst, and a check that is over
- * before start() returns (a Unix socket) cannot recurse.
+ * before start() returns (a Unix socket) cannot recurse. A run's time begins when it is taken out.
  */
 #include "check/probe.h"
 
@@ -20,6 +20,7 @@
 #include "check/pace.h"
 
 #define RUNNING_MAX  2048 /* so that a rack that goes silent does not hold up the others' checks */
+#define PROGRAMS_MAX 64   /* the same for programs, which cost a process each */
 #define START_BATCH  64
 #define BATCH_GAP_US 1000
 #define GRAIN_US     4000   /* timers end on multiples of this, so that one turn serves several */
@@ -45,23 +46,31 @@ static const bool state_allowed[PROBE_STATE_COUNT][PROBE_STATE_COUNT] = {
     [PROBE_RUNNING] = {[PROBE_WAITING] = true},
 };
 
+static struct lane *lane_of(const struct probe *probe)
+{
+    return &probe->engine->lanes[probe->kind->runs_programs ? LANE_PROGRAMS : LANE_CONNECTIONS];
+}
+
 static void probe_set_state(struct probe *probe, enum probe_state to)
 {
     struct check_engine_stats *stats = &probe->engine->stats;
+    struct lane *lane = lane_of(probe);
 
     assert(state_allowed[probe->state][to]);
     if (probe->state == PROBE_QUEUED) {
-        TAILQ_REMOVE(&probe->engine->queue, probe, of_queue);
+        TAILQ_REMOVE(&lane->queue, probe, of_queue);
         stats->queued--;
     } else if (probe->state == PROBE_RUNNING) {
         stats->running--;
+        lane->running--;
     }
     probe->state = to;
     if (to == PROBE_QUEUED) {
-        TAILQ_INSERT_TAIL(&probe->engine->queue, probe, of_queue);
+        TAILQ_INSERT_TAIL(&lane->queue, probe, of_queue);
         stats->queued++;
     } else if (to == PROBE_RUNNING) {
         stats->running++;
+        lane->running++;
         if (stats->running > stats->peak) {
             stats->peak = stats->running;
         }
@@ -84,13 +93,11 @@ static void probe_set_timer(struct probe *probe, uint64_t now_us, uint64_t due_u
     (void)timer_set(&probe->timer, probe->due_us > now_us ? probe->due_us - now_us : 0);
 }
 
-static void pump_arm(struct check_engine *engine, uint64_t delay_us)
+static void pump_arm(struct lane *lane, uint64_t delay_us)
 {
-    const struct check_engine_stats *stats = &engine->stats;
-
-    if (stats->queued > 0 && stats->running < stats->limit &&
-        !evtimer_pending(&engine->pump, NULL)) {
-        (void)timer_set(&engine->pump, delay_us);
+    if (!TAILQ_EMPTY(&lane->queue) && lane->running < lane->limit &&
+        !evtimer_pending(&lane->pump, NULL)) {
+        (void)timer_set(&lane->pump, delay_us);
     }
 }
 
@@ -147,12 +154,22 @@ void check_done(struct check_probe *check, bool passed, const char *reason)
     probe_done(probe_of(check), passed, false, reason);
 }
 
-static void probe_note_result(struct probe *probe, bool passed, uint64_t now_us)
+/* Who is told how a backend is, rather than finding out, has nothing to count and to damp. */
+static struct health_rules probe_rules(const struct probe *probe)
 {
     const struct snapshot_check *check = &probe->key.check;
-    const struct health_rules rules = {.rise = check->rise,
-                                       .fall = check->fall,
-                                       .flap_ms = FLAP_INTERVALS * (uint64_t)check->interval_ms};
+
+    if (probe->kind->is_advisory) {
+        return (struct health_rules){.rise = 1, .fall = 1};
+    }
+    return (struct health_rules){.rise = check->rise,
+                                 .fall = check->fall,
+                                 .flap_ms = FLAP_INTERVALS * (uint64_t)check->interval_ms};
+}
+
+static void probe_note_result(struct probe *probe, bool passed, uint64_t now_us)
+{
+    const struct health_rules rules = probe_rules(probe);
     struct link *link;
 
     if (!passed) {
@@ -203,7 +220,7 @@ void check_done_outcome(struct check_probe *check, const struct check_outcome *o
     }
     probe_schedule(probe, now_us);
     engine_fan_out(probe, outcome, now_us);
-    pump_arm(probe->engine, 0);
+    pump_arm(lane_of(probe), 0);
 }
 
 static void probe_time_out(struct probe *probe)
@@ -267,7 +284,7 @@ static void probe_on_timer(evutil_socket_t fd, short what, void *arg)
         probe_time_out(probe);
     } else {
         probe_set_state(probe, PROBE_QUEUED);
-        pump_arm(probe->engine, 0);
+        pump_arm(lane_of(probe), 0);
     }
 }
 
@@ -317,23 +334,6 @@ static struct check_arg *args_copy(const struct snapshot_header *snapshot,
     return args;
 }
 
-static void probe_set_names(struct probe *probe, const struct watched *watched)
-{
-    memcpy(probe->pool, watched->pool, sizeof(probe->pool));
-    memcpy(probe->backend, watched->backend, sizeof(probe->backend));
-}
-
-void probe_take_names(struct check_engine *engine)
-{
-    struct probe *probe;
-
-    RB_FOREACH (probe, probe_tree, &engine->probes) {
-        if (!LIST_EMPTY(&probe->links)) {
-            probe_set_names(probe, LIST_FIRST(&probe->links)->watched);
-        }
-    }
-}
-
 /* Makes the kind's part of it. */
 static int probe_prepare(struct probe *probe)
 {
@@ -343,15 +343,15 @@ static int probe_prepare(struct probe *probe)
                                         .send_proxy = (enum send_proxy)probe->key.send_proxy,
                                         .args = probe->args,
                                         .n_args = probe->key.check.n_args,
-                                        .pool = probe->pool,
-                                        .backend = probe->backend,
+                                        .pool = probe->key.pool,
+                                        .backend = probe->key.backend,
                                         .state = probe->kind_state};
     return probe->kind->prepare != NULL ? probe->kind->prepare(&probe->check) : 0;
 }
 
 struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
                            const struct probe_key *key, const struct snapshot_header *snapshot,
-                           const struct snapshot_check *check, const struct watched *first)
+                           const struct snapshot_check *check)
 {
     struct probe *probe = calloc(1, sizeof(*probe) + kind->state_bytes);
 
@@ -362,7 +362,6 @@ struct probe *probe_create(struct check_engine *engine, const struct check_kind 
     probe->kind = kind;
     probe->key = *key;
     probe->asked = ASKED_NOTHING;
-    probe_set_names(probe, first);
     LIST_INIT(&probe->links);
     probe->args = args_copy(snapshot, check);
     if (!probe->args || probe_prepare(probe) != 0) {
@@ -393,7 +392,7 @@ void probe_destroy(struct probe *probe)
     }
     RB_REMOVE(probe_tree, &engine->probes, probe);
     engine->stats.probes--;
-    pump_arm(engine, 0);
+    pump_arm(lane_of(probe), 0);
     probe_free(probe);
 }
 
@@ -420,7 +419,7 @@ void probe_destroy_unlinked(struct check_engine *engine)
 
 /* --- the pump --- */
 
-/* Lack of a port concerns one backend; lack of anything else concerns every check. */
+/* Lack of a port concerns one backend; lack of anything else concerns all of the lane. */
 static bool error_concerns_all(int error)
 {
     return error != -EADDRNOTAVAIL;
@@ -428,25 +427,25 @@ static bool error_concerns_all(int error)
 
 static void pump_on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    struct check_engine *engine = arg;
+    struct lane *lane = arg;
     uint64_t now_us = clock_now_us();
 
     (void)fd;
     (void)what;
-    if (now_us < engine->paused_until_us) {
-        pump_arm(engine, engine->paused_until_us - now_us);
+    if (now_us < lane->paused_until_us) {
+        pump_arm(lane, lane->paused_until_us - now_us);
         return;
     }
-    for (int n = 0; n < START_BATCH && engine->stats.running < engine->stats.limit; n++) {
-        struct probe *probe = TAILQ_FIRST(&engine->queue);
+    for (int n = 0; n < START_BATCH && lane->running < lane->limit; n++) {
+        struct probe *probe = TAILQ_FIRST(&lane->queue);
         int error = probe ? probe_start(probe) : 0;
 
         if (error && error_concerns_all(error)) {
-            engine->paused_until_us = now_us + RETRY_US;
+            lane->paused_until_us = now_us + RETRY_US;
             break;
         }
     }
-    pump_arm(engine, BATCH_GAP_US);
+    pump_arm(lane, BATCH_GAP_US);
 }
 
 void pump_read_limit(struct check_engine *engine)
@@ -458,15 +457,29 @@ void pump_read_limit(struct check_engine *engine)
         quarter = limit.rlim_cur / 4;
     }
     engine->stats.limit = quarter ? (uint32_t)quarter : 1;
+    engine->lanes[LANE_CONNECTIONS].limit = engine->stats.limit;
+    engine->lanes[LANE_PROGRAMS].limit = quarter < 4                  ? 1
+                                         : quarter / 4 < PROGRAMS_MAX ? (uint32_t)quarter / 4
+                                                                      : PROGRAMS_MAX;
 }
 
 int pump_init(struct check_engine *engine)
 {
+    int error = 0;
+
     RB_INIT(&engine->probes);
-    TAILQ_INIT(&engine->queue);
     pump_read_limit(engine);
-    if (evtimer_assign(&engine->pump, engine->base, pump_on_timer, engine) != 0 ||
-        timer_set(&engine->pump, 0) != 0) {
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct lane *lane = &engine->lanes[i];
+
+        TAILQ_INIT(&lane->queue);
+        (void)evtimer_assign(&lane->pump, engine->base, pump_on_timer, lane);
+    }
+    for (int i = 0; i < LANE_COUNT && error == 0; i++) {
+        error = timer_set(&engine->lanes[i].pump, 0);
+    }
+    if (error != 0) {
+        pump_fini(engine);
         return -ENOMEM;
     }
     return 0;
@@ -474,5 +487,7 @@ int pump_init(struct check_engine *engine)
 
 void pump_fini(struct check_engine *engine)
 {
-    (void)event_del(&engine->pump);
+    for (int i = 0; i < LANE_COUNT; i++) {
+        (void)event_del(&engine->lanes[i].pump);
+    }
 }

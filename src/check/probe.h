@@ -1,7 +1,7 @@
 /*
  * Inside the check engine: probes, their timing and their queue (probe.c), what a snapshot wants of
- * them (roster.c), what the results of one slot's checks say together (verdict.c), and what becomes
- * of that (engine.c). Not for anybody else.
+ * them (roster.c), what the results of one slot's checks say together (verdict.c), what is told of
+ * each (record.c), and what becomes of that (engine.c). Not for anybody else.
  *
  *   backend ──► watched ──► link ──► probe ◄── link ◄── watched ◄── backend
  *               (a slot)                       (another pool's slot, same address, same check)
@@ -27,6 +27,7 @@ struct probe_key {
     struct addr address;         /* with the check's port, if it has one */
     struct snapshot_check check; /* title "", port 0, first_arg 0: args_hash tells args apart */
     uint32_t send_proxy;         /* enum send_proxy */
+    char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX]; /* where programs are told them, or "" */
 };
 
 /* What checks ask for on behalf of a backend; each as in struct check_outcome, CHECK_NOT_SAID too.
@@ -50,8 +51,10 @@ struct link {
     struct watched *watched;
     struct health health;
     bool has_failed; /* a failure of the probe has reached it: the probe's text explains a "down" */
-    bool is_mute; /* unknown, and the check has said that it has nothing to say: does not count */
+    bool is_mute;    /* unknown, and a run has ended without a word of health: does not count */
     char title[NAME_BYTES_MAX]; /* "http:login": of the section, not of the probe */
+    uint64_t record_key;        /* pool/check_record.h */
+    struct sb_check *record;    /* in the scoreboard; from its adoption on */
 };
 
 struct probe {
@@ -59,9 +62,8 @@ struct probe {
     struct check_engine *engine;
     const struct check_kind *kind;
     struct probe_key key;
-    struct check_arg *args;                             /* with their strings one piece of memory */
-    char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX]; /* of the first link */
-    struct asked asked;                                 /* what its runs have said so far */
+    struct check_arg *args; /* with their strings one piece of memory */
+    struct asked asked;     /* what its runs have said so far */
     RB_ENTRY(probe) of_tree;
     TAILQ_ENTRY(probe) of_queue; /* queued */
     SLIST_ENTRY(probe) of_fresh; /* made for a roster under construction */
@@ -78,6 +80,17 @@ struct probe {
 RB_HEAD(probe_tree, probe);
 TAILQ_HEAD(probe_queue, probe);
 SLIST_HEAD(probe_list, probe);
+
+/* What waits for its turn together, and runs out together: programs need processes, everybody else
+ * connections. Neither holds up the other. */
+struct lane {
+    struct probe_queue queue;
+    struct event pump;        /* starts what is queued */
+    uint64_t paused_until_us; /* no starts before: something of our own ran out */
+    uint32_t running, limit;
+};
+
+enum lane_index { LANE_CONNECTIONS, LANE_PROGRAMS, LANE_COUNT };
 
 /* One slot that has checks. */
 struct watched {
@@ -107,12 +120,10 @@ struct check_engine {
     uint64_t random;
     struct roster *roster; /* NULL before the first snapshot */
     struct probe_tree probes;
-    struct probe_queue queue;
+    struct lane lanes[LANE_COUNT];
     struct ejector *ejector;
-    struct event sweep;       /* looks at what workers have seen */
-    uint64_t swept_us;        /* when that was done last */
-    struct event pump;        /* starts what is queued */
-    uint64_t paused_until_us; /* no starts before: something of our own ran out */
+    struct event sweep; /* looks at what workers have seen */
+    uint64_t swept_us;  /* when that was done last */
     uint64_t log_after_us;
     uint64_t postponed_logged;
     struct check_engine_stats stats;
@@ -126,22 +137,20 @@ int timer_set(struct event *timer, uint64_t delay_us);
 
 struct probe *probe_find(struct check_engine *engine, const struct probe_key *key);
 /*
- * A new one, in the tree, due now. check is what key was made of; its args are copied. first is who
- * wants it. NULL without memory.
+ * A new one, in the tree, due now. check is what key was made of; its args are copied. NULL
+ * without memory.
  */
 struct probe *probe_create(struct check_engine *engine, const struct check_kind *kind,
                            const struct probe_key *key, const struct snapshot_header *snapshot,
-                           const struct snapshot_check *check, const struct watched *first);
+                           const struct snapshot_check *check);
 /* Ends it in whatever state it is. Its links are the caller's. */
 void probe_destroy(struct probe *probe);
 /* Empties every probe's list of links; the links are the caller's. */
 void probe_forget_links(struct check_engine *engine);
 /* Ends all probes without links. */
 void probe_destroy_unlinked(struct check_engine *engine);
-/* Each probe tells on the names of its first link from now on. */
-void probe_take_names(struct check_engine *engine);
 
-/* Sets up and takes down what starts the queued probes. */
+/* Sets up and takes down what starts the queued probes; nothing is left over of what failed. */
 int pump_init(struct check_engine *engine);
 void pump_fini(struct check_engine *engine);
 /* To be called whenever the limit of descriptors may have changed. */
@@ -171,6 +180,15 @@ bool verdict_reason(const struct watched *watched, enum sb_health health,
 struct asked verdict_asked(struct watched *watched);
 /* "weight 50%, drain, at most 30 connections"; "nothing". */
 void verdict_asked_text(const struct asked *asked, char text[static SB_REASON_MAX]);
+
+/* --- record.c --- */
+
+/* Gives the links of watched their records, and says there how they stand. Nobody else may have
+ * records of that slot. */
+void record_adopt(struct check_engine *engine, struct watched *watched);
+/* A run has ended, which link has taken already. */
+void record_note(const struct link *link, const struct check_outcome *outcome, uint64_t latency_us,
+                 uint64_t now_us);
 
 /* --- engine.c --- */
 

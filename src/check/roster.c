@@ -1,9 +1,11 @@
 /* From a snapshot to what has to be checked: which slots, by which probes. In the monitor. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check/probe.h"
+#include "pool/check_record.h"
 
 static bool is_checked(const struct snapshot_backend *backend)
 {
@@ -54,6 +56,10 @@ static void key_fill(struct probe_key *key, const struct snapshot_pool *pool,
     key->check.port = 0;
     key->check.first_arg = 0;
     memset(key->check.title, 0, sizeof(key->check.title));
+    if (kind->runs_programs) {
+        (void)snprintf(key->pool, sizeof(key->pool), "%s", pool->name);
+        (void)snprintf(key->backend, sizeof(key->backend), "%s", backend->name);
+    }
 }
 
 /* The probe for one check of one backend, made if need be. */
@@ -72,8 +78,7 @@ static int probe_for(struct builder *builder, const struct snapshot_pool *pool,
     if (link->probe) {
         return 0;
     }
-    link->probe =
-        probe_create(builder->engine, kind, &key, builder->snapshot, check, link->watched);
+    link->probe = probe_create(builder->engine, kind, &key, builder->snapshot, check);
     if (!link->probe) {
         return -ENOMEM;
     }
@@ -104,6 +109,7 @@ static int roster_add(struct builder *builder, const struct snapshot_pool *pool,
 
         link->watched = watched;
         memcpy(link->title, checks[i].title, sizeof(link->title));
+        link->record_key = check_record_key(checks, i);
         error = probe_for(builder, pool, backend, &checks[i], link);
         if (error) {
             return error;

@@ -141,7 +141,7 @@ static bool reason_of_up(const struct watched *watched, char reason[static SB_RE
         n_mute += links[k].is_mute;
     }
     if (watched->n_links == 1) {
-        if (n_mute == 0 && i == watched->n_links) {
+        if ((n_mute == 0 && i == watched->n_links) || links[0].probe->reason[0] == '\0') {
             return false;
         }
         reason_of_check(watched, 0, links[0].probe->reason, reason);

@@ -213,15 +213,24 @@ static void put_backend(struct reply *reply, const struct view *view, const stru
     reply_row(reply, &row);
 }
 
+/* For people a line per check. Programs get an object per backend, which holds its checks. */
 static void put_check(struct reply *reply, const struct view *view, const struct model_pool *pool,
                       const struct standing *standing, size_t index)
 {
     struct view_check row;
+    struct view_check_line line;
 
     if (!view_is_watched(view, pool, index))
         return;
     view_check(view, pool, standing, index, &row);
-    reply_row(reply, &row);
+    if (reply->as_json) {
+        reply_row(reply, &row);
+        return;
+    }
+    for (size_t i = 0; i < view_check_lines(&row); i++) {
+        view_check_line(&row, i, &line);
+        reply_row(reply, &line);
+    }
 }
 
 static bool any_has_reuse(const struct view *view)
@@ -245,7 +254,9 @@ static enum command_outcome run_backends(struct request *request)
 
 static enum command_outcome run_checks(struct request *request)
 {
-    return put_backends(request, "checks", view_check_columns, put_check);
+    return put_backends(request, "checks",
+                        request->reply.as_json ? view_check_columns : view_check_line_columns,
+                        put_check);
 }
 
 /* --- show errors --- */
@@ -372,7 +383,7 @@ const struct command cmd_show_checks = {
     .words = "show checks",
     .level = CTL_LEVEL_READ,
     .arguments = "[POOL]",
-    .help = "health checks: last results, what they ask for, failures and ejections by sessions",
+    .help = "each health check: state, last results and why; failures and ejections by sessions",
     .args_max = 1,
     .run = run_checks,
 };

@@ -101,6 +101,20 @@ static void json_counters(struct json *json, const struct column *column, const 
     json_end_object(json);
 }
 
+static void json_column(struct json *json, const struct column *column, const void *row);
+
+static void json_rows(struct json *json, const char *key, const struct reply_rows *rows)
+{
+    json_begin_array(json, key);
+    for (size_t i = 0; i < rows->count; i++) {
+        json_begin_object(json, NULL);
+        for (const struct column *c = rows->columns; c->key; c++)
+            json_column(json, c, (const char *)rows->items + i * rows->size);
+        json_end_object(json);
+    }
+    json_end_array(json);
+}
+
 static void json_column(struct json *json, const struct column *column, const void *row)
 {
     switch (column->kind) {
@@ -112,6 +126,9 @@ static void json_column(struct json *json, const struct column *column, const vo
         break;
     case COLUMN_UINTS:
         json_uints(json, column->key, field(column, row));
+        break;
+    case COLUMN_ROWS:
+        json_rows(json, column->key, field(column, row));
         break;
     case COLUMN_COUNTERS:
         json_counters(json, column, field_pointer(column, row));
@@ -180,6 +197,8 @@ static void text_value(struct str *out, const struct column *column, const void 
             str_printf(out, "%s%s=%" PRIu64, separator, column->names[i], counters[i]);
             separator = " ";
         }
+        break;
+    case COLUMN_ROWS:
         break;
     default:
         text_number(out, column->kind, field_number(column, row));

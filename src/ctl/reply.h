@@ -41,6 +41,7 @@ enum column_kind {
     COLUMN_LIST,     /* const char *const *, ends with NULL; NULL is the empty list */
     COLUMN_UINTS,    /* struct reply_uints */
     COLUMN_COUNTERS, /* const uint64_t *, one per name in the column's names; text leaves out 0 */
+    COLUMN_ROWS,     /* struct reply_rows, an array of objects; JSON only: without title */
     COLUMN_KIND_COUNT
 };
 
@@ -56,6 +57,12 @@ struct column {
 struct reply_uints {
     const uint64_t *items;
     size_t count;
+};
+
+struct reply_rows {
+    const void *items; /* structs of size, which columns describe */
+    size_t count, size;
+    const struct column *columns;
 };
 
 struct reply {

@@ -204,6 +204,7 @@ static const char *const discard_texts[DISCARD_COUNT] = {
                              "with reset_expect, in time and nothing behind it",
     [DISCARD_SESSION_END] = "many sessions end in the midst of something",
     [DISCARD_HANDSHAKE] = "the backend does not take the handshake of clients when it is repeated",
+    [DISCARD_UNHEARD] = "it was not known yet whether the backend speaks first",
     [DISCARD_SWITCHED_OFF] = "many were closed when reuse was switched off",
 };
 

@@ -4,11 +4,8 @@
  */
 #include "ctl/view.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "pool/history.h"
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
@@ -314,100 +311,6 @@ void view_pool(const struct view *view, const struct model_pool *pool, struct vi
     sum_backends(view, pool, &standing, out);
     for (size_t i = 0; view->overrides && i < view->overrides->count; i++)
         out->overrides += strcmp(view->overrides->items[i].pool, pool->name) == 0;
-}
-
-/* --- checks --- */
-
-static void list_checks(const struct model_pool *pool, const struct model_backend *backend,
-                        char *buf, size_t size)
-{
-    size_t count = 0, used = 0;
-    const struct model_check *checks = model_backend_checks(pool, backend, &count);
-
-    buf[0] = '\0';
-    for (size_t i = 0; i < count && used < size; i++) {
-        int added = snprintf(buf + used, size - used, "%s%s", i > 0 ? "," : "", checks[i].title);
-
-        used += added > 0 ? (size_t)added : 0;
-    }
-}
-
-bool view_is_watched(const struct view *view, const struct model_pool *pool, size_t index)
-{
-    size_t count = 0;
-
-    model_backend_checks(pool, &pool->backends[index], &count);
-    return count > 0 ||
-           snapshot_pools(view->snapshot)[pool - view->model->pools].outlier.consecutive_failures >
-               0;
-}
-
-static void fill_history(const struct view *view, const struct sb_slot *slot,
-                         struct view_check *out)
-{
-    struct history_result results[SB_HISTORY_MAX];
-    uint32_t n = history_read(slot, view->now_ms, results);
-
-    for (uint32_t i = 0; i < n; i++) {
-        out->history_text[n - 1 - i] = results[i].passed ? '+' : '-';
-        out->latencies_us[n - 1 - i] = results[i].latency_us;
-    }
-    out->history_text[n] = '\0';
-    out->history = out->history_text;
-    out->history_latency_us = (struct reply_uints){out->latencies_us, n};
-}
-
-static void fill_asked(const struct view *view, const struct snapshot_backend *record,
-                       struct view_check *out)
-{
-    const struct sb_slot *slot = &view->sb->slots[record->slot];
-    uint32_t admin = LOAD(slot->asked_admin), limit = LOAD(slot->asked_limit);
-    uint32_t permille = LOAD(slot->asked_permille);
-
-    out->asks = view_asked(view, record, out->asks_text);
-    out->asked_admin =
-        admin == ADMIN_READY || admin >= ADMIN_COUNT ? NULL : admin_state_names[admin];
-    out->asked_weight_permille = permille == 0 ? REPLY_NONE : permille - 1;
-    out->asked_max_connections = limit == 0 ? REPLY_NONE : limit - 1;
-}
-
-static void fill_ejection(const struct view *view, const struct sb_slot *slot,
-                          struct view_check *out)
-{
-    uint64_t until_ms = LOAD(slot->ejected_until_ms);
-
-    out->failures = LOAD(slot->failures);
-    out->ejections = LOAD(slot->ejections);
-    out->ejected_for_ms = until_ms == 0 ? REPLY_NONE : since(until_ms, view->now_ms);
-}
-
-void view_check(const struct view *view, const struct model_pool *pool,
-                const struct standing *standing, size_t index, struct view_check *out)
-{
-    const struct model_backend *backend = &pool->backends[index];
-    const struct sb_slot *slot = &view->sb->slots[backend->slot];
-    uint64_t last_ms = LOAD(slot->last_check_ms), next_ms = LOAD(slot->next_check_ms);
-    struct backend_facts facts = facts_of(view, standing, index);
-    uint64_t since_ms;
-
-    *out = (struct view_check){
-        .pool = pool->name,
-        .backend = backend->name,
-        .health = facts.health < SB_HEALTH_COUNT ? sb_health_names[facts.health] : "unknown",
-        .last_age_ms = last_ms ? since(view->now_ms, last_ms) : REPLY_NONE,
-        .latency_us = last_ms ? LOAD(slot->last_latency_us) : REPLY_NONE,
-        .streak = LOAD(slot->streak),
-        .passed = LOAD(slot->checks_passed),
-        .failed = LOAD(slot->checks_failed),
-        .next_in_ms = next_ms ? since(next_ms, view->now_ms) : REPLY_NONE,
-    };
-    scoreboard_get_health(view->sb, backend->slot, &since_ms, out->reason_text);
-    list_checks(pool, backend, out->checks_text, sizeof(out->checks_text));
-    fill_history(view, slot, out);
-    fill_asked(view, &standing->backends[index], out);
-    fill_ejection(view, slot, out);
-    out->reason = out->reason_text;
-    out->checks = out->checks_text;
 }
 
 void view_override_row(const struct override *override, struct view_override_row *out)

@@ -97,12 +97,34 @@ struct view_pool {
 void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out);
 extern const struct column view_pool_columns[];
 
+/* The last results, the oldest first. */
+struct view_history {
+    char text[SB_HISTORY_MAX + 1]; /* '+' or '-' for each */
+    uint64_t latencies_us[SB_HISTORY_MAX];
+    struct reply_uints latencies; /* points to them */
+};
+
+/* One check of one backend. Where it shares its record with others (pool/check_record.h), figures
+ * are theirs, too. */
+struct view_one_check {
+    const char *check, *state, *result; /* result NULL: no run has ended yet */
+    const char *reason, *history;
+    uint64_t last_age_ms, latency_us, next_in_ms; /* REPLY_NONE: never yet */
+    uint64_t streak, passed, failed;
+    struct reply_uints history_latency_us;
+    struct view_history history_of;
+    char reason_text[SB_REASON_MAX];
+};
+extern const struct column view_one_check_columns[];
+
+/* The checks of one backend: each by itself, and beside that all of them together. */
 struct view_check {
     const char *pool, *backend, *checks, *health, *reason;
     uint64_t last_age_ms, latency_us, next_in_ms; /* REPLY_NONE: never yet */
     uint64_t streak, passed, failed;
-    const char *history; /* '+' or '-' for each of the last results, the newest last */
+    const char *history;
     struct reply_uints history_latency_us;
+    struct reply_rows by_check; /* points to each */
     /* What the checks ask for; in words, "" for nothing. */
     const char *asks;
     const char *asked_admin;                               /* NULL: nothing */
@@ -110,9 +132,9 @@ struct view_check {
     /* What workers saw. */
     uint64_t failures, ejections; /* in a row */
     uint64_t ejected_for_ms;      /* that are left; REPLY_NONE: it is not ejected */
-    char checks_text[256];
-    char history_text[SB_HISTORY_MAX + 1];
-    uint64_t latencies_us[SB_HISTORY_MAX];
+    struct view_one_check each[CHECKS_MAX];
+    char checks_text[CHECKS_MAX * NAME_BYTES_MAX];
+    struct view_history history_of;
     char asks_text[VIEW_REASON_MAX];
     char reason_text[SB_REASON_MAX];
 };
@@ -122,7 +144,18 @@ bool view_is_watched(const struct view *view, const struct model_pool *pool, siz
 /* out must not be moved afterwards. */
 void view_check(const struct view *view, const struct model_pool *pool,
                 const struct standing *standing, size_t index, struct view_check *out);
-extern const struct column view_check_columns[];
+extern const struct column view_check_columns[]; /* for programs */
+
+/* The same for people: a line for each of its checks, or one line where it has none. */
+struct view_check_line {
+    const char *pool, *backend, *health, *asks;
+    uint64_t failures, ejections, ejected_for_ms;
+    struct view_one_check one;
+};
+size_t view_check_lines(const struct view_check *of);
+/* of must outlive *out. */
+void view_check_line(const struct view_check *of, size_t i, struct view_check_line *out);
+extern const struct column view_check_line_columns[];
 
 /* Connections to one backend, where its pool keeps them (reuse). */
 struct view_upstreams {

@@ -175,27 +175,71 @@ const struct column view_pool_columns[] = {
     {0},
 };
 
+const struct column view_one_check_columns[] = {
+    COLUMN(view_one_check, check, NULL, COLUMN_TEXT),
+    COLUMN(view_one_check, state, NULL, COLUMN_TEXT),
+    COLUMN(view_one_check, result, NULL, COLUMN_TEXT),
+    COLUMN(view_one_check, reason, NULL, COLUMN_TEXT),
+    COLUMN(view_one_check, last_age_ms, NULL, COLUMN_MS),
+    COLUMN(view_one_check, latency_us, NULL, COLUMN_US),
+    COLUMN(view_one_check, history, NULL, COLUMN_TEXT),
+    COLUMN(view_one_check, history_latency_us, NULL, COLUMN_UINTS),
+    COLUMN(view_one_check, streak, NULL, COLUMN_UINT),
+    COLUMN(view_one_check, passed, NULL, COLUMN_UINT),
+    COLUMN(view_one_check, failed, NULL, COLUMN_UINT),
+    COLUMN(view_one_check, next_in_ms, NULL, COLUMN_MS),
+    {0},
+};
+
+#define OF_ONE(key, title, kind)                                                                   \
+    {                                                                                              \
+#key, title, kind, offsetof(struct view_check_line, one.key)                               \
+    }
+
+const struct column view_check_line_columns[] = {
+    COLUMN(view_check_line, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_check_line, backend, "BACKEND", COLUMN_TEXT),
+    OF_ONE(check, "CHECK", COLUMN_TEXT),
+    OF_ONE(state, "STATE", COLUMN_TEXT),
+    OF_ONE(result, "RESULT", COLUMN_TEXT),
+    OF_ONE(latency_us, "LATENCY", COLUMN_US),
+    OF_ONE(streak, "STREAK", COLUMN_UINT),
+    OF_ONE(history, "HISTORY", COLUMN_TEXT),
+    OF_ONE(passed, "PASSED", COLUMN_UINT),
+    OF_ONE(failed, "FAILED", COLUMN_UINT),
+    OF_ONE(last_age_ms, "LAST", COLUMN_MS),
+    OF_ONE(next_in_ms, "NEXT", COLUMN_MS),
+    COLUMN(view_check_line, health, "HEALTH", COLUMN_TEXT),
+    COLUMN(view_check_line, asks, "ASKS_FOR", COLUMN_TEXT),
+    COLUMN(view_check_line, failures, "FAILURES", COLUMN_UINT),
+    COLUMN(view_check_line, ejected_for_ms, "EJECTED", COLUMN_MS),
+    COLUMN(view_check_line, ejections, "EJECTIONS", COLUMN_UINT),
+    OF_ONE(reason, "REASON", COLUMN_TEXT),
+    {0},
+};
+
 const struct column view_check_columns[] = {
-    COLUMN(view_check, pool, "POOL", COLUMN_TEXT),
-    COLUMN(view_check, backend, "BACKEND", COLUMN_TEXT),
-    COLUMN(view_check, checks, "CHECKS", COLUMN_TEXT),
-    COLUMN(view_check, health, "HEALTH", COLUMN_TEXT),
-    COLUMN(view_check, last_age_ms, "LAST", COLUMN_MS),
-    COLUMN(view_check, latency_us, "LATENCY", COLUMN_US),
-    COLUMN(view_check, history, "HISTORY", COLUMN_TEXT),
+    COLUMN(view_check, pool, NULL, COLUMN_TEXT),
+    COLUMN(view_check, backend, NULL, COLUMN_TEXT),
+    COLUMN(view_check, checks, NULL, COLUMN_TEXT),
+    COLUMN(view_check, health, NULL, COLUMN_TEXT),
+    COLUMN(view_check, last_age_ms, NULL, COLUMN_MS),
+    COLUMN(view_check, latency_us, NULL, COLUMN_US),
+    COLUMN(view_check, history, NULL, COLUMN_TEXT),
     COLUMN(view_check, history_latency_us, NULL, COLUMN_UINTS),
-    COLUMN(view_check, streak, "STREAK", COLUMN_UINT),
-    COLUMN(view_check, passed, "PASSED", COLUMN_UINT),
-    COLUMN(view_check, failed, "FAILED", COLUMN_UINT),
-    COLUMN(view_check, next_in_ms, "NEXT", COLUMN_MS),
-    COLUMN(view_check, asks, "ASKS_FOR", COLUMN_TEXT),
+    COLUMN(view_check, by_check, NULL, COLUMN_ROWS),
+    COLUMN(view_check, streak, NULL, COLUMN_UINT),
+    COLUMN(view_check, passed, NULL, COLUMN_UINT),
+    COLUMN(view_check, failed, NULL, COLUMN_UINT),
+    COLUMN(view_check, next_in_ms, NULL, COLUMN_MS),
+    COLUMN(view_check, asks, NULL, COLUMN_TEXT),
     COLUMN(view_check, asked_weight_permille, NULL, COLUMN_UINT),
     COLUMN(view_check, asked_admin, NULL, COLUMN_TEXT),
     COLUMN(view_check, asked_max_connections, NULL, COLUMN_UINT),
-    COLUMN(view_check, failures, "FAILURES", COLUMN_UINT),
-    COLUMN(view_check, ejected_for_ms, "EJECTED", COLUMN_MS),
-    COLUMN(view_check, ejections, "EJECTIONS", COLUMN_UINT),
-    COLUMN(view_check, reason, "REASON", COLUMN_TEXT),
+    COLUMN(view_check, failures, NULL, COLUMN_UINT),
+    COLUMN(view_check, ejected_for_ms, NULL, COLUMN_MS),
+    COLUMN(view_check, ejections, NULL, COLUMN_UINT),
+    COLUMN(view_check, reason, NULL, COLUMN_TEXT),
     {0},
 };
 

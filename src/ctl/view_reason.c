@@ -123,7 +123,9 @@ char *view_asked(const struct view *view, const struct snapshot_backend *backend
         append(buf, "weight %" PRIu32 " %%", (permille - 1) / 10);
     if (admin == ADMIN_DRAIN || admin == ADMIN_MAINTENANCE)
         append(buf, "%s%s", buf[0] == '\0' ? "" : ", ", admin_state_names[admin]);
-    if (limit != 0)
+    if (limit == 1)
+        append(buf, "%sno limit", buf[0] == '\0' ? "" : ", ");
+    else if (limit != 0)
         append(buf, "%sat most %" PRIu32 " connections", buf[0] == '\0' ? "" : ", ", limit - 1);
     return buf;
 }

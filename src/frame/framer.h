@@ -85,6 +85,9 @@ struct framer_options {
 struct framer_ops {
     const char *name;   /* as in the configuration */
     size_t state_bytes; /* of a state; at most FRAMER_STATE_MAX */
+    /* A client that ends its sending has left, once what can be answered at once is: that is what
+     * the protocol's own servers take it for. Else it may still read. */
+    bool client_leaves;
     /* state is zeroed by the caller; options outlive it. Cannot fail. */
     void (*init)(void *state, const struct framer_options *options);
     /* Frees what the state has come to own; NULL: never anything. */

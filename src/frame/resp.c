@@ -456,6 +456,7 @@ static void resp_again(void *state)
 const struct framer_ops framer_resp = {
     .name = "resp",
     .state_bytes = sizeof(struct resp),
+    .client_leaves = true,
     .init = resp_init,
     .fini = resp_fini,
     .request = resp_request,

@@ -360,9 +360,11 @@ const struct option_def option_table[] = {
     {CHECK(timeout_ms), .name = "timeout", .type = OPTION_TIME, .default_text = "1s", .min = 1,
      .max = TIME_MAX, .reloadable = true, .help = "A check that takes longer has failed."},
     {CHECK(rise), .name = "rise", .type = OPTION_UINT, .default_text = "2", .min = 1, .max = 100,
-     .reloadable = true, .help = "Passed checks in a row that bring a backend up."},
+     .reloadable = true,
+     .help = "Passed checks in a row that bring a backend up. An agent's word holds at once."},
     {CHECK(fall), .name = "fall", .type = OPTION_UINT, .default_text = "3", .min = 1, .max = 100,
-     .reloadable = true, .help = "Failed checks in a row that take a backend down."},
+     .reloadable = true,
+     .help = "Failed checks in a row that take a backend down. An agent's word holds at once."},
     {CHECK(port), .name = "port", .type = OPTION_UINT, .min = 1, .max = 65535, .reloadable = true,
      .required_for = "agent",
      .help = "Another port on the backend's address to check instead of its own."},
@@ -397,8 +399,9 @@ const struct option_def option_table[] = {
      .help = "The program, by its absolute path, and its arguments; there is no shell."},
     {CHECK(dynamic), .name = "dynamic", .type = OPTION_BOOL, .kinds = "exec",
      .default_text = "true", .reloadable = true,
-     .help = "Whether the exit statuses 2 to 102 pass with 0 to 100 percent of the weight; else "
-             "all but 0 fail."},
+     .help = "Whether the exit statuses 2 to 255 pass, with (status - 2) percent of the weight, at "
+             "most 100; else all but 0 fail. A shell script whose commands may not be found or "
+             "be killed (126 and more) wants false, or exit 1 itself."},
     {CHECK(send), .name = "send", .type = OPTION_TEXT, .kinds = "agent", .reloadable = true,
      .help = "What the agent is sent before it answers; nothing unless given."},
     {CHECK(user), .name = "user", .type = OPTION_TEXT, .kinds = "postgresql mysql",

@@ -25,26 +25,26 @@ static uint32_t unpack_steps(uint32_t packed)
     return exponent == 0 ? mantissa : (mantissa + MANTISSA_MASK + 1) << (exponent - 1);
 }
 
-void history_add(struct sb_slot *slot, bool passed, uint64_t latency_us, uint64_t now_ms)
+void history_add(struct sb_history *history, bool passed, uint64_t latency_us, uint64_t now_ms)
 {
-    uint32_t n = atomic_load_explicit(&slot->n_history, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&history->n, memory_order_relaxed);
     uint64_t us = latency_us < LATENCY_MAX_US ? latency_us : LATENCY_MAX_US;
     uint32_t word = (passed ? PASSED : 0) | pack_steps((uint32_t)(us / STEP_US)) << LATENCY_SHIFT |
                     (uint16_t)(now_ms / 1000);
 
-    atomic_store_explicit(&slot->history[n % SB_HISTORY_MAX], word, memory_order_relaxed);
+    atomic_store_explicit(&history->results[n % SB_HISTORY_MAX], word, memory_order_relaxed);
     /* Release: who sees the count sees the word. */
-    atomic_store_explicit(&slot->n_history, n + 1, memory_order_release);
+    atomic_store_explicit(&history->n, n + 1, memory_order_release);
 }
 
-uint32_t history_read(const struct sb_slot *slot, uint64_t now_ms,
+uint32_t history_read(const struct sb_history *history, uint64_t now_ms,
                       struct history_result out[static SB_HISTORY_MAX])
 {
-    uint32_t n = atomic_load_explicit(&slot->n_history, memory_order_acquire);
+    uint32_t n = atomic_load_explicit(&history->n, memory_order_acquire);
     uint32_t count = n < SB_HISTORY_MAX ? n : SB_HISTORY_MAX;
 
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t word = atomic_load_explicit(&slot->history[(n - 1 - i) % SB_HISTORY_MAX],
+        uint32_t word = atomic_load_explicit(&history->results[(n - 1 - i) % SB_HISTORY_MAX],
                                              memory_order_relaxed);
 
         out[i] = (struct history_result){

@@ -1,6 +1,6 @@
 /*
- * The last results of a slot's checks: a ring in the scoreboard, a word each, of all checks of the
- * slot together in the order in which they ended. The monitor writes, anyone reads at any time. A
+ * The last results of a check, or of all checks of a slot together in the order in which they
+ * ended: a ring in the scoreboard, a word each. The monitor writes, anyone reads at any time. A
  * word is, from the highest bit down:
  *
  *    1  whether it passed
@@ -25,9 +25,9 @@ struct history_result {
 };
 
 /* Monitor only. A latency above an hour counts as an hour. */
-void history_add(struct sb_slot *slot, bool passed, uint64_t latency_us, uint64_t now_ms);
+void history_add(struct sb_history *history, bool passed, uint64_t latency_us, uint64_t now_ms);
 /* Newest first. Returns how many there are, at most SB_HISTORY_MAX. */
-uint32_t history_read(const struct sb_slot *slot, uint64_t now_ms,
+uint32_t history_read(const struct sb_history *history, uint64_t now_ms,
                       struct history_result out[static SB_HISTORY_MAX]);
 
 #endif

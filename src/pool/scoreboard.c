@@ -8,14 +8,28 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PART_ALIGN 128 /* two cache lines: the processor fetches them in pairs */
+#include "shared_text.h"
 
-#define HEALTH_READ_TRIES 1000 /* each takes a writer faster than the one before */
+#define PART_ALIGN 128 /* two cache lines: the processor fetches them in pairs */
 
 const char *const sb_health_names[SB_HEALTH_COUNT] = {
     [SB_HEALTH_UNKNOWN] = "unknown",
     [SB_HEALTH_UP] = "up",
     [SB_HEALTH_DOWN] = "down",
+};
+
+const char *const sb_check_state_names[SB_CHECK_STATE_COUNT] = {
+    [SB_CHECK_UNKNOWN] = "unknown",
+    [SB_CHECK_UP] = "up",
+    [SB_CHECK_DOWN] = "down",
+    [SB_CHECK_ADVISORY] = "advisory",
+};
+
+const char *const sb_check_result_names[SB_RESULT_COUNT] = {
+    [SB_RESULT_NONE] = "none",
+    [SB_RESULT_PASSED] = "passed",
+    [SB_RESULT_FAILED] = "failed",
+    [SB_RESULT_NOTHING] = "nothing",
 };
 
 const char *const reuse_trouble_names[REUSE_TROUBLE_COUNT] = {
@@ -62,6 +76,7 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
     sb->pool_cells = carve(base, &at, n_workers * POOLS_MAX * sizeof(*sb->pool_cells));
     sb->upstream_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->upstream_cells));
+    sb->checks = carve(base, &at, SB_CHECKS_MAX * SB_SLOTS_MAX * sizeof(*sb->checks));
     sb->leases = carve(base, &at, SB_LEASES_MAX * sizeof(*sb->leases));
     return at;
 }
@@ -187,28 +202,8 @@ void scoreboard_note_peak(_Atomic uint32_t *peak, uint32_t value)
  *
  * The writer's fence keeps the publishing of the last version before the stores of this one, the
  * reader's keeps its copying before its second look; publishing is a release, the first look an
- * acquire. The text goes byte by byte as relaxed atomics, since it may change while it is read.
+ * acquire. The text goes byte by byte: shared_text.h.
  */
-
-/* Writes and reads the text up to and with its NUL, which the last byte always is. */
-static void store_text(char to[static SB_REASON_MAX], const char *text)
-{
-    size_t i = 0;
-    for (; i < SB_REASON_MAX - 1 && text[i] != '\0'; i++)
-        __atomic_store_n(&to[i], text[i], __ATOMIC_RELAXED);
-    __atomic_store_n(&to[i], '\0', __ATOMIC_RELAXED);
-}
-
-static void load_text(char to[static SB_REASON_MAX], const char from[static SB_REASON_MAX])
-{
-    size_t i = 0;
-    for (; i < SB_REASON_MAX - 1; i++) {
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-        if (to[i] == '\0')
-            return;
-    }
-    to[i] = '\0';
-}
 
 static void publish(struct sb_slot *slot, enum sb_health health, uint64_t since_ms,
                     const char *reason)
@@ -219,7 +214,7 @@ static void publish(struct sb_slot *slot, enum sb_health health, uint64_t since_
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&record->health, health, memory_order_relaxed);
     atomic_store_explicit(&record->since_ms, since_ms, memory_order_relaxed);
-    store_text(record->reason, reason);
+    shared_text_store(record->reason, reason);
     atomic_store_explicit(&slot->version, version, memory_order_release);
 }
 
@@ -267,12 +262,12 @@ enum sb_health scoreboard_get_health(const struct scoreboard *sb, uint32_t slot,
     const struct sb_slot *from = &sb->slots[slot];
     enum sb_health health = SB_HEALTH_UNKNOWN;
 
-    for (int try = 0; try < HEALTH_READ_TRIES; try++) {
+    for (int try = 0; try < SHARED_READ_TRIES; try++) {
         uint32_t version = atomic_load_explicit(&from->version, memory_order_acquire);
         const struct sb_health_record *record = &from->record[version % 2];
         health = atomic_load_explicit(&record->health, memory_order_relaxed);
         *out_since_ms = atomic_load_explicit(&record->since_ms, memory_order_relaxed);
-        load_text(reason, record->reason);
+        shared_text_load(reason, record->reason);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&from->version, memory_order_relaxed) == version)
             break;
@@ -313,8 +308,10 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero32(&record->failures);
     zero32(&record->ejections);
     zero64(&record->ejected_until_ms);
-    zero32(&record->n_history);
+    zero32(&record->history.n);
+    zero32(&record->check_records);
     zero32(&record->reuse_trouble);
+    zero32(&record->heard);
     zero32(&record->wanted);
     zero32(&sb->slot_active[slot]);
     zero32(&sb->slot_upstreams[slot]);

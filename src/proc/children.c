@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,12 +263,17 @@ static void heard_health(struct master *master)
     health->pool[NAME_BYTES_MAX - 1] = '\0';
     health->backend[NAME_BYTES_MAX - 1] = '\0';
     health->reason[SB_REASON_MAX - 1] = '\0';
-    if (health->from >= SB_HEALTH_COUNT || health->to >= SB_HEALTH_COUNT) {
+    bool is_asked = health->news == CHECK_NEWS_ASKED;
+    uint32_t n_states = is_asked ? ADMIN_COUNT : SB_HEALTH_COUNT;
+    if (health->from >= n_states || health->to >= n_states) {
         return;
     }
     STR_AUTO text = {0};
-    const char *kind = "ejection";
-    if (health->news == CHECK_NEWS_HEALTH) {
+    const char *kind = is_asked ? "asked" : "ejection";
+    if (is_asked) {
+        str_printf(&text, "%s -> %s: its checks ask for %s", admin_state_names[health->from],
+                   admin_state_names[health->to], health->reason);
+    } else if (health->news == CHECK_NEWS_HEALTH) {
         kind = "health";
         word_health(health, &text);
         word_consequence(master, health, &text);
@@ -279,6 +285,18 @@ static void heard_health(struct master *master)
     pools_notify_health(master, health); /* last: it takes master's message */
 }
 
+/* The scoreboard has it all, so decisions are sound; only the record has a gap. */
+static void heard_lost(struct master *master)
+{
+    STR_AUTO text = {0};
+    str_printf(&text,
+               "%" PRIu32 " changes of backends are missing here, and no program was run for "
+               "them: master did not listen to the monitor for too long",
+               master->message.number);
+    log_warning("changes of backends were lost", LOG_INT("count", master->message.number));
+    master_event(master, "lost", NULL, NULL, "monitor", NULL, str_text(&text));
+}
+
 static void heard(struct child *child, int fd)
 {
     struct master *master = child->master;
@@ -287,6 +305,12 @@ static void heard(struct child *child, int fd)
     case MESSAGE_HEALTH:
         heard_health(master);
         pools_watch_soon(master);
+        break;
+    case MESSAGE_LOST:
+        heard_lost(master);
+        break;
+    case MESSAGE_NOTIFIED:
+        notices_done(master, master->message.number);
         break;
     case MESSAGE_READY:
         child->ready_generation = master->message.number;
@@ -464,6 +488,9 @@ static void died(struct child *child, int status)
     forget(child);
     uint32_t lost = account_for_death(child);
     acks_check(master);
+    if (is_monitor(child)) {
+        notices_recall(master);
+    }
     if (!expected) {
         snprintf(text, sizeof(text), "%s (pid %d) %s; %u sessions were lost", name, (int)pid, how,
                  lost);

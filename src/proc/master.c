@@ -458,7 +458,7 @@ int master_run(const char *config_file, struct model *model)
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->acks);
-    STAILQ_INIT(&master->notices);
+    notices_init(master);
     setproctitle("master");
     int status = EXIT_FAILURE;
     if (start(master, model) == 0) {

@@ -44,12 +44,23 @@ struct load_job; /* load.c: a file being read */
 struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
-struct notice;   /* notices.c: for the monitor, not sent yet */
+struct notice;   /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(acks, ack);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
-STAILQ_HEAD(notices, notice);
+TAILQ_HEAD(notice_list, notice);
+
+/* notices.c: for the monitor, which runs programs for them */
+struct notices {
+    struct notice_list pools, backends; /* wait: of pools as such, and of their backends */
+    struct notice_list sent;            /* their programs have not ended, as far as is known */
+    uint32_t count, n_sent;             /* count: all of them */
+    uint32_t last_number;
+    uint64_t dropped;    /* so far */
+    uint32_t untold;     /* of those, not in the log yet */
+    uint64_t told_at_ms; /* 0: never */
+};
 
 /* watchdog.c */
 struct watchdog {
@@ -151,7 +162,6 @@ struct master {
     struct acks acks;
     struct inquiries inquiries;
     struct notices notices;
-    uint32_t n_notices, notices_dropped;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
     uint32_t watched_epoch; /* of health, at the last pools_watch() */
     bool watch_is_due;      /* pools_watch() will be called by itself */
@@ -286,10 +296,19 @@ void reuse_watch(struct master *master, uint64_t now_ms);
 
 /* --- notices.c --- */
 
+void notices_init(struct master *master);
 /* Has pool's notify program run with these facts, if it has one; the rest is filled in. Copied. */
 void notices_add(struct master *master, const char *pool, const struct message_notify *facts);
-/* Sends what waits while the monitor's channel takes it. Returns 0, -EAGAIN or -errno. */
+/* Sends what waits while the monitor has places and its channel takes it. Returns 0, -EAGAIN or
+ * -errno. */
 int notices_send(struct master *master);
+/* The monitor says: the program for that notice has ended, or cannot be run. */
+void notices_done(struct master *master, uint32_t number);
+/* The monitor is gone, and so are the programs that it ran: the next one runs them again. */
+void notices_recall(struct master *master);
+/* To be called every second: lets the log know of what was dropped. */
+void notices_sweep(struct master *master);
+/* At the end. */
 void notices_drop_all(struct master *master);
 
 /* --- host.c --- */

@@ -6,13 +6,15 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-static size_t bytes_used(const struct message *message)
+size_t message_bytes(const struct message *message)
 {
     switch (message->type) {
     case MESSAGE_SNAPSHOT:
     case MESSAGE_LISTENER:
     case MESSAGE_READY:
     case MESSAGE_RESYNC:
+    case MESSAGE_NOTIFIED:
+    case MESSAGE_LOST:
         return MESSAGE_HEAD_BYTES;
     case MESSAGE_DRAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);
@@ -45,7 +47,7 @@ static size_t bytes_used(const struct message *message)
 
 int message_send(int socket, const struct message *message, int fd)
 {
-    return fd_send(socket, message, bytes_used(message), &fd, fd >= 0 ? 1 : 0);
+    return fd_send(socket, message, message_bytes(message), &fd, fd >= 0 ? 1 : 0);
 }
 
 int message_receive(int socket, struct message *out, int *out_fd)
@@ -57,7 +59,7 @@ int message_receive(int socket, struct message *out, int *out_fd)
     if (n <= 0) {
         return (int)n;
     }
-    if ((size_t)n < MESSAGE_HEAD_BYTES || n_fds > 1 || (size_t)n != bytes_used(out)) {
+    if ((size_t)n < MESSAGE_HEAD_BYTES || n_fds > 1 || (size_t)n != message_bytes(out)) {
         for (size_t i = 0; i < n_fds; i++) {
             fd_close(&fds[i]);
         }

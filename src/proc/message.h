@@ -22,12 +22,14 @@ enum message_type {
     MESSAGE_LIST,         /* list: what to list */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     MESSAGE_EXPLAIN,      /* number: of the question; question */
-    MESSAGE_NOTIFY,       /* notify: a program to run; to the monitor */
+    MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
     MESSAGE_SESSIONS,    /* sessions: one page */
-    MESSAGE_HEALTH,      /* health: one transition, or one ejection */
+    MESSAGE_HEALTH,      /* health: one transition, one ejection, or what checks ask for */
+    MESSAGE_NOTIFIED,    /* number: of the notice, whose program has ended or cannot be run */
+    MESSAGE_LOST,        /* number: how many MESSAGE_HEALTH could not be sent */
     MESSAGE_EXPLANATION, /* number: of the question; explanation */
 };
 
@@ -46,8 +48,8 @@ struct message_sessions {
 
 struct message_health {
     char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX];
-    uint32_t news;     /* enum check_news, but never CHECK_NEWS_ASKED */
-    uint32_t from, to; /* enum sb_health */
+    uint32_t news;     /* enum check_news */
+    uint32_t from, to; /* enum sb_health; of CHECK_NEWS_ASKED enum admin_state */
     uint32_t pad;
     uint64_t lasted_ms;     /* how long it was from; 0: not known */
     uint64_t next_check_ms; /* until the next check; 0: not known */
@@ -90,6 +92,8 @@ struct message {
 
 _Static_assert(sizeof(struct message) <= 64 * 1024, "a message must pass in one piece");
 
+/* How much of message its type uses; 0: it is not well-formed. */
+size_t message_bytes(const struct message *message);
 /* Sends what message->type uses of message, never waiting. fd -1: none. Returns 0, -EAGAIN or
  * -errno. */
 int message_send(int socket, const struct message *message, int fd);

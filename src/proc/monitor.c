@@ -18,8 +18,18 @@
 #include "ctl/format.h"
 #include "message.h"
 #include "notify.h"
+#include "outbox.h"
 
 #define HEARTBEAT_MS 500
+/* So long callbacks may go on before the heartbeat is looked after, however many wait: a turn with
+ * hundreds of answers to search is slow, but alive. One that hangs still stops it. */
+#define DISPATCH_MS 50
+
+/* Of changes that master has not read yet: 1.4 MB at most. Beyond so many events it forgets anyway.
+ */
+#define OUTBOX_MAX 4096
+
+enum priority { PRIORITY_HEARTBEAT, PRIORITY_REST, PRIORITY_COUNT };
 
 struct monitor {
     int channel;
@@ -30,8 +40,15 @@ struct monitor {
     struct event *channel_event, *heartbeat, *alarm_event;
     struct check_engine *engine;
     struct notify *notify;
+    struct outbox *outbox;
     struct message message;
 };
+
+/* A weight may change with each check: it is worth telling of where it comes or goes altogether. */
+static bool is_telling(const struct check_change *change)
+{
+    return change->news != CHECK_NEWS_ASKED || change->admin_from != change->admin_to;
+}
 
 static void log_change(const struct check_change *change)
 {
@@ -45,8 +62,9 @@ static void log_change(const struct check_change *change)
                  LOG_STR("after", format_duration(change->lasted_ms, lasted)));
         break;
     case CHECK_NEWS_ASKED:
-        log_info("asked by checks", LOG_STR("pool", change->pool),
-                 LOG_STR("backend", change->backend), LOG_STR("asked", change->reason));
+        log_at(is_telling(change) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "asked by checks",
+               LOG_STR("pool", change->pool), LOG_STR("backend", change->backend),
+               LOG_STR("asked", change->reason));
         break;
     case CHECK_NEWS_EJECTED:
         log_warning("backend ejected", LOG_STR("pool", change->pool),
@@ -61,29 +79,36 @@ static void log_change(const struct check_change *change)
     }
 }
 
-/* Master only records it; the scoreboard has it already, so a full channel loses nothing that
- * decides. */
+/* Master only records it, and has notify programs run; what decides is in the scoreboard already.
+ */
 static void tell_master(struct monitor *monitor, const struct check_change *change)
 {
+    bool is_asked = change->news == CHECK_NEWS_ASKED;
     struct message *message = &monitor->message;
     message->type = MESSAGE_HEALTH;
     message->number = 0;
     message->health = (struct message_health){.news = change->news,
-                                              .from = change->from,
-                                              .to = change->to,
+                                              .from = is_asked ? change->admin_from : change->from,
+                                              .to = is_asked ? change->admin_to : change->to,
                                               .lasted_ms = change->lasted_ms,
                                               .next_check_ms = change->next_check_ms};
     strlcpy(message->health.pool, change->pool, sizeof(message->health.pool));
     strlcpy(message->health.backend, change->backend, sizeof(message->health.backend));
     strlcpy(message->health.reason, change->reason, sizeof(message->health.reason));
-    message_send(monitor->channel, message, -1);
+    outbox_send(monitor->outbox, message);
+}
+
+static void on_done(void *arg, uint32_t number)
+{
+    struct monitor *monitor = arg;
+    outbox_send_number(monitor->outbox, MESSAGE_NOTIFIED, number);
 }
 
 static void on_change(void *arg, const struct check_change *change)
 {
     struct monitor *monitor = arg;
     log_change(change);
-    if (change->news != CHECK_NEWS_ASKED) {
+    if (is_telling(change)) {
         tell_master(monitor, change);
     }
     for (size_t i = 0; i < monitor->n_wakes; i++) {
@@ -102,9 +127,7 @@ static void take_snapshot(struct monitor *monitor, uint32_t generation, int fd)
         return;
     }
     atomic_store(&monitor->sb->header->monitor_generation, generation);
-    monitor->message.type = MESSAGE_READY;
-    monitor->message.number = generation;
-    message_send(monitor->channel, &monitor->message, -1);
+    outbox_send_number(monitor->outbox, MESSAGE_READY, generation);
 }
 
 static void handle_message(struct monitor *monitor, int fd)
@@ -115,7 +138,7 @@ static void handle_message(struct monitor *monitor, int fd)
         take_snapshot(monitor, message->number, fd);
         break;
     case MESSAGE_NOTIFY:
-        notify_run(monitor->notify, &message->notify);
+        notify_run(monitor->notify, message->number, &message->notify);
         break;
     case MESSAGE_DRAIN:
         event_base_loopbreak(monitor->base);
@@ -166,6 +189,7 @@ static int listen_to(struct monitor *monitor, int alarm)
         event_new(monitor->base, monitor->channel, EV_READ | EV_PERSIST, on_channel, monitor);
     monitor->heartbeat = event_new(monitor->base, -1, EV_PERSIST, on_heartbeat, monitor);
     if (monitor->channel_event == NULL || monitor->heartbeat == NULL ||
+        event_priority_set(monitor->heartbeat, PRIORITY_HEARTBEAT) != 0 ||
         event_add(monitor->channel_event, NULL) != 0 ||
         event_add(monitor->heartbeat, &every) != 0) {
         return -ENOMEM;
@@ -188,9 +212,15 @@ static struct event_base *new_base(void)
         return NULL;
     }
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_max_dispatch_interval(config, &(struct timeval){.tv_usec = DISPATCH_MS * 1000},
+                                           -1, PRIORITY_REST);
     struct event_base *base = event_base_new_with_config(config);
     event_config_free(config);
-    return base;
+    if (base != NULL && event_base_priority_init(base, PRIORITY_COUNT) != 0) {
+        event_base_free(base);
+        return NULL;
+    }
+    return base; /* what says nothing of priority has the middle one, which is the last of two */
 }
 
 static int setup(struct monitor *monitor, int alarm)
@@ -201,9 +231,13 @@ static int setup(struct monitor *monitor, int alarm)
     if (monitor->base == NULL) {
         return -ENOMEM;
     }
+    monitor->outbox = outbox_create(monitor->base, monitor->channel, OUTBOX_MAX);
     monitor->engine = check_engine_create(monitor->base, monitor->sb, seed, on_change, monitor);
-    monitor->notify = notify_create(monitor->base, NOTIFY_LIMIT_MS);
-    return monitor->engine == NULL || monitor->notify == NULL ? -ENOMEM : listen_to(monitor, alarm);
+    monitor->notify = notify_create(monitor->base, NOTIFY_LIMIT_MS, on_done, monitor);
+    if (monitor->outbox == NULL || monitor->engine == NULL || monitor->notify == NULL) {
+        return -ENOMEM;
+    }
+    return listen_to(monitor, alarm);
 }
 
 static void free_event(struct event *event)
@@ -217,6 +251,7 @@ static void teardown(struct monitor *monitor)
 {
     check_engine_destroy(monitor->engine);
     notify_destroy(monitor->notify);
+    outbox_destroy(monitor->outbox);
     free_event(monitor->channel_event);
     free_event(monitor->heartbeat);
     free_event(monitor->alarm_event);

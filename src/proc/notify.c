@@ -1,10 +1,9 @@
 /*
- * Running notify programs, see notify.h. Owns the programs under way and the notices that wait for
- * one of their places. In the monitor.
+ * Running notify programs, see notify.h. Owns the programs under way. In the monitor.
  *
- *   waiting ──place free──► running ──ends──────────────────────────► place free
- *                              │                                        ▲
- *                              └──limit_ms──► killed ──has ended, seen──┘
+ *   place free ──► running ──ends──────────────────────────► place free, master is told
+ *                     │                                        ▲
+ *                     └──limit_ms──► killed ──has ended, seen──┘
  *
  * A killed program keeps its place until it has really gone: one that the kernel cannot end, on a
  * file system that does not answer, is not followed by ever more of its kind.
@@ -16,7 +15,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,24 +22,22 @@
 #include "check/quote.h"
 
 #define LOG_EVERY_MS  60000
-#define GONE_AGAIN_MS 200 /* between looks whether a killed one has ended */
-#define SAID_MAX      200 /* of a failed program's output */
-
-struct waiting {
-    STAILQ_ENTRY(waiting) link;
-    struct message_notify notice;
-};
+#define DROP_EVERY_MS 1000 /* likewise, of what master does not know */
+#define GONE_AGAIN_MS 200  /* between looks whether a killed one has ended */
+#define SAID_MAX      200  /* of a failed program's output */
 
 struct place {
     struct notify *notify;
     struct program *program;      /* NULL: free */
     struct event *timer;          /* its limit; once it is killed, the next look */
-    struct message_notify notice; /* that it runs for */
+    uint32_t number;              /* of the notice … */
+    struct message_notify notice; /* … that it runs for */
     bool is_killed;
 };
 
-/* One kind of line in the log, written once in LOG_EVERY_MS. */
+/* One kind of line in the log, written once in every_ms. */
 struct ration {
+    uint64_t every_ms;
     uint64_t last_ms; /* 0: never */
     uint64_t untold;
 };
@@ -50,7 +46,8 @@ struct notify {
     struct event_base *base;
     uint32_t limit_ms;
     struct place places[NOTIFY_RUNNING_MAX];
-    STAILQ_HEAD(, waiting) queue;
+    notify_done_fn *done;
+    void *arg;
     struct notify_stats stats;
     struct ration failures, drops;
 };
@@ -61,12 +58,13 @@ struct notify {
 static bool ration_take(struct ration *ration, uint64_t *out_untold)
 {
     uint64_t now_ms = clock_now_ms();
-    if (ration->last_ms != 0 && now_ms - ration->last_ms < LOG_EVERY_MS) {
+    if (ration->last_ms != 0 && now_ms - ration->last_ms < ration->every_ms) {
         ration->untold++;
         return false;
     }
     *out_untold = ration->untold;
-    *ration = (struct ration){.last_ms = now_ms};
+    ration->last_ms = now_ms;
+    ration->untold = 0;
     return true;
 }
 
@@ -134,8 +132,6 @@ static void describe_end(const struct program_end *end, char *text, size_t size)
     }
 }
 
-static void start_waiting(struct notify *notify);
-
 static void free_place(struct place *place)
 {
     struct notify *notify = place->notify;
@@ -144,7 +140,7 @@ static void free_place(struct place *place)
     place->program = NULL;
     place->is_killed = false;
     notify->stats.running--;
-    start_waiting(notify);
+    notify->done(notify->arg, place->number);
 }
 
 static void on_end(void *arg, const struct program_end *end)
@@ -185,10 +181,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static int start(struct place *place, const struct message_notify *notice)
+static int start(struct place *place, uint32_t number, const struct message_notify *notice)
 {
     struct notify *notify = place->notify;
     struct environment environment;
+    place->number = number;
     place->notice = *notice;
     fill_environment(&place->notice, &environment);
     const struct program_options options = {
@@ -218,45 +215,14 @@ static struct place *find_free_place(struct notify *notify)
     return NULL;
 }
 
-static void start_or_drop(struct place *place, const struct message_notify *notice)
-{
-    int error = start(place, notice);
-    if (error != 0) {
-        note_drop(place->notify, notice, strerror(-error));
-    }
-}
-
-static void start_waiting(struct notify *notify)
-{
-    struct place *place;
-    while (!STAILQ_EMPTY(&notify->queue) && (place = find_free_place(notify)) != NULL) {
-        struct waiting *first = STAILQ_FIRST(&notify->queue);
-        STAILQ_REMOVE_HEAD(&notify->queue, link);
-        notify->stats.waiting--;
-        start_or_drop(place, &first->notice);
-        free(first);
-    }
-}
-
-void notify_run(struct notify *notify, const struct message_notify *notice)
+void notify_run(struct notify *notify, uint32_t number, const struct message_notify *notice)
 {
     struct place *place = find_free_place(notify);
-    if (place != NULL) {
-        start_or_drop(place, notice);
-        return;
+    int error = place == NULL ? -EBUSY : start(place, number, notice);
+    if (error != 0) {
+        note_drop(notify, notice, place == NULL ? "too many run" : strerror(-error));
+        notify->done(notify->arg, number);
     }
-    if (notify->stats.waiting == NOTIFY_WAITING_MAX) {
-        note_drop(notify, notice, "too many wait");
-        return;
-    }
-    struct waiting *waiting = malloc(sizeof(*waiting));
-    if (waiting == NULL) {
-        note_drop(notify, notice, strerror(ENOMEM));
-        return;
-    }
-    waiting->notice = *notice;
-    STAILQ_INSERT_TAIL(&notify->queue, waiting, link);
-    notify->stats.waiting++;
 }
 
 struct notify_stats notify_stats(const struct notify *notify)
@@ -264,7 +230,8 @@ struct notify_stats notify_stats(const struct notify *notify)
     return notify->stats;
 }
 
-struct notify *notify_create(struct event_base *base, uint32_t limit_ms)
+struct notify *notify_create(struct event_base *base, uint32_t limit_ms, notify_done_fn *done,
+                             void *arg)
 {
     struct notify *notify = calloc(1, sizeof(*notify));
     if (notify == NULL) {
@@ -272,7 +239,10 @@ struct notify *notify_create(struct event_base *base, uint32_t limit_ms)
     }
     notify->base = base;
     notify->limit_ms = limit_ms;
-    STAILQ_INIT(&notify->queue);
+    notify->done = done;
+    notify->arg = arg;
+    notify->failures.every_ms = LOG_EVERY_MS;
+    notify->drops.every_ms = DROP_EVERY_MS;
     for (size_t i = 0; i < NOTIFY_RUNNING_MAX; i++) {
         struct place *place = &notify->places[i];
         place->notify = notify;
@@ -295,11 +265,6 @@ void notify_destroy(struct notify *notify)
         if (notify->places[i].timer != NULL) {
             event_free(notify->places[i].timer);
         }
-    }
-    struct waiting *waiting;
-    while ((waiting = STAILQ_FIRST(&notify->queue)) != NULL) {
-        STAILQ_REMOVE_HEAD(&notify->queue, link);
-        free(waiting);
     }
     free(notify);
 }

@@ -209,6 +209,7 @@ void pools_watch(struct master *master)
 
 void pools_sweep(struct master *master)
 {
+    notices_sweep(master);
     if (master->running == NULL) {
         return;
     }

@@ -23,8 +23,9 @@
 #include "exchange.h"
 
 /* A client that was refused may read why before its connection is gone. */
-#define LINGER_MS    2000
-#define STEPS_A_TURN 32 /* of at most one read each */
+#define LINGER_MS        2000
+#define LINGER_BYTES_MAX (1024 * 1024) /* and so much it may have said meanwhile */
+#define STEPS_A_TURN     32            /* of at most one read each */
 
 size_t exchange_bytes(void)
 {
@@ -86,6 +87,18 @@ bool exchange_asks(const struct session *s)
     return s->exchange != NULL;
 }
 
+bool exchange_client_left(const struct session *s)
+{
+    return s->exchange != NULL && s->client.ended && s->exchange->framer->client_leaves;
+}
+
+bool exchange_is_idle(const struct session *s)
+{
+    const struct exchange *ex = s->exchange;
+    return ex != NULL && ex->phase == PHASE_BETWEEN && ex->was_served && !ex->pinned &&
+           ex->client.buffer == NULL && !s->client.readable;
+}
+
 struct upstream_wish exchange_wish(const struct session *s)
 {
     const struct exchange *ex = s->exchange;
@@ -127,7 +140,9 @@ enum step exchange_gather(struct session *s, struct leg *leg, struct held *held,
         memcpy(proxy->scratch, held->buffer->bytes + held->buffer->at, n);
     }
     *out_n = n;
-    if (n == 0 || held->tried) {
+    if (held->more && !held->tried) {
+        held->more = false; /* what there is, if anything, is enough */
+    } else if (n == 0 || held->tried) {
         if (!leg->readable || leg->ended) {
             return STEP_WAIT;
         }
@@ -272,7 +287,7 @@ static enum step linger(struct session *s)
             client->readable = false;
             break;
         }
-        if (n <= 0) {
+        if (n <= 0 || (s->exchange->n_lingered += (uint32_t)n) > LINGER_BYTES_MAX) {
             session_finish(s, s->exchange->orderly ? ENDING_BACKEND_FIN : ENDING_BAD_MESSAGE);
             return STEP_OVER;
         }
@@ -295,6 +310,20 @@ static enum step work_leaving(struct session *s)
 
 /* --- all of it --- */
 
+/* The next request of a session that keeps its upstream. What has come on it meanwhile would pass
+ * for the answer, and may be another session's. */
+static enum step send_on_kept(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (!ex->pinned && s->upstream->uses > 0 && !upstream_is_silent(s->upstream)) {
+        exchange_let_go(s, DISCARD_STRAY_BYTES);
+        ex->again = true;
+        return STEP_ON;
+    }
+    scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+    return exchange_send_request(s);
+}
+
 static enum step work_once(struct session *s)
 {
     struct exchange *ex = s->exchange;
@@ -307,8 +336,7 @@ static enum step work_once(struct session *s)
         if (ex->again) {
             return exchange_look_for_backend(s);
         }
-        scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
-        return exchange_send_request(s);
+        return send_on_kept(s);
     case PHASE_OWNED:
         return work_owned(s);
     case PHASE_LEAVING:
@@ -322,6 +350,9 @@ static enum step work_once(struct session *s)
     }
     if (step == STEP_WAIT && exchange_wants_client(s)) {
         step = exchange_read_client(s);
+    }
+    if (step == STEP_WAIT && s->client.closing) {
+        step = exchange_look_at_client(s);
     }
     return step;
 }

@@ -27,6 +27,7 @@ enum step {
 struct held {
     struct buffer *buffer;
     bool tried; /* it has seen them and wants more */
+    bool more;  /* it wants to be called again even without any */
 };
 
 struct exchange {
@@ -38,6 +39,7 @@ struct exchange {
                                of no use any more */
     struct framing_bytes key, next_key; /* that the request wants; the framer's */
     const char *why;                    /* the request is to own its upstream */
+    uint32_t n_lingered;                /* bytes dropped behind the last answer */
     uint8_t phase;
     uint8_t unsent_tries;
     bool asked : 1;      /* the request is complete */
@@ -91,6 +93,8 @@ void exchange_take_up_again(struct session *s, bool was_written);
 /* Whether more of the client's bytes are wanted now. */
 bool exchange_wants_client(const struct session *s);
 enum step exchange_read_client(struct session *s);
+/* The client may have ended its sending while nothing was wanted of it. */
+enum step exchange_look_at_client(struct session *s);
 
 /* --- exchange_answer.c --- */
 

@@ -2,9 +2,19 @@
  * Sessions with a framing, the backend's half: reads answers, passes them on, and decides what
  * becomes of the upstream. In a worker.
  */
+#include <string.h>
+
 #include "buffer.h"
 #include "exchange.h"
 #include "outlier.h"
+
+/* Between the commands of a handshake an upstream is not kept: one that has done all of it may be
+ * there. */
+static bool is_handshake(const struct exchange *ex)
+{
+    size_t n = ex->key.n;
+    return n != ex->next_key.n || (n > 0 && memcmp(ex->key.at, ex->next_key.at, n) != 0);
+}
 
 /* The request has been answered, and the upstream goes its way. n_stray: bytes that came behind the
  * answer. */
@@ -20,7 +30,8 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
     buffer_free(s->proxy, ex->request);
     ex->request = NULL;
     outlier_answer_complete(s);
-    if (closes) {
+    bool is_last = s->proxy->draining && ex->client.buffer == NULL && !s->client.readable;
+    if (closes || (is_last && !verdict->pinned)) {
         exchange_leave(s, true);
         ex->lingers = closes_early;
     }
@@ -40,7 +51,7 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
     } else {
         ex->pinned = false;
         upstream_unpin(s->upstream);
-        if (ex->mode == REUSE_SESSION && !closes) {
+        if (ex->mode == REUSE_SESSION && !closes && !is_handshake(ex)) {
             ex->next_key = verdict->key;
             s->state = SESSION_OPEN;
             return STEP_ON;
@@ -89,11 +100,24 @@ static enum step backend_ended(struct session *s)
     return s->dead ? STEP_OVER : STEP_ON;
 }
 
-/* Something has come that nothing was asked for: it is this session's, and the upstream too. */
+/* What has come is this session's, and the upstream too. */
 static enum step backend_speaks(struct session *s, size_t n, const char *why)
 {
     exchange_own(s, why);
     return exchange_put_back(s, &s->exchange->backend, 0, n, false);
+}
+
+/* Something has come that this session did not ask for. Where the upstream has served another, it
+ * may be that one's. */
+static enum step take_unasked(struct session *s, size_t n)
+{
+    if (s->exchange->pinned || s->upstream->uses == 0) {
+        return backend_speaks(s, n, "unasked");
+    }
+    upstream_strayed(s->upstream, n);
+    exchange_let_go(s, DISCARD_STRAY_BYTES);
+    s->state = SESSION_BETWEEN;
+    return STEP_ON;
 }
 
 /* The first bytes ever of an upstream: an answer, or a greeting that nobody waited for? */
@@ -176,7 +200,7 @@ enum step exchange_read_backend(struct session *s)
         relay_account(s, s->backend, n - held);
     }
     if (ex->phase == PHASE_BETWEEN) {
-        return backend_speaks(s, n, "unasked");
+        return take_unasked(s, n);
     }
     if (is_greeting(s)) {
         if (ex->phase == PHASE_ASKING) {

@@ -9,6 +9,9 @@
 #include "exchange.h"
 
 #define UNSENT_TRIES_MAX 10
+/* What is answered at all is answered by then, where the client's end means that it has left; what
+ * waits for something to happen is given up. */
+#define LEFT_MS 200
 
 enum step exchange_look_for_backend(struct session *s)
 {
@@ -263,20 +266,52 @@ static enum step client_ended(struct session *s)
     return STEP_OVER;
 }
 
+/* Half closed, it still gets its answer, for half_close_timeout; unless its protocol takes that for
+ * having left. */
+enum step exchange_look_at_client(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    /* It has all its answers, and no request of it is waiting here. */
+    bool is_all_told = s->client.pending == NULL && (ex->client.buffer == NULL || ex->client.tried);
+    char byte;
+    if (!s->client.ended) {
+        if (recv(s->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) {
+            return STEP_WAIT;
+        }
+        if (ex->phase == PHASE_ASKING && !ex->asked) {
+            return is_all_told ? client_ended(s) : STEP_WAIT; /* half a request stays one */
+        }
+        s->client.ended = true;
+        s->active_ms = s->proxy->now_ms;
+        if (ex->framer->client_leaves &&
+            (s->half_close_timeout_ms == 0 || s->half_close_timeout_ms > LEFT_MS)) {
+            s->half_close_timeout_ms = LEFT_MS;
+        }
+        if (ex->phase == PHASE_ASKING) {
+            s->state = SESSION_CLIENT_ENDED;
+            session_set_timer(s);
+        }
+    }
+    return ex->phase == PHASE_BETWEEN && is_all_told ? client_ended(s) : STEP_WAIT;
+}
+
 enum step exchange_read_client(struct session *s)
 {
     struct exchange *ex = s->exchange;
     struct proxy *proxy = s->proxy;
     size_t n = 0, at = 0;
+    bool more = ex->client.more && !ex->client.tried;
+    bool is_held =
+        ex->client.buffer != NULL && !ex->client.tried; /* a request from before its end */
     enum step step = exchange_gather(s, &s->client, &ex->client, &n);
     if (step != STEP_ON) {
         return step;
     }
-    if (s->client.ended) {
+    if (s->client.ended && !is_held) {
         return client_ended(s);
     }
     s->active_ms = proxy->now_ms;
-    bool more = n > 0;
+    more |= n > 0;
     while (more) {
         struct framing verdict =
             ex->framer->request(ex->state, proxy->scratch + at, n - at, proxy->room);
@@ -288,6 +323,7 @@ enum step exchange_read_client(struct session *s)
             return exchange_put_back(s, &ex->client, at, n, true);
         }
         at += verdict.used;
+        ex->client.more = verdict.more;
         step = take_verdict(s, &verdict);
         if (step != STEP_ON) {
             return step;

@@ -138,6 +138,13 @@ void proxy_drain(struct proxy *proxy, uint64_t deadline_ms)
     if (proxy->snapshot != NULL) {
         listener_close_all(proxy);
     }
+    /* Clients between two requests would only be there to be reset at the deadline. */
+    struct session *s, *next;
+    TAILQ_FOREACH_SAFE (s, &proxy->sessions, all_link, next) {
+        if (exchange_is_idle(s)) {
+            session_finish(s, ENDING_BACKEND_FIN);
+        }
+    }
 }
 
 void proxy_wake(struct proxy *proxy)

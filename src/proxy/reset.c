@@ -137,7 +137,12 @@ void reset_work(struct session *s)
         session_finish(s, ENDING_CLIENT_FIN);
         return;
     }
-    while (s->backend->readable && s->client.pending == NULL) {
+    for (size_t left = RELAY_BUDGET_BYTES; s->backend->readable && s->client.pending == NULL;
+         left -= RELAY_SCRATCH_BYTES) {
+        if (left == 0) {
+            session_make_ready(s);
+            return;
+        }
         memcpy(s->proxy->scratch, u->tail, u->n_tail);
         ssize_t n =
             recv(s->backend->fd, s->proxy->scratch + u->n_tail, RELAY_SCRATCH_BYTES - u->n_tail, 0);

@@ -268,9 +268,10 @@ static void fire_open(struct session *s)
         }
     }
     if (quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s)) {
-        session_finish(s, s->state == SESSION_OPEN || s->state == SESSION_BETWEEN
-                              ? ENDING_IDLE_TIMEOUT
-                              : ENDING_HALF_CLOSE_TIMEOUT);
+        enum ending late = s->state == SESSION_OPEN || s->state == SESSION_BETWEEN
+                               ? ENDING_IDLE_TIMEOUT
+                               : ENDING_HALF_CLOSE_TIMEOUT;
+        session_finish(s, exchange_client_left(s) ? ENDING_CLIENT_FIN : late);
         return;
     }
     if (!relay_look(s, &s->client) || !relay_look(s, s->backend)) {

@@ -265,6 +265,10 @@ bool exchange_may_share(const struct session *s, const struct snapshot_reuse *re
 void exchange_bound(struct session *s, bool is_fresh);
 /* The backend has failed before its answer was complete. */
 void exchange_backend_failed(struct session *s, int error);
+/* Whether its client has ended, which in its protocol means that it has left. */
+bool exchange_client_left(const struct session *s);
+/* Whether it was answered, and nothing more of it is in hand. */
+bool exchange_is_idle(const struct session *s);
 /* Whether it has got something to be answered, so that the end of the client's sending is none of
  * the session. */
 bool exchange_asks(const struct session *s);

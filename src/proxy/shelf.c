@@ -14,6 +14,7 @@
 #define LOOK_EVERY_MS        100  /* at ages and idle times */
 #define OPEN_AGAIN_MS        1000 /* after there was no room or memory for one more */
 #define OPENINGS_A_TURN      32
+#define LISTEN_MS            1000 /* for a greeting */
 
 void upstreams_init(struct proxy *proxy)
 {
@@ -273,6 +274,33 @@ void upstreams_apply(struct proxy *proxy)
     }
 }
 
+/*
+ * Before the first upstream is given to a second client, one is opened and left alone for a while:
+ * a backend that greets does so then. Only for framings that take any bytes for an answer.
+ */
+bool shelf_is_unheard(const struct proxy *proxy, const struct shelf *shelf)
+{
+    const struct snapshot_reuse *reuse = &shelf_pool(proxy, shelf)->reuse;
+    bool is_open = reuse->framing == FRAMING_LINE || reuse->framing == FRAMING_LENGTH;
+    return is_open && reuse->mode != REUSE_OFF &&
+           atomic_load_explicit(&proxy->sb->slots[shelf->slot].heard, memory_order_relaxed) == 0;
+}
+
+static void listen_for_greeting(struct proxy *proxy, struct shelf *shelf)
+{
+    if (!shelf_is_unheard(proxy, shelf) || proxy->draining || !shelf_may_keep(proxy, shelf)) {
+        return;
+    }
+    const struct upstream *u = TAILQ_LAST(&shelf->idle, upstream_list);
+    uint32_t half_ms = shelf_pool(proxy, shelf)->reuse.idle_max_ms / 2; /* before it is closed */
+    uint32_t listen_ms = half_ms != 0 && half_ms < LISTEN_MS ? half_ms : LISTEN_MS;
+    if (u != NULL && u->is_ahead && proxy->now_ms - u->idle_ms >= listen_ms) {
+        atomic_store_explicit(&proxy->sb->slots[shelf->slot].heard, 1, memory_order_relaxed);
+    } else if (u == NULL && shelf->n_opening == 0 && proxy->now_ms >= shelf->open_again_ms) {
+        open_ahead(proxy, shelf);
+    }
+}
+
 /* All shelves, now and then. Returns whether there is anything to look at again. */
 static bool look_at_all(struct proxy *proxy, uint32_t *left)
 {
@@ -286,8 +314,10 @@ static bool look_at_all(struct proxy *proxy, uint32_t *left)
             clear(shelf, shelf_fault(proxy, shelf));
         }
         end_old(proxy, shelf);
+        listen_for_greeting(proxy, shelf);
         refill(proxy, shelf, left);
-        any |= shelf->n_idle + shelf->n_opening > 0 || shelf_pool(proxy, shelf)->reuse.warm_min > 0;
+        any |= shelf->n_idle + shelf->n_opening > 0 ||
+               shelf_pool(proxy, shelf)->reuse.warm_min > 0 || shelf_is_unheard(proxy, shelf);
     }
     return any;
 }

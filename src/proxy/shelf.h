@@ -37,6 +37,8 @@ static inline const struct snapshot_backend *shelf_backend(const struct proxy *p
 
 /* The slot's; made if there is none. NULL: out of memory. */
 struct shelf *shelf_get(struct proxy *proxy, uint32_t slot, uint32_t row);
+/* Whether nothing may be kept yet, because the framing would take a greeting for an answer. */
+bool shelf_is_unheard(const struct proxy *proxy, const struct shelf *shelf);
 /* Whether the backend may have idle upstreams at all; and if not, why. */
 bool shelf_may_keep(const struct proxy *proxy, const struct shelf *shelf);
 enum discard shelf_fault(const struct proxy *proxy, const struct shelf *shelf);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "pool/rate.h"
 #include "shelf.h"
 
 #define OPEN_AGAIN_MS    1000 /* after a connection ahead has failed */
@@ -143,6 +144,11 @@ static enum quiet listen_to(const struct upstream *u)
         return QUIET_ENDED;
     }
     return may_greet(u) ? QUIET_GREETED : QUIET_STRAY;
+}
+
+bool upstream_is_silent(const struct upstream *u)
+{
+    return listen_to(u) == QUIET;
 }
 
 static void discard_unquiet(struct upstream *u, enum quiet quiet)
@@ -385,13 +391,18 @@ enum lending upstream_lend(struct session *s, uint32_t pool, uint32_t index, boo
     }
     shelf->pool = pool;
     shelf->index = index;
-    if (!is_private && !wish->fresh && shelf_may_keep(proxy, shelf)) {
+    bool may_lend = !is_private && !wish->fresh && !shelf_is_unheard(proxy, shelf);
+    if (may_lend && shelf_may_keep(proxy, shelf)) {
         struct upstream *u = take_idle(shelf, wish, wish->next_key);
         u = u == NULL ? take_idle(shelf, wish, wish->key) : u;
         if (u != NULL) {
             lend_to(s, u);
             return LENDING_DONE;
         }
+    }
+    const struct snapshot_rate *rate = &shelf_backend(proxy, shelf)->connect_rate;
+    if (!rate_take(&proxy->sb->slot_rate[s->slot], rate, proxy->woken_us * 1000)) {
+        return LENDING_NO_ROOM;
     }
     struct upstream *u = upstream_new(proxy, shelf);
     if (u == NULL) {
@@ -416,8 +427,8 @@ void upstream_give_back(struct session *s, struct framing_bytes key)
     shelf->has_proven |= u->uses > 1;
     enum discard fault =
         !shelf_may_keep(proxy, shelf) ? shelf_fault(proxy, shelf) : upstream_fault(u);
-    if (fault == DISCARD_COUNT && shelf->n_idle >= shelf_pool(proxy, shelf)->reuse.max_idle) {
-        fault = DISCARD_MAX_IDLE;
+    if (fault == DISCARD_COUNT && shelf_is_unheard(proxy, shelf)) {
+        fault = DISCARD_UNHEARD;
     }
     bool is_quiet = leg->pending == NULL && !leg->ended && !leg->closing;
     if (u->private || u->pinned || fault != DISCARD_COUNT || !is_quiet || !set_key(u, key) ||
@@ -434,6 +445,9 @@ void upstream_give_back(struct session *s, struct framing_bytes key)
     upstream_unlist(u);
     put_idle(u);
     shelf_note_idle(proxy);
+    if (shelf->n_idle > shelf_pool(proxy, shelf)->reuse.max_idle) {
+        upstream_drop(TAILQ_LAST(&shelf->idle, upstream_list), DISCARD_MAX_IDLE, true);
+    }
     /* What has come meanwhile was told to the session's leg. An error may have been hidden in its
      * last event, and no further one would come; but that is found when it is to be lent. */
     bool is_told = leg->readable && !leg->suspect;

@@ -94,6 +94,8 @@ void upstream_pin(struct session *s, const char *why);
 void upstream_unpin(struct upstream *u);
 /* Whether the backend has sent something on this connection before anything of ours reached it. */
 bool upstream_spoke_first(const struct upstream *u);
+/* Whether nothing has come on it that was not read: no byte, no end, no error. */
+bool upstream_is_silent(const struct upstream *u);
 /* The backend has sent bytes that nobody had asked for. */
 void upstream_strayed(struct upstream *u, size_t n);
 /* Switches reuse off for its backend. */

@@ -63,6 +63,12 @@ static void copy_fixed(struct chooser *chooser)
         chooser->slots[i] = backend->slot;
         chooser->rates[i] = backend->connect_rate;
     }
+    /* Where connections are kept, most choices need no new one: who opens one asks the rate. */
+    for (uint32_t p = 0; p < snapshot->n_pools; p++) {
+        const struct snapshot_pool *pool = &snapshot_pools(snapshot)[p];
+        for (uint32_t i = 0; pool->reuse.mode != REUSE_OFF && i < pool->n_backends; i++)
+            chooser->rates[pool->first_backend + i] = (struct snapshot_rate){0};
+    }
 }
 
 /* Where the backends of leases are. */

@@ -30,7 +30,7 @@ class Site:
     """Where a contender stands: its core, its origin, its limits."""
     cores: object
     backends: list  # "IP:PORT"; the first one's port is where clients of the direct path go
-    check_port: int
+    check_port: int  # None: nobody checks
     sessions: int
 
 
@@ -44,15 +44,17 @@ def fill(name, **values):
 
 class Contender:
     """peer: something that Sluice is compared with; ours: something that is compared."""
-    name = file = backend = ""
+    name = file = backend = check = backend_more = ""
     peer = ours = False
     more = {}
 
     def configuration(self, site, port, work):
-        backends = "\n".join(self.backend.format(name=f"s{i}", address=address, site=site)
+        check = self.check.format(port=site.check_port) if site.check_port else ""
+        backends = "\n".join(self.backend.format(name=f"s{i}", address=address, check=check,
+                                                 more=self.backend_more)
                              for i, address in enumerate(site.backends))
         return fill(self.file, port=port, work=work, sessions=site.sessions, backends=backends,
-                    check_port=site.check_port, descriptors=2 * site.sessions + 100, **self.more)
+                    check=check, descriptors=2 * site.sessions + 100, **self.more)
 
     def command(self, path):
         raise NotImplementedError
@@ -96,10 +98,11 @@ class Direct(Contender):
 
 class Sluice(Contender):
     file, ours = "sluice.conf", True
-    backend = '    backend "{name}" {{ address = "{address}" }}'
+    backend = '    backend "{name}" {{ address = "{address}" {more}}}'
+    check = 'check "tcp" {{ port = {port}  interval = "2s"  timeout = "1s" }}'
 
-    def __init__(self, sluiced, name="sluice", pool_more=""):
-        self.sluiced, self.name = sluiced, name
+    def __init__(self, sluiced, name="sluice", pool_more="", backend_more=""):
+        self.sluiced, self.name, self.backend_more = sluiced, name, backend_more
         self.more = {"service_more": 'session_log = "off"', "pool_more": pool_more}
         if not self.usable():  # a build that does not log sessions at all
             self.more["service_more"] = ""
@@ -144,10 +147,11 @@ class Sluice(Contender):
 
 class HAProxy(Contender):
     file, peer = "haproxy.cfg", True
-    backend = "    server {name} {address} check port {site.check_port} inter 2s"
+    backend = "    server {name} {address}{check}{more}"
+    check = " check port {port} inter 2s"
 
-    def __init__(self, name="haproxy", splice=""):
-        self.name, self.more = name, {"splice": splice}
+    def __init__(self, name="haproxy", more="", mode="tcp", backend_more=""):
+        self.name, self.more, self.backend_more = name, {"mode": mode, "more": more}, backend_more
 
     def command(self, path):
         return ["haproxy", "-db", "-f", path]
@@ -168,3 +172,8 @@ class Nginx(Contender):
         process.check()
         running.rest, running.traffic = [process.pid], children(process.pid)
         return len(running.traffic) == 1
+
+
+class NginxHTTP(Nginx):
+    """As a proxy for HTTP, which keeps as many connections as an origin's clients may use."""
+    name, file = "nginx http", "nginx-http.conf"

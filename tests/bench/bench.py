@@ -18,10 +18,8 @@ import detail
 import machine
 import report
 from generators import Tools
-from procs import BenchError, Cores
+from procs import BenchError, Cores, Skipped
 from rows import GROUPS, ROWS, Origins
-
-DETAILED = ("keepalive", "crc", "bulk")
 
 
 def say(*words):
@@ -64,7 +62,7 @@ def find_tools(build, work):
     return tools
 
 
-def make_bench(options, work):
+def make_bench(options, work, origins=Origins):
     """What the rows share. Each session of a balancer takes two descriptors."""
     descriptors = machine.raise_descriptor_limit()
     sessions = min((descriptors - 300) // 2, max(10000, options.held + 1000))
@@ -73,7 +71,7 @@ def make_bench(options, work):
         say(f"bench: {descriptors} descriptors for a process allow {held} held, not {options.held}")
     tools = find_tools(os.path.abspath(options.build), work)
     return SimpleNamespace(
-        cores=Cores(), tools=tools, origins=Origins(work, min(descriptors - 200, 2 * sessions)),
+        cores=Cores(), tools=tools, origins=origins(work, min(descriptors - 200, 2 * sessions)),
         rounds=options.rounds, seconds=options.seconds, held=held, sessions=sessions)
 
 
@@ -105,6 +103,9 @@ def measure_row(row, options, work, configurations):
     result = {"samples": {}, "failures": {}, "ratios": {}}
     try:
         row.prepare()
+    except Skipped as reason:
+        say(f"{row.name}: skipped: {reason}")
+        return {**result, "title": row.title, "skipped": str(reason)}
     except (BenchError, OSError) as error:
         fail(result, row.contenders[0], error)
         return result
@@ -114,7 +115,7 @@ def measure_row(row, options, work, configurations):
     result["title"] = row.title
     result["ratios"] = report.ratios(row, result["samples"])
     for kind in detail.KINDS:
-        if not getattr(options, kind) or row.group not in DETAILED:
+        if not getattr(options, kind) or not row.detailed:
             continue
         for contender in (one for one in row.contenders if one.peer or one.ours):
             say(f"{row.name}: {kind} of {contender.name}")

@@ -18,6 +18,9 @@ class Outcome:
     operations: float  # requests, connections, or gigabytes (10^9)
     errors: dict = field(default_factory=dict)
     latency_us: dict = field(default_factory=dict)
+    connect_us: dict = field(default_factory=dict)
+    origin: dict = field(default_factory=dict)  # what the origin saw meanwhile
+    seconds: float = 0.0  # without the pauses that the generator makes; 0: it makes none
 
 
 @dataclass
@@ -84,15 +87,25 @@ def iperf3(port, seconds, reverse=False):
 
 def _load_outcome(text):
     report = json.loads(text.strip().splitlines()[-1])
-    return Outcome(report["requests"], nonzero(report["errors_by_kind"]), report["latency_us"])
+    return Outcome(report["requests"], nonzero(report["errors_by_kind"]), report["latency_us"],
+                   report["connect_us"])
 
 
-def load(tools, port, seconds, *more, connections=100):
-    """sluice-load keepalive; more: further options, such as --rate."""
-    text = run([tools.load, "keepalive", "--target", f"127.0.0.1:{port}", "--connections",
+def load(tools, port, seconds, *more, connections=100, mode="keepalive", address="127.0.0.1"):
+    """sluice-load; more: further options, such as --rate."""
+    text = run([tools.load, mode, "--target", f"{address}:{port}", "--connections",
                 str(connections), "--duration", f"{seconds}s", "--json", *more], seconds,
                accept=(0, 1))
     return _load_outcome(text)
+
+
+def redis_benchmark(port, count, connections):
+    """So many SET and then so many GET, each on connections of their own. It pauses for 50 ms after
+    each 64 that it opens, before it begins."""
+    text = run(["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-c", str(connections), "-n",
+                str(count), "-t", "set,get", "-d", "100", "--csv"], 240)
+    rates = [number(rf'"{name}","([0-9.]+)"', text) for name in ("SET", "GET")]
+    return Outcome(2 * count, seconds=sum(count / rate for rate in rates))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,17 @@ from procs import LIBC
 CLONE_NEWNET = 0x40000000
 TCP_CONGESTION = 13
 WANTED = "cubic"
+SHARED = "the machine's own loopback device (no right to a network namespace)"
+
+# How each program is asked for its version, and what of its answer that is.
+PROGRAMS = {
+    "haproxy": (["haproxy", "-v"], r"version (\S+)"),
+    "nginx": (["nginx", "-v"], r"nginx/(\S+)"),
+    "wrk": (["wrk", "-v"], r"wrk (\S+)"),
+    "ab": (["ab", "-V"], r"Version (\S+)"),
+    "iperf3": (["iperf3", "-v"], r"iperf (\S+)"),
+    "redis": (["redis-server", "--version"], r"v=(\S+)"),
+}
 
 
 def _ip(*words):
@@ -23,10 +34,10 @@ def isolate():
 
     So other traffic of the machine and ours do not meet, and no setting has to be put back. The
     route says the congestion control because a namespace may not choose one that the machine
-    restricts. Returns a text that says what was done.
+    restricts. Returns a text that says what was done; SHARED if nothing could be.
     """
     if LIBC.unshare(CLONE_NEWNET) != 0:
-        return "the machine's own loopback device (no right to a network namespace)"
+        return SHARED
     if not _ip("link", "set", "lo", "up"):
         raise SystemExit("bench: cannot bring up the loopback device of the namespace")
     for prefix in ("127.0.0.0/8", "127.0.0.1"):
@@ -79,15 +90,11 @@ def describe_machine():
     }
 
 
-def describe(tools):
-    """The same, and all about the programs that are measured."""
+def describe(tools, programs=("haproxy", "nginx", "wrk", "ab", "iperf3")):
+    """The same, and all about the programs that are measured and measure."""
     return {
         **describe_machine(),
         "congestion_control": congestion_in_force(),
         "sluice": _version([tools.sluiced, "-V"], r"(\d\S*)"),
-        "haproxy": _version(["haproxy", "-v"], r"version (\S+)"),
-        "nginx": _version(["nginx", "-v"], r"nginx/(\S+)"),
-        "wrk": _version(["wrk", "-v"], r"wrk (\S+)"),
-        "ab": _version(["ab", "-V"], r"Version (\S+)"),
-        "iperf3": _version(["iperf3", "-v"], r"iperf (\S+)"),
+        **{name: _version(*PROGRAMS[name]) for name in programs},
     }

@@ -76,8 +76,8 @@ class Run:
     def __init__(self, options, plan, peers, daemon, facts):
         self.options, self.plan, self.peers, self.daemon = options, plan, peers, daemon
         self.facts, self.usages, self.begun_s = facts, {}, 0.0
-        facts |= {"phases": {}, "time_line": [], "asked": max(1, int(plan.connections * ASK_SHARE)),
-                  "processes": [daemon.process.pid, *daemon.pids, peers.process.pid]}
+        facts |= {"phases": {}, "time_line": [],
+                  "asked": max(1, int(plan.connections * ASK_SHARE))}
 
     def service(self):
         return self.daemon.stats()["services"][0]
@@ -113,18 +113,19 @@ class Run:
         return self.service()["connections_active"]
 
     def leave_alone(self, seconds):
+        """Returns the share of a core that the workers took meanwhile."""
         before_s, begun = self.daemon.cpu_s(), time.monotonic()
         while time.monotonic() - begun < seconds:
             Floor.check()
             time.sleep(TICK_S)
-        self.facts["idle_workers_share"] = (self.daemon.cpu_s() - before_s) / max(seconds, TICK_S)
+        return (self.daemon.cpu_s() - before_s) / (time.monotonic() - begun)
 
     def measure(self):
         count, asked = self.plan.connections, self.facts["asked"]
         self.look("start")
         self.phase("open", "open", count)
         held = [self.wait_active(count)]
-        self.leave_alone(max(self.options.hold, SETTLE_S))
+        self.facts["idle_workers_share"] = self.leave_alone(max(self.options.hold, SETTLE_S))
         held.append(self.service()["connections_active"])
         self.look("held")
         self.phase("ask", f"ask {asked}", asked)
@@ -191,9 +192,10 @@ def run(options, work, facts):
         try:
             one.measure()
             rows = one.judge()
-        except BenchError:
-            say(f"Sluice: {report.account_of(one.service())}")
+        except (BenchError, OSError):
             say(daemon.log()[-2000:])
+            with contextlib.suppress(BenchError, OSError):
+                say(f"Sluice: {report.account_of(one.service())}")
             raise
     if daemon.status() != 0:
         facts["errors"].append(f"sluiced ended with status {daemon.status()}")
@@ -216,7 +218,7 @@ def main():
     facts = {"errors": []}
     try:
         status = run(options, work, facts)
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         say(error)
         facts["errors"].append(str(error))
         status = NOT_PERMITTED if isinstance(error, Skipped) else 1

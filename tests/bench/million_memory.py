@@ -24,7 +24,8 @@ FILES_ELSEWHERE = re.compile(r"(?<!sock)_inode_cache$|^buffer_head$|^radix_tree_
 def meminfo():
     """In bytes."""
     with open("/proc/meminfo", encoding="ascii") as text:
-        return {row.split(":")[0]: int(row.split()[1]) * 1024 for row in text if row.endswith("kB\n")}
+        rows = [row.split() for row in text if row.endswith(" kB\n")]
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
 
 
 class Floor:
@@ -98,7 +99,7 @@ def slabs():
             rows = [row.split() for row in text.readlines()[2:]]
     except PermissionError:
         return {}
-    # name active objects object_bytes objects_a_slab pages_a_slab : tunables … : slabdata active slabs
+    # name, active, objects, bytes of one, objects and pages of a slab; then active, slabs
     return {row[0]: int(row[14]) * int(row[5]) * PAGE for row in rows}
 
 

@@ -80,8 +80,8 @@ def phases_table(facts):
     return "## Phases\n\n" + _table(
         ["", "connections", "seconds", "per second", "workers, CPU µs each", "peers, CPU µs each"],
         rows) + ("\nThe kernel handles what the peers send in their time, so theirs has the "
-                 "receiving half of Sluice's TCP in it. While all were held and silent, the workers "
-                 f"took {idle:.1%} of a core.\n")
+                 "receiving half of Sluice's TCP in it. While all were held and silent, the "
+                 f"workers took {idle:.1%} of a core.\n")
 
 
 def thinned(samples):

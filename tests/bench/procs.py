@@ -17,6 +17,10 @@ class BenchError(Exception):
     """A measurement that could not be made; the text says why."""
 
 
+class Skipped(BenchError):
+    """One that this machine does not allow, which is no error."""
+
+
 class Cores:
     """Which core the balancer has, and which everything else; None: not pinned."""
 

@@ -98,6 +98,8 @@ def _detail_lines(result):
 
 def table(row, result, pinned):
     """Markdown of one row. result: "samples", "failures", "ratios", and perhaps "detail"."""
+    if "skipped" in result:
+        return f"### {row.title}\n\nSkipped: {result['skipped']}.\n"
     headings = [*(metric.heading for metric in row.metrics), f"{row.unit}/s", "balancer core",
                 "generator", "origin", "notes"]
     lines = [f"### {row.title}", "", "| | " + " | ".join(headings) + " |",
@@ -112,15 +114,16 @@ def table(row, result, pinned):
     return "\n".join(lines)
 
 
-def head(facts):
-    lines = ["# Sluice beside its peers", "",
+def head(facts, title="Sluice beside its peers", checks=(
+        "HAProxy's includes its health checks; Sluice's checks run in its monitor, told apart; "
+        "nginx has none for TCP.")):
+    lines = [f"# {title}", "",
              f"{facts['date']}; {facts['rounds']} rounds of {facts['seconds']} s, interleaved; "
              "each cell is the median (lowest–highest).", ""]
     lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts["machine"].items()]
     lines += [f"- pinning: {facts['pinning']}", f"- network: {facts['network']}", "",
-              "CPU is that of the processes that carry the traffic. HAProxy's includes its health "
-              "checks; Sluice's checks run in its monitor, told apart; nginx has none for TCP. "
-              "Shares are of one core; direct is without a balancer.", ""]
+              f"CPU is that of the processes that carry the traffic. {checks} Shares are of one "
+              "core; direct is without a balancer.", ""]
     return "\n".join(lines)
 
 

@@ -39,15 +39,18 @@ class Origins:
             raise
 
     def _start(self):
+        self._start_http()
+        iperf3 = self._add(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(self.bulk_port)],
+                           self.bulk_port)
+        self.bulk_pids = [iperf3.pid]
+        return self
+
+    def _start_http(self):
         path = os.path.join(self.work, "origin.conf")
         with open(path, "w", encoding="utf-8") as text:
             text.write(self.configuration)
         nginx = self._add(["nginx", "-e", "stderr", "-c", path], self.http_port)
         self.http_pids = [nginx.pid, *children(nginx.pid)]
-        iperf3 = self._add(["iperf3", "-s", "-B", "127.0.0.1", "-p", str(self.bulk_port)],
-                           self.bulk_port)
-        self.bulk_pids = [iperf3.pid]
-        return self
 
     def _add(self, words, port):
         process = Process(words, os.path.join(self.work, "origins.log"))
@@ -64,6 +67,7 @@ class Row:
     """One table. bench: what main() made; see bench.py."""
     name = group = title = ""
     metrics = ()
+    detailed = False  # whether --strace and --perf count here
     unit = "operations"
     scale = 1.0
 
@@ -105,12 +109,13 @@ class Row:
         spent = Snapshot(*clocks).since(before)
         if not outcome.operations:
             raise BenchError(f"nothing was done; errors: {outcome.errors}")
-        wall = spent["wall_s"]
+        wall = outcome.seconds or spent["wall_s"]
         own = spent["traffic_s"] + spent["rest_s"]
         return {"metrics": self.values(outcome, spent, running), "operations": outcome.operations,
                 "seconds": wall, "errors": outcome.errors, "balancer": spent["traffic_s"] / wall,
                 "generator": spent["generator_s"] / wall, "origin": spent["origin_s"] / wall,
-                "foreign": max(0.0, spent["core_s"] - own) / wall if running.traffic else 0.0}
+                "foreign": max(0.0, spent["core_s"] - own) / spent["wall_s"] if running.traffic
+                           else 0.0}
 
     def finish_round(self, samples):
         """samples: of this round, by contender; for what needs more than one of them."""
@@ -119,7 +124,7 @@ class Row:
 class Keepalive(Row):
     name = group = "keepalive"
     title = "Keep-alive request: wrk, 100 connections, 100-byte body"
-    unit, scale = "requests", 1e6
+    unit, scale, detailed = "requests", 1e6, True
     metrics = (Metric("cpu", "CPU µs/request", 2, True),
                Metric("rest", "master, monitor", 3, False))
 
@@ -148,7 +153,7 @@ class ConnectRequestClose(Keepalive):
 class BulkUp(Row):
     name, group = "bulk-up", "bulk"
     title = "Bulk, client to origin: iperf3, one stream"
-    unit = "GB"
+    unit, detailed = "GB", True
     metrics = (Metric("cpu", "CPU s/GB", 3, True), Metric("rest", "master, monitor", 4, False))
     reverse = False
 

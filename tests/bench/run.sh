@@ -3,10 +3,14 @@
 #
 #   tests/bench/run.sh [--build DIR] [OPTIONS OF bench.py…]
 #   tests/bench/run.sh picks [--build DIR] [OPTIONS OF picks.py…]
+#   tests/bench/run.sh health [--build DIR] [OPTIONS OF health.py…]
+#   tests/bench/run.sh reuse [--build DIR] [OPTIONS OF reuse.py…]
 #
-# picks measures what choosing a backend costs: no traffic, no peers. With --build DIR that build is
-# measured as it is. All traffic stays on the loopback device; nothing is left running or changed
-# outside the build folder and the installed Debian packages.
+# picks measures what choosing a backend costs: no traffic, no peers. health measures how soon a
+# server that goes is noticed, and what checks cost. reuse measures what kept backend connections
+# save. With --build DIR that build is measured as it is. All traffic stays on the loopback device,
+# or on a TUN device of a network namespace of its own; nothing is left running or changed outside
+# the build folder and the installed Debian packages.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -20,6 +24,15 @@ if [ "${1-}" = picks ]; then
     program=picks.py tests=true targets=(tests/bench/bench_picks)
     packages=(python3)
     shift
+elif [ "${1-}" = health ]; then
+    program=health.py
+    packages=(python3 iproute2)
+    shift
+elif [ "${1-}" = reuse ]; then
+    program=reuse.py
+    packages=(nginx-light libnginx-mod-stream haproxy apache2-utils wrk redis-server redis-tools
+        python3 iproute2)
+    shift
 fi
 words=("$@")
 build=
@@ -29,7 +42,7 @@ for word in "$@"; do
     --perf) packages+=(linux-perf) ;;
     --strace) packages+=(strace) ;;
     -h | --help)
-        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        sed -n '2,13s/^# \{0,1\}//p' "$0"
         exec python3 "$here/$program" --help
         ;;
     esac

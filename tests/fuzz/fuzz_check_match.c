@@ -29,7 +29,7 @@ static uint64_t cpu_now_ns(void)
 }
 
 /* What was searched in vain before need not be searched again. */
-static void check_resumed(const struct match *match, const char *bytes, size_t n,
+static void check_resumed(struct match *match, const char *bytes, size_t n,
                           enum match_result whole, size_t whole_end)
 {
     uint64_t budget_ns = MATCH_BUDGET_NS;
@@ -46,7 +46,7 @@ static void check_resumed(const struct match *match, const char *bytes, size_t n
     }
 }
 
-static void check_search(const struct match *match, const char *bytes, size_t n)
+static void check_search(struct match *match, const char *bytes, size_t n)
 {
     uint64_t budget_ns = MATCH_BUDGET_NS, start_ns = cpu_now_ns();
     size_t end = 0;

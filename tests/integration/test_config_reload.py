@@ -615,6 +615,10 @@ def test_option_t(folder):
      "control_operate.*group.*sluice-test-nobody"),
     (service("far", pool="web", listen=["192.0.2.1:80"]), "192.0.2.1:80.*does not have"),
     (pool("named", ["sluice-test.invalid:80"]), "sluice-test.invalid.*does not resolve"),
+    (pool("told", ["127.0.0.1:2"], notify="/sluice-test/told"),
+     'pool "told": (warning: )?notify: "/sluice-test/told": does not exist'),
+    (pool("ran", ["127.0.0.1:2"], {"exec": {"command": ["/dev/null", "-v"]}}),
+     'pool "ran" / check "exec": .*command: "/dev/null": not a regular file'),
 ])
 def test_option_strict(folder, text, what):
     """What only the target machine can know: a warning, and an error when strict."""

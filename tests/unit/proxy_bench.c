@@ -155,6 +155,8 @@ static void fill_backend(uint32_t b, const char *name)
     strcpy(image.backends[b].name, name);
     addr_from_sockaddr((struct sockaddr *)&at, sizeof(at), &image.backends[b].address);
     bench_set_health(b, SB_HEALTH_UP);
+    /* Else nothing would be kept of framings such as line before a second is over. */
+    atomic_store(&sb.slots[BENCH_SLOT(b)].heard, 1);
 }
 
 static void fill_image(void)
@@ -305,6 +307,11 @@ void bench_reset_exchange(const char *send, const char *expect)
     ck_assert_uint_lt(strlen(send) + strlen(expect), sizeof(image.texts));
     strcpy(image.texts, send);
     strcat(image.texts, expect);
+}
+
+void bench_make_unheard(uint32_t b)
+{
+    sb.slots[BENCH_SLOT(b)].heard = 0;
 }
 
 void bench_check(uint32_t b)

@@ -48,6 +48,8 @@ int bench_run(Suite *suite); /* Returns main()'s result. */
 struct snapshot_reuse *bench_reuse(enum reuse_mode mode, enum framing_kind framing);
 /* Pool 0 reuses session by session, with this exchange between them. */
 void bench_reset_exchange(const char *send, const char *expect);
+/* It is not known of backend b, as it is at first of all others, that it does not speak first. */
+void bench_make_unheard(uint32_t b);
 /* Health counts for backend b. */
 void bench_check(uint32_t b);
 void bench_set_health(uint32_t b, enum sb_health health);

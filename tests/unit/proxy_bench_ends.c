@@ -10,6 +10,7 @@
 
 #define CHUNK    8192
 #define ENDS_MAX 256
+#define SAY_MAX  (128 * 1024)
 #define PATTERN  251 /* a prime: no power of two hides a shift */
 
 static int ends[ENDS_MAX];
@@ -19,8 +20,9 @@ int bench_remember(int fd)
 {
     ck_assert_int_ge(fd, 0);
     ck_assert_uint_lt(n_ends, ENDS_MAX);
-    /* What is said is on its way at once. */
+    /* What is said is on its way at once, and there is room for all of it. */
     ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SAY_MAX}, sizeof(int)), 0);
     ends[n_ends++] = fd;
     return fd;
 }

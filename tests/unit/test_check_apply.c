@@ -1,6 +1,8 @@
 /* What a new snapshot changes for the check engine, and what it must leave alone. */
 #include "test_check_fixture.h"
 
+#include "pool/check_record.h"
+
 /* One pool; backend "a" in slot 1 at a, and unless b is NULL backend "b" in slot 2 at b. */
 static void draft_pair(const struct addr *a, const struct addr *b, uint32_t interval_ms)
 {
@@ -304,6 +306,135 @@ START_TEST(a_storm_of_snapshots_does_no_harm)
 }
 END_TEST
 
+/* --- what is told of each check --- */
+
+/* What is known of check i of slot 1, as the draft has it. */
+static const struct check_record *record_of(uint32_t i)
+{
+    static struct check_record record;
+    const struct snapshot_check *checks = &draft.checks[drafted_backend()->first_check];
+
+    check_record_read(&sb, 1, check_record_key(checks, i), clock_now_ms(), &record);
+    return &record;
+}
+
+/* Backend "a" in slot 1, at an address where somebody listens, with two checks: one of these titles
+ * for each, the one that fails at other's port. */
+static void draft_two(const struct addr *a, const struct addr *other, const char *passing,
+                      const char *failing, bool is_failing_first)
+{
+    struct snapshot_check *check;
+
+    draft_begin();
+    draft_pool("web");
+    for (int i = 0; i < 2; i++) {
+        bool is_failing = (i == 0) == is_failing_first;
+
+        check = draft_check(5, 1, 1);
+        check->port = is_failing ? other->ip.port : 0;
+        memset(check->title, 0, sizeof(check->title));
+        (void)snprintf(check->title, sizeof(check->title), "%s", is_failing ? failing : passing);
+    }
+    draft_backend("a", 1, a, 2);
+}
+
+static void expect_both(uint32_t passing, uint32_t failing)
+{
+    const struct check_record *record = record_of(passing);
+
+    ck_assert_int_eq(record->state, SB_CHECK_UP);
+    ck_assert_int_eq(record->result, SB_RESULT_PASSED);
+    ck_assert_msg(starts_with(record->reason, "connected in"), "%s", record->reason);
+    ck_assert(record->failed == 0 && record->streak == record->passed && record->n_history > 0);
+    ck_assert(record->last_ms != 0 && record->next_ms >= record->last_ms);
+    record = record_of(failing);
+    ck_assert_int_eq(record->state, SB_CHECK_DOWN);
+    ck_assert_int_eq(record->result, SB_RESULT_FAILED);
+    ck_assert_str_eq(record->reason, "connect refused");
+    ck_assert(record->passed == 0 && record->streak == record->failed && record->n_history > 0);
+}
+
+START_TEST(each_check_keeps_what_is_its_own)
+{
+    struct addr a, other;
+    uint64_t passed, failed;
+
+    (void)listen_tcp("127.0.0.1", &a);
+    (void)bind_tcp("127.0.0.1", &other);
+    draft_two(&a, &other, "tcp:one", "tcp:two", false);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(record_of(0)->passed >= 3 && record_of(1)->failed >= 3);
+    expect_both(0, 1);
+    passed = record_of(0)->passed;
+    failed = record_of(1)->failed;
+    ck_assert_uint_eq(passed, passed_of(1));
+    ck_assert_uint_eq(failed, failed_of(1));
+
+    draft_two(&a, &other, "tcp:one", "tcp:two", true); /* the other way round */
+    ck_assert_int_eq(draft_apply(), 0);
+    ck_assert_uint_eq(record_of(1)->passed, passed);
+    ck_assert_uint_eq(record_of(0)->failed, failed);
+    WAIT_FOR(record_of(1)->passed > passed && record_of(0)->failed > failed);
+    expect_both(1, 0);
+
+    draft_two(&a, &other, "tcp:one", "tcp:three", false); /* another check */
+    ck_assert_int_eq(draft_apply(), 0);
+    ck_assert_uint_gt(record_of(0)->passed, passed);
+    ck_assert_uint_eq(record_of(1)->failed, 0);
+    ck_assert_int_eq(record_of(1)->result, SB_RESULT_NONE);
+    WAIT_FOR(record_of(1)->failed > 0);
+}
+END_TEST
+
+START_TEST(a_new_monitor_goes_on_with_each_check)
+{
+    struct addr a, other;
+    uint64_t passed, failed;
+
+    (void)listen_tcp("127.0.0.1", &a);
+    (void)bind_tcp("127.0.0.1", &other);
+    draft_two(&a, &other, "tcp:one", "tcp:two", false);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(record_of(0)->passed >= 3 && record_of(1)->failed >= 3);
+    passed = record_of(0)->passed;
+    failed = record_of(1)->failed;
+    check_engine_destroy(engine);
+    ck_assert_uint_eq(record_of(0)->passed, passed);
+    engine = check_engine_create(base, &sb, 12345, note_change, &sb);
+    ck_assert_int_eq(draft_apply(), 0);
+    ck_assert_uint_eq(record_of(0)->passed, passed);
+    ck_assert_uint_eq(record_of(1)->failed, failed);
+    ck_assert_str_eq(record_of(1)->reason, "connect refused");
+    WAIT_FOR(record_of(0)->passed > passed && record_of(1)->failed > failed);
+}
+END_TEST
+
+/* More checks than records: the last record has the results of all that are beyond. */
+START_TEST(checks_beyond_the_records_share_the_last)
+{
+    struct addr a;
+    uint64_t others = 0;
+
+    (void)listen_tcp("127.0.0.1", &a);
+    draft_begin();
+    draft_pool("web");
+    for (uint32_t i = 0; i < SB_CHECKS_MAX + 2; i++) {
+        struct snapshot_check *check = draft_check(HOUR_MS + i, 1, 1);
+
+        (void)snprintf(check->title, sizeof(check->title), "tcp:%u", i);
+    }
+    draft_backend("a", 1, &a, SB_CHECKS_MAX + 2);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(passed_of(1) == SB_CHECKS_MAX + 2);
+    for (uint32_t i = 0; i < SB_CHECKS_MAX - 1; i++) {
+        others += record_of(i)->passed;
+    }
+    ck_assert_uint_eq(others, SB_CHECKS_MAX - 1);
+    ck_assert_uint_eq(record_of(SB_CHECKS_MAX - 1)->passed, 3);
+    ck_assert_uint_eq(record_of(SB_CHECKS_MAX + 1)->passed, 3);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *tests[] = {
@@ -321,6 +452,9 @@ int main(void)
         checks_under_way_end_without_a_result,
         an_unknown_kind_is_refused_whole,
         a_storm_of_snapshots_does_no_harm,
+        each_check_keeps_what_is_its_own,
+        a_new_monitor_goes_on_with_each_check,
+        checks_beyond_the_records_share_the_last,
     };
 
     return run_suite("check/apply", tests, COUNT(tests));

@@ -23,14 +23,14 @@ START_TEST(each_ejection_in_a_row_lasts_longer)
     for (uint32_t n = 1; n <= EJECT_TIMES_MAX + 3; n++) {
         uint64_t times = n < EJECT_TIMES_MAX ? n : EJECT_TIMES_MAX;
 
-        ck_assert(!eject_step(&eject, &usual, false, at_ms));
-        ck_assert(eject_step(&eject, &usual, true, at_ms));
+        ck_assert(!eject_step(&eject, &usual, EJECT_CALM, at_ms));
+        ck_assert(eject_step(&eject, &usual, EJECT_FAILING, at_ms));
         ck_assert_int_eq(eject_state(&eject), EJECT_OUT);
         ck_assert_uint_eq(eject.ejections, times);
         ck_assert_uint_eq(eject.until_ms, at_ms + 30000 * times);
         at_ms = eject.until_ms;
-        ck_assert(!eject_step(&eject, &usual, true, at_ms - 1));
-        ck_assert(eject_step(&eject, &usual, true, at_ms)); /* out it cannot fail */
+        ck_assert(!eject_step(&eject, &usual, EJECT_FAILING, at_ms - 1));
+        ck_assert(eject_step(&eject, &usual, EJECT_FAILING, at_ms)); /* out it cannot fail */
         ck_assert_int_eq(eject_state(&eject), EJECT_IN);
     }
 }
@@ -40,18 +40,18 @@ START_TEST(calm_takes_ejections_back_one_by_one)
 {
     struct eject eject = {.ejections = 3, .calm_from_ms = 1000};
 
-    (void)eject_step(&eject, &usual, false, 30999);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 30999);
     ck_assert_uint_eq(eject.ejections, 3);
-    (void)eject_step(&eject, &usual, false, 31000);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 31000);
     ck_assert_uint_eq(eject.ejections, 2);
-    (void)eject_step(&eject, &usual, false, 60999);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 60999);
     ck_assert_uint_eq(eject.ejections, 2);
-    (void)eject_step(&eject, &usual, true, 61000); /* one back, one more */
+    (void)eject_step(&eject, &usual, EJECT_FAILING, 61000); /* one back, one more */
     ck_assert_uint_eq(eject.ejections, 2);
     ck_assert_uint_eq(eject.until_ms, 121000);
-    (void)eject_step(&eject, &usual, false, 121000); /* being out is no calm */
+    (void)eject_step(&eject, &usual, EJECT_CALM, 121000); /* being out is no calm */
     ck_assert_uint_eq(eject.ejections, 2);
-    (void)eject_step(&eject, &usual, false, 10000000);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 10000000);
     ck_assert_uint_eq(eject.ejections, 0);
 }
 END_TEST
@@ -61,10 +61,10 @@ START_TEST(calm_of_unknown_length_begins_now)
 {
     struct eject eject = {.ejections = 2};
 
-    (void)eject_step(&eject, &usual, false, 500000);
-    (void)eject_step(&eject, &usual, false, 529999);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 500000);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 529999);
     ck_assert_uint_eq(eject.ejections, 2);
-    (void)eject_step(&eject, &usual, false, 530000);
+    (void)eject_step(&eject, &usual, EJECT_CALM, 530000);
     ck_assert_uint_eq(eject.ejections, 1);
 }
 END_TEST
@@ -74,10 +74,22 @@ START_TEST(without_rules_it_returns_at_once)
     const struct snapshot_outlier none = {0};
     struct eject eject = {.ejections = 4, .until_ms = 90000};
 
-    ck_assert(eject_step(&eject, &none, false, 10));
+    ck_assert(eject_step(&eject, &none, EJECT_CALM, 10));
     ck_assert_int_eq(eject_state(&eject), EJECT_IN);
-    ck_assert(!eject_step(&eject, &none, false, 11));
+    ck_assert(!eject_step(&eject, &none, EJECT_CALM, 11));
     ck_assert_uint_eq(eject.ejections, 0);
+}
+END_TEST
+
+START_TEST(who_is_needed_returns_before_its_time)
+{
+    struct eject eject = {.ejections = 2, .until_ms = 90000};
+
+    ck_assert(!eject_step(&eject, &usual, EJECT_CALM, 10));
+    ck_assert(eject_step(&eject, &usual, EJECT_NEEDED, 10));
+    ck_assert_int_eq(eject_state(&eject), EJECT_IN);
+    ck_assert_uint_eq(eject.ejections, 2); /* being needed is no calm */
+    ck_assert(!eject_step(&eject, &usual, EJECT_NEEDED, 11));
 }
 END_TEST
 
@@ -283,6 +295,60 @@ START_TEST(the_last_that_serves_stays)
 }
 END_TEST
 
+/* Of several that could come back it is the one whose time would be over first. */
+START_TEST(one_is_back_when_nobody_else_serves)
+{
+    start_ejector();
+    draft_begin();
+    draft_pool_of("web", 0, 4, 100);
+    adopt();
+    note_failures(2, 5);
+    (void)sweep_at(1000000);
+    note_failures(0, 5);
+    note_failures(1, 5);
+    (void)sweep_at(1001000);
+    ck_assert_uint_eq(count_out(0, 4), 3);
+    (void)scoreboard_set_health(&sb, 2, SB_HEALTH_DOWN, "", 1); /* who would be first is no help */
+    (void)sweep_at(1002000);
+    ck_assert_uint_eq(count_out(0, 4), 3);
+    (void)scoreboard_set_health(&sb, 3, SB_HEALTH_DOWN, "", 1);
+    (void)sweep_at(1003000);
+    ck_assert(!is_out(0));
+    ck_assert(is_out(1) && is_out(2)); /* one is enough */
+    ck_assert_uint_eq(atomic_load(&RECORD(0)->ejections), 1);
+    ck_assert_uint_eq(atomic_load(&RECORD(0)->slow_from_ms), 1003000);
+    ck_assert_int_eq(n_news[CHECK_NEWS_RETURNED], 1);
+    ck_assert_str_eq(last_news[CHECK_NEWS_RETURNED].backend, "b0");
+    ck_assert_str_eq(last_news[CHECK_NEWS_RETURNED].reason,
+                     "nobody else of its pool serves; 28s early");
+    note_failures(0, 50); /* the last that serves stays */
+    (void)sweep_at(1004000);
+    ck_assert(!is_out(0));
+    ck_assert_int_eq(n_news[CHECK_NEWS_RETURNED], 1);
+}
+END_TEST
+
+/* By the operator's word, or by that of its checks, nobody serves either; and who is not ready is
+ * not called back. */
+START_TEST(one_is_back_when_the_others_are_drained)
+{
+    start_ejector();
+    draft_begin();
+    draft_pool_of("web", 0, 3, 100);
+    adopt();
+    note_failures(0, 5);
+    note_failures(1, 5);
+    (void)sweep_at(1000000);
+    ck_assert_uint_eq(count_out(0, 3), 2);
+    draft.backends[0].admin = ADMIN_MAINTENANCE;
+    adopt();
+    atomic_store(&RECORD(2)->asked_admin, ADMIN_DRAIN);
+    (void)sweep_at(1001000);
+    ck_assert(is_out(0));
+    ck_assert(!is_out(1));
+}
+END_TEST
+
 /* Who gets nothing new neither fails, nor counts towards what the pool can spare. */
 START_TEST(only_ready_backends_count)
 {
@@ -416,6 +482,30 @@ START_TEST(a_lost_alarm_costs_a_second_at_most)
 }
 END_TEST
 
+/* Checks find the other one down: the pool does not wait for the next sweep, nor for the end of the
+ * ejection. */
+START_TEST(a_change_of_health_brings_back_at_once)
+{
+    const struct addr gone = address_of("127.0.0.1:1");
+    uint64_t start_ms;
+
+    (void)draft_single(&gone, 5, 1, 40); /* fall 40: later than the ejection */
+    draft.pools[0].outlier = usual;
+    draft_backend("b", 2, &gone, 0);
+    (void)scoreboard_set_health(&sb, 1, SB_HEALTH_UP, "", 1);
+    ck_assert_int_eq(draft_apply(), 0);
+    turn_loop();
+    note_failures(2, 5);
+    check_engine_alarm(engine);
+    WAIT_FOR(is_out(2));
+    WAIT_FOR(health_of(1) == SB_HEALTH_DOWN);
+    start_ms = clock_now_ms();
+    WAIT_FOR(!is_out(2));
+    ck_assert_uint_lt(clock_now_ms() - start_ms, 500);
+    ck_assert_int_eq(n_news[CHECK_NEWS_RETURNED], 1);
+}
+END_TEST
+
 START_TEST(alarms_without_anybody_to_eject_are_harmless)
 {
     check_engine_alarm(engine);
@@ -457,14 +547,26 @@ END_TEST
 int main(void)
 {
     const TTest *tests[] = {
-        each_ejection_in_a_row_lasts_longer,  calm_takes_ejections_back_one_by_one,
-        calm_of_unknown_length_begins_now,    without_rules_it_returns_at_once,
-        a_pool_spares_only_so_many,           enough_failures_eject_for_a_while,
-        when_the_time_is_over_it_is_back,     a_mass_failure_leaves_most_of_the_pool,
-        the_last_that_serves_stays,           only_ready_backends_count,
-        reasons_name_what_is_looked_at,       a_pool_that_stops_looking_takes_all_back,
-        a_new_monitor_takes_over_what_stands, an_alarm_ejects_at_once,
-        a_lost_alarm_costs_a_second_at_most,  alarms_without_anybody_to_eject_are_harmless,
+        each_ejection_in_a_row_lasts_longer,
+        calm_takes_ejections_back_one_by_one,
+        calm_of_unknown_length_begins_now,
+        without_rules_it_returns_at_once,
+        who_is_needed_returns_before_its_time,
+        one_is_back_when_nobody_else_serves,
+        one_is_back_when_the_others_are_drained,
+        a_change_of_health_brings_back_at_once,
+        a_pool_spares_only_so_many,
+        enough_failures_eject_for_a_while,
+        when_the_time_is_over_it_is_back,
+        a_mass_failure_leaves_most_of_the_pool,
+        the_last_that_serves_stays,
+        only_ready_backends_count,
+        reasons_name_what_is_looked_at,
+        a_pool_that_stops_looking_takes_all_back,
+        a_new_monitor_takes_over_what_stands,
+        an_alarm_ejects_at_once,
+        a_lost_alarm_costs_a_second_at_most,
+        alarms_without_anybody_to_eject_are_harmless,
         coming_up_forgets_failures,
     };
     int status = run_suite("check/eject", tests, COUNT(tests));

@@ -32,6 +32,7 @@
 struct change {
     char pool[NAME_BYTES_MAX], backend[NAME_BYTES_MAX], reason[SB_REASON_MAX];
     enum sb_health from, to;
+    uint32_t admin_from, admin_to;
     uint64_t lasted_ms, next_check_ms;
 };
 
@@ -49,6 +50,8 @@ static void copy_change(struct change *to, const struct check_change *from)
 {
     *to = (struct change){.from = from->from,
                           .to = from->to,
+                          .admin_from = from->admin_from,
+                          .admin_to = from->admin_to,
                           .lasted_ms = from->lasted_ms,
                           .next_check_ms = from->next_check_ms};
     (void)snprintf(to->pool, sizeof(to->pool), "%s", from->pool);

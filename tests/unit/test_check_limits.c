@@ -1,6 +1,7 @@
 /* Many checks at once: bounds, fairness, spreading, and what happens when descriptors run out. */
 #include "test_check_fixture.h"
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
@@ -146,6 +147,73 @@ START_TEST(five_thousand_are_up_at_once_and_then_spread)
 }
 END_TEST
 
+/* n backends that are checked by a program that runs for so long. */
+static struct snapshot_check *draft_programs(uint32_t n, uint32_t interval_ms, const char *seconds)
+{
+    struct snapshot_check *check = draft_many(address_of("127.0.0.1:9"), n, interval_ms);
+
+    (void)snprintf(check->kind, sizeof(check->kind), "exec");
+    draft_arg("command", "/bin/sleep");
+    draft_arg("command", seconds);
+    return check;
+}
+
+/* Fewer than connections, which need not wait for them; nor does the time of who waits run. */
+START_TEST(programs_at_once_are_few)
+{
+    struct addr address;
+
+    (void)listen_tcp("127.0.0.1", &address);
+    set_descriptor_limit(2000);
+    draft_programs(70, HOUR_MS, "1000")->timeout_ms = HOUR_MS;
+    (void)draft_check(5, 1, 1);
+    draft_backend("good", 1000, &address, 1);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(check_engine_stats(engine).queued == 6 && passed_of(1000) >= 3);
+    ck_assert_uint_ge(check_engine_stats(engine).running, 64);
+    ck_assert_uint_le(check_engine_stats(engine).peak, 65);
+}
+END_TEST
+
+START_TEST(programs_take_turns)
+{
+    set_descriptor_limit(200);
+    draft_programs(40, HOUR_MS, "1000")->timeout_ms = 10;
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(least_failures(40) == 1);
+    ck_assert_uint_eq(check_engine_stats(engine).peak, 12);
+    ck_assert_str_eq(reason_of(39), "no answer within 10 ms");
+}
+END_TEST
+
+START_TEST(lack_of_processes_holds_up_programs_only)
+{
+    struct rlimit before, none;
+    struct addr address;
+
+    if (geteuid() == 0) { /* whom that limit does not concern */
+        ck_assert_int_eq(setresuid(65534, 65534, 0), 0);
+        ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* or the sanitizer could not look */
+    }
+    ck_assert_int_eq(getrlimit(RLIMIT_NPROC, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+    (void)listen_tcp("127.0.0.1", &address);
+    (void)draft_programs(20, 5, "0");
+    (void)draft_check(5, 1, 1);
+    draft_backend("good", 1000, &address, 1);
+    ck_assert_int_eq(draft_apply(), 0);
+    WAIT_FOR(passed_of(1000) >= 100);
+    ck_assert_uint_ge(check_engine_stats(engine).postponed, 2);
+    ck_assert_uint_lt(check_engine_stats(engine).postponed, 50);
+    ck_assert_uint_eq(check_engine_stats(engine).failed, 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &before), 0);
+    WAIT_FOR(passed_of(0) > 0 && passed_of(19) > 0);
+    (void)setresuid(0, 0, 0);
+}
+END_TEST
+
 /* How many descriptors there may be before the next one fails. */
 static rlim_t lowest_free_descriptor(void)
 {
@@ -227,6 +295,9 @@ int main(void)
         every_end_makes_room_for_the_next,
         silent_backends_hold_up_nobody_for_long,
         five_thousand_are_up_at_once_and_then_spread,
+        programs_at_once_are_few,
+        programs_take_turns,
+        lack_of_processes_holds_up_programs_only,
         no_descriptors_is_not_the_backends_failure,
         the_limit_follows_that_of_descriptors,
     };

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "check/check.h"
 #include "check/match.h"
 #include "check/step.h"
@@ -160,6 +161,63 @@ START_TEST(budgets_are_for_all_searches_together)
                      MATCH_GIVEN_UP);
     ck_assert_uint_eq(budget_ns, 0);
     ck_assert_int_eq(match_find(match, "a", 1, 0, &budget_ns, &end), MATCH_GIVEN_UP);
+    match_free(match);
+}
+END_TEST
+
+/* One search, of a run of its own. Adds its CPU time to *spent_ns. */
+static enum match_result find_timed(struct match *match, const char *text, uint64_t *spent_ns)
+{
+    uint64_t budget_ns = MATCH_BUDGET_NS, start_ns = cpu_now_ns();
+    size_t end;
+    enum match_result result = match_find(match, text, strlen(text), 0, &budget_ns, &end);
+
+    *spent_ns += cpu_now_ns() - start_ns;
+    return result;
+}
+
+#define SLOW_TEXT "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"
+#define N_SLOW    150
+
+/* As many as one turn of the loop may bring: they must not add up to what a watchdog kills for. */
+START_TEST(many_slow_expressions_share_their_time)
+{
+    struct match *matches[N_SLOW];
+    STR_AUTO problem = {0};
+    uint64_t spent_ns = 0, start_us = clock_now_us(), share_ns;
+    int n_given_up = 0;
+
+    for (int i = 0; i < N_SLOW; i++) {
+        matches[i] = match_create_regex("^(a+)+$", &problem);
+        n_given_up += find_timed(matches[i], SLOW_TEXT, &spent_ns) == MATCH_GIVEN_UP;
+    }
+    ck_assert_int_eq(n_given_up, N_SLOW);
+    share_ns = MATCH_SHARED_NS + (clock_now_us() - start_us) * MATCH_SHARED_NS_PER_SECOND / 1000000;
+    ck_assert_uint_lt(spent_ns, 3 * (share_ns + N_SLOW * MATCH_FREE_NS) / 2);
+    for (int i = 0; i < N_SLOW; i++) { /* who is quick is not touched by it */
+        n_given_up -= find_timed(matches[i], "aaa", &spent_ns) == MATCH_FOUND;
+        match_free(matches[i]);
+    }
+    ck_assert_int_eq(n_given_up, 0);
+}
+END_TEST
+
+/* So that it leaves the time that is shared to others. That it may have become quicker is tried
+ * after as many searches as have failed. */
+START_TEST(a_slow_expression_is_remembered_until_it_is_quick)
+{
+    STR_AUTO problem = {0};
+    struct match *match = match_create_regex("^(a+)+$", &problem);
+    char tried[14] = "";
+
+    for (int i = 0; i < 13; i++) {
+        uint64_t spent_ns = 0;
+
+        ck_assert_int_eq(find_timed(match, i == 10 ? "aa" : SLOW_TEXT, &spent_ns),
+                         i == 10 ? MATCH_FOUND : MATCH_GIVEN_UP);
+        tried[i] = spent_ns >= MATCH_BUDGET_NS ? 'y' : 'n';
+    }
+    ck_assert_str_eq(tried, "ynnnnnnnynnyn");
     match_free(match);
 }
 END_TEST
@@ -368,6 +426,8 @@ int main(void)
         expressions_tell_what_is_wrong,
         no_expression_can_spin,
         budgets_are_for_all_searches_together,
+        many_slow_expressions_share_their_time,
+        a_slow_expression_is_remembered_until_it_is_quick,
         ordinary_expressions_are_not_given_up,
         bytes_are_shown,
         sends_are_understood,

@@ -140,10 +140,14 @@ START_TEST(since_when_it_is_asked)
     WAIT_FOR(admin() == ADMIN_DRAIN);
     drained_ms = atomic_load(since_ms);
     ck_assert(drained_ms >= before_ms && drained_ms <= clock_now_ms());
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_from, ADMIN_READY);
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_to, ADMIN_DRAIN);
     agents[0].line = "up 0% maxconn:5\n";
     WAIT_FOR(limit() == 6);
     agents[0].line = "up ready 0%\n"; /* drained still, by its weight */
     WAIT_FOR(admin() == ADMIN_READY);
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_from, ADMIN_DRAIN);
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_to, ADMIN_DRAIN);
     restart_engine();
     ck_assert_int_eq(draft_apply(), 0);
     wait_for_runs(2);
@@ -151,6 +155,8 @@ START_TEST(since_when_it_is_asked)
     agents[0].line = "up maint\n";
     WAIT_FOR(admin() == ADMIN_MAINTENANCE);
     ck_assert_uint_gt(atomic_load(since_ms), drained_ms);
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_from, ADMIN_DRAIN);
+    ck_assert_uint_eq(last_news[CHECK_NEWS_ASKED].admin_to, ADMIN_MAINTENANCE);
     drained_ms = atomic_load(since_ms);
     agents[0].line = "up ready 100%\n";
     WAIT_FOR(admin() == ADMIN_READY);
@@ -497,12 +503,12 @@ START_TEST(the_last_results_are_kept)
     WAIT_FOR(passed_of(1) == 3);
     close(fd);
     WAIT_FOR(failed_of(1) == 2);
-    ck_assert_uint_eq(history_read(&sb.slots[1], clock_now_ms(), results), 5);
+    ck_assert_uint_eq(history_read(&sb.slots[1].history, clock_now_ms(), results), 5);
     ck_assert(!results[0].passed && !results[1].passed);
     ck_assert(results[2].passed && results[3].passed && results[4].passed);
     ck_assert_uint_lt(results[0].age_s, WAIT_MS / 1000);
     scoreboard_clear_slot(&sb, 1);
-    ck_assert_uint_eq(history_read(&sb.slots[1], clock_now_ms(), results), 0);
+    ck_assert_uint_eq(history_read(&sb.slots[1].history, clock_now_ms(), results), 0);
 }
 END_TEST
 
@@ -523,6 +529,7 @@ static void draft_teller(const char *pool, const char *backend, uint32_t slot, c
     draft_backend(backend, slot, &address, 1);
 }
 
+/* Names are part of it, so that pools that share a backend do not share its program. */
 START_TEST(a_probe_keeps_its_options_and_names)
 {
     draft_begin();
@@ -530,17 +537,21 @@ START_TEST(a_probe_keeps_its_options_and_names)
     draft_teller("two", "b", 2, "hello");
     draft_teller("three", "c", 3, "other");
     ck_assert_int_eq(draft_apply(), 0);
-    ck_assert_uint_eq(check_engine_stats(engine).probes, 2);
-    WAIT_FOR(passed_of(1) > 1 && passed_of(3) > 1);
+    ck_assert_uint_eq(check_engine_stats(engine).probes, 3);
+    WAIT_FOR(passed_of(1) > 1 && passed_of(2) > 1 && passed_of(3) > 1);
     ck_assert_str_eq(reason_of(1), "exit status 0: one/a hello");
-    ck_assert_str_eq(reason_of(2), "exit status 0: one/a hello");
+    ck_assert_str_eq(reason_of(2), "exit status 0: two/b hello");
     ck_assert_str_eq(reason_of(3), "exit status 0: three/c other");
     draft_begin();
     draft_teller("three", "c", 3, "other");
     draft_teller("two", "b", 2, "hello");
     ck_assert_int_eq(draft_apply(), 0);
     ck_assert_uint_eq(check_engine_stats(engine).probes, 2);
-    WAIT_FOR(strcmp(reason_of(2), "exit status 0: two/b hello") == 0);
+    draft_begin();
+    draft_teller("two", "d", 2, "hello");
+    ck_assert_int_eq(draft_apply(), 0);
+    ck_assert_uint_eq(check_engine_stats(engine).probes, 1);
+    WAIT_FOR(strcmp(reason_of(2), "exit status 0: two/d hello") == 0);
 }
 END_TEST
 

@@ -4,7 +4,7 @@
 #include "test_ctl_run.h"
 
 #include "ctl/view.h"
-#include "pool/history.h"
+#include "pool/check_record.h"
 
 #define NOW_MS 1000000
 
@@ -236,6 +236,9 @@ START_TEST(checks_tell_what_they_ask_for)
     atomic_store(&slot(A)->asked_admin, ADMIN_DRAIN);
     atomic_store(&slot(A)->asked_limit, 21);
     ck_assert_str_eq(look(A)->asks, "weight 50 %, drain, at most 20 connections");
+    atomic_store(&slot(A)->asked_limit, 1);
+    ck_assert_str_eq(look(A)->asks, "weight 50 %, drain, no limit");
+    atomic_store(&slot(A)->asked_limit, 21);
     ck_assert_uint_eq(look(A)->asked_weight_permille, 500);
     ck_assert_str_eq(look(A)->asked_admin, "drain");
     ck_assert_uint_eq(look(A)->asked_max_connections, 20);
@@ -272,7 +275,7 @@ START_TEST(the_last_results_are_shown_in_order)
 
     ck_assert_str_eq(look(A)->history, "");
     for (uint32_t i = 1; i <= SB_HISTORY_MAX + 2; i++)
-        history_add(slot(A), i > 4, 100 * i, NOW_MS);
+        history_add(&slot(A)->history, i > 4, 100 * i, NOW_MS);
     ck_assert_str_eq(look(A)->history, "--++++++");
     json = run_json("show checks web json");
     row = json_array_get(json_object_get(json, "checks"), 0);
@@ -281,6 +284,111 @@ START_TEST(the_last_results_are_shown_in_order)
     ck_assert_uint_eq(json_array_size(latencies), SB_HISTORY_MAX);
     ck_assert_int_eq(json_integer_value(json_array_get(latencies, 0)), 300);
     ck_assert_int_eq(json_integer_value(json_array_get(latencies, SB_HISTORY_MAX - 1)), 1000);
+    json_decref(json);
+}
+END_TEST
+
+/* A backend with both checks of the fake snapshot, of which the first passes and the other fails.
+ */
+static void two_checks(void)
+{
+    uint64_t keys[2];
+    struct sb_check *records[2];
+
+    set_all(SB_HEALTH_DOWN);
+    backend(A)->n_checks = 2;
+    for (uint32_t i = 0; i < 2; i++)
+        keys[i] = check_record_key(fake.snapshot.checks, i);
+    check_record_assign(&fake.sb, backend(A)->slot, keys, 2, records);
+    for (uint32_t i = 0; i < 3; i++) {
+        check_record_note(records[0],
+                          &(struct check_record_run){SB_RESULT_PASSED, "connected in 1 ms",
+                                                     1000 + i * 10, NOW_MS - 2000});
+        check_record_note(
+            records[1], &(struct check_record_run){i == 0 ? SB_RESULT_PASSED : SB_RESULT_FAILED,
+                                                   i == 0 ? "fine" : "HTTP 503", 50, NOW_MS - 500});
+    }
+    check_record_stand(records[0], SB_CHECK_UP, 3, NOW_MS + 400);
+    check_record_stand(records[1], SB_CHECK_DOWN, 2, NOW_MS + 100);
+}
+
+START_TEST(each_check_is_told_by_itself)
+{
+    const struct view_one_check *each = look(A)->each;
+
+    two_checks();
+    (void)look(A);
+    ck_assert_str_eq(each[0].check, "tcp");
+    ck_assert_str_eq(each[0].state, "up");
+    ck_assert_str_eq(each[0].result, "passed");
+    ck_assert_str_eq(each[0].reason, "connected in 1 ms");
+    ck_assert_str_eq(each[0].history, "+++");
+    ck_assert(each[0].passed == 3 && each[0].failed == 0 && each[0].streak == 3);
+    ck_assert(each[0].last_age_ms == 2000 && each[0].latency_us == 1020);
+    ck_assert_uint_eq(each[0].next_in_ms, 400);
+    ck_assert_str_eq(each[1].check, "agent:load");
+    ck_assert_str_eq(each[1].state, "down");
+    ck_assert_str_eq(each[1].result, "failed");
+    ck_assert_str_eq(each[1].reason, "HTTP 503");
+    ck_assert_str_eq(each[1].history, "+--");
+    ck_assert(each[1].passed == 1 && each[1].failed == 2 && each[1].streak == 2);
+    ck_assert(each[1].last_age_ms == 500 && each[1].latency_us == 50 && each[1].next_in_ms == 100);
+    ck_assert_str_eq(look(B)->each[0].state, "unknown");
+    ck_assert_ptr_null(look(B)->each[0].result);
+    ck_assert_uint_eq(look(B)->each[0].latency_us, REPLY_NONE);
+}
+END_TEST
+
+/* The line of a backend's check in the table; its end is cut off. */
+static const char *line_of(const char *start)
+{
+    static char line[512];
+    const char *text = run("show checks web");
+    const char *at = strstr(text, start);
+
+    ck_assert_msg(at != NULL, "no %s in: %s", start, text);
+    (void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n"), at);
+    return line;
+}
+
+START_TEST(the_table_has_a_line_for_each_check)
+{
+    two_checks();
+    says(line_of("POOL"), "CHECK       STATE    RESULT");
+    says(line_of("web   a        tcp         up       passed"), "+++");
+    says(line_of("web   a        tcp "), "connected in 1 ms");
+    says(line_of("web   a        agent:load  down     failed"), "+--");
+    says(line_of("web   a        agent:load"), "HTTP 503");
+    says(line_of("web   b        tcp         unknown  - "), "-");
+    fake.snapshot.pools[1].outlier.consecutive_failures = 5; /* ejects, has no checks */
+    says(run("show checks db"), "main     -      -      - ");
+}
+END_TEST
+
+START_TEST(json_has_the_checks_of_each_backend)
+{
+    json_t *json, *row, *list, *one;
+
+    two_checks();
+    json = run_json("show checks web json");
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "checks")), 3);
+    row = json_array_get(json_object_get(json, "checks"), 0);
+    is_text(row, "checks", "tcp,agent:load");
+    is_text(row, "health", "down");
+    list = json_object_get(row, "by_check");
+    ck_assert_uint_eq(json_array_size(list), 2);
+    one = json_array_get(list, 1);
+    is_text(one, "check", "agent:load");
+    is_text(one, "state", "down");
+    is_text(one, "result", "failed");
+    is_text(one, "reason", "HTTP 503");
+    is_text(one, "history", "+--");
+    ck_assert_uint_eq(json_array_size(json_object_get(one, "history_latency_us")), 3);
+    is_number(one, "failed", 2);
+    row = json_array_get(json_object_get(json, "checks"), 1);
+    one = json_array_get(json_object_get(row, "by_check"), 0);
+    ck_assert(json_is_null(json_object_get(one, "result")));
+    ck_assert(json_is_null(json_object_get(one, "next_in_ms")));
     json_decref(json);
 }
 END_TEST
@@ -308,6 +416,9 @@ int main(void)
     tcase_add_test(tc, checks_tell_what_workers_saw);
     tcase_add_test(tc, who_may_be_ejected_is_listed_without_checks);
     tcase_add_test(tc, the_last_results_are_shown_in_order);
+    tcase_add_test(tc, each_check_is_told_by_itself);
+    tcase_add_test(tc, the_table_has_a_line_for_each_check);
+    tcase_add_test(tc, json_has_the_checks_of_each_backend);
     tcase_set_timeout(tc, 60);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

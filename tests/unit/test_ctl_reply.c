@@ -19,7 +19,10 @@ struct row {
     const uint64_t *counters;
 };
 
-#define COLUMN(key, title, kind) {#key, title, kind, offsetof(struct row, key), NULL, 0}
+#define COLUMN(key, title, kind)                                                                   \
+    {                                                                                              \
+#key, title, kind, offsetof(struct row, key), NULL, 0                                      \
+    }
 
 static const char *const counter_names[] = {"good", "bad"};
 
@@ -88,15 +91,45 @@ START_TEST(a_table_as_json)
     ck_assert_int_eq(json_integer_value(json_object_get(row, "us")), 1500);
     ck_assert(json_is_true(json_object_get(row, "flag")));
     ck_assert_uint_eq(json_array_size(json_object_get(row, "list")), 2);
-    ck_assert_int_eq(
-        json_integer_value(json_array_get(json_object_get(row, "uints"), 1)), 22);
-    ck_assert_int_eq(
-        json_integer_value(json_object_get(json_object_get(row, "counters"), "bad")), 5);
+    ck_assert_int_eq(json_integer_value(json_array_get(json_object_get(row, "uints"), 1)), 22);
+    ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(row, "counters"), "bad")),
+                     5);
     row = json_array_get(json_object_get(json, "things"), 1);
     ck_assert(json_is_null(json_object_get(row, "name")));
     ck_assert(json_is_null(json_object_get(row, "count")));
     ck_assert_uint_eq(json_array_size(json_object_get(row, "list")), 0);
     json_decref(json);
+    reply_free(&reply);
+}
+END_TEST
+
+/* Rows within a row are for programs only. */
+START_TEST(rows_within_a_row)
+{
+    static const struct column inner[] = {
+        COLUMN(name, "NAME", COLUMN_TEXT), COLUMN(count, "COUNT", COLUMN_UINT), {0}};
+    static const struct column outer[] = {
+        {"parts", NULL, COLUMN_ROWS, 0, NULL, 0},
+        {"n", "N", COLUMN_UINT, offsetof(struct reply_rows, count), NULL, 0},
+        {0}};
+    const struct reply_rows both = {rows, 2, sizeof(rows[0]), inner}, none = {rows, 0, 1, inner};
+    struct reply reply;
+
+    reply_init(&reply, true, LIMIT);
+    reply_table_begin(&reply, "things", outer);
+    reply_row(&reply, &both);
+    reply_row(&reply, &none);
+    reply_table_end(&reply);
+    reply_finish(&reply);
+    ck_assert_str_eq(str_text(&reply.body),
+                     "{\"things\":[{\"parts\":[{\"name\":\"caf\xc3\xa9\\n\",\"count\":7},"
+                     "{\"name\":null,\"count\":null}],\"n\":2},{\"parts\":[],\"n\":0}]}");
+    reply_free(&reply);
+    reply_init(&reply, false, LIMIT);
+    reply_table_begin(&reply, "things", outer);
+    reply_row(&reply, &both);
+    reply_table_end(&reply);
+    ck_assert_str_eq(str_text(&reply.body), "N\n2\n");
     reply_free(&reply);
 }
 END_TEST
@@ -209,9 +242,18 @@ static const struct {
     uint64_t ms;
     const char *text;
 } durations[] = {
-    {0, "0s"},           {999, "999ms"},        {1000, "1s"},         {1999, "1s"},
-    {60000, "1m"},       {61000, "1m1s"},       {3600000, "1h"},      {11520000, "3h12m"},
-    {3601000, "1h"},     {86400000, "1d"},      {90000000, "1d1h"},   {1000000000000, "11574d1h"},
+    {0, "0s"},
+    {999, "999ms"},
+    {1000, "1s"},
+    {1999, "1s"},
+    {60000, "1m"},
+    {61000, "1m1s"},
+    {3600000, "1h"},
+    {11520000, "3h12m"},
+    {3601000, "1h"},
+    {86400000, "1d"},
+    {90000000, "1d1h"},
+    {1000000000000, "11574d1h"},
     {UINT64_MAX, "213503982334d14h"},
 };
 
@@ -227,9 +269,9 @@ static const struct {
     uint64_t bytes;
     const char *text;
 } sizes[] = {
-    {0, "0B"},           {1023, "1023B"},         {1024, "1.0KiB"},
-    {1536, "1.5KiB"},    {1048575, "1.0MiB"},     {1048576, "1.0MiB"},
-    {1048527, "1.0MiB"}, {1048500, "1023.9KiB"},  {UINT64_MAX, "16.0EiB"},
+    {0, "0B"},           {1023, "1023B"},        {1024, "1.0KiB"},
+    {1536, "1.5KiB"},    {1048575, "1.0MiB"},    {1048576, "1.0MiB"},
+    {1048527, "1.0MiB"}, {1048500, "1023.9KiB"}, {UINT64_MAX, "16.0EiB"},
 };
 
 START_TEST(sizes_for_people)
@@ -260,6 +302,7 @@ int main(void)
 
     tcase_add_test(tc, a_table_as_text);
     tcase_add_test(tc, a_table_as_json);
+    tcase_add_test(tc, rows_within_a_row);
     tcase_add_test(tc, an_empty_table_has_its_titles);
     tcase_add_test(tc, a_record_in_both_forms);
     tcase_add_test(tc, an_error_drops_what_was_built);

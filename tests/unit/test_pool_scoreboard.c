@@ -70,12 +70,15 @@ START_TEST(parts_do_not_overlap)
     atomic_store(&sb.pools[POOLS_MAX - 1].queued_peak, 13);
     atomic_store(&scoreboard_pool_cell(&sb, last, POOLS_MAX - 1)->turns, 14);
     atomic_store(&sb.leases[SB_LEASES_MAX - 1].held, 15);
+    atomic_store(&scoreboard_check(&sb, SB_SLOTS_MAX - 1, SB_CHECKS_MAX - 1)->next_ms, 16);
 
     ck_assert_uint_eq(atomic_load(&sb.slot_active[0]), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_health[0]), 0);
     ck_assert_uint_eq(atomic_load(&sb.slots[0].version), 0);
     ck_assert_uint_eq(atomic_load(&sb.rows[0].connections_total), 0);
     ck_assert_uint_eq(atomic_load(&sb.services[0].active), 0);
+    ck_assert_uint_eq(atomic_load(&scoreboard_check(&sb, 0, 0)->key), 0);
+    ck_assert_uint_eq(atomic_load(&sb.leases[0].key), 0);
     ck_assert_uint_eq(atomic_load(&scoreboard_slot_cell(&sb, 0, 0)->active), 0);
     ck_assert_uint_eq(atomic_load(&scoreboard_row_cell(&sb, 0, 0)->bytes_in), 0);
     ck_assert_uint_eq(atomic_load(&scoreboard_service_cell(&sb, 0, 0)->connections_total), 0);
@@ -374,6 +377,8 @@ START_TEST(clear_slot)
     atomic_store(&slot->last_latency_us, 1);
     atomic_store(&slot->streak, 1);
     atomic_store(&slot->next_check_ms, 1);
+    atomic_store(&slot->history.n, 1);
+    atomic_store(&slot->check_records, 1);
     atomic_store(&slot->fresh, 1);
     atomic_store(&slot->pool, 1);
     atomic_store(&slot->asked_permille, 1);
@@ -395,6 +400,7 @@ START_TEST(clear_slot)
     ck_assert_uint_eq(atomic_load(&slot->checks_passed) + atomic_load(&slot->checks_failed), 0);
     ck_assert_uint_eq(atomic_load(&slot->last_check_ms) + atomic_load(&slot->next_check_ms), 0);
     ck_assert_uint_eq(atomic_load(&slot->last_latency_us) + atomic_load(&slot->streak), 0);
+    ck_assert_uint_eq(atomic_load(&slot->history.n) + atomic_load(&slot->check_records), 0);
     ck_assert_uint_eq(atomic_load(&slot->slow_from_ms), 0);
     ck_assert_uint_eq(atomic_load(&slot->fresh) + atomic_load(&slot->pool), 0);
     ck_assert_uint_eq(atomic_load(&slot->asked_permille) + atomic_load(&slot->asked_admin), 0);

@@ -26,9 +26,9 @@ static void teardown(void)
     close(pair[1]);
 }
 
-static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN,
-                                 MESSAGE_LIST,     MESSAGE_LOG,      MESSAGE_READY,
-                                 MESSAGE_HEALTH,   MESSAGE_NOTIFY};
+static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN,  MESSAGE_LIST,
+                                 MESSAGE_LOG,      MESSAGE_READY,    MESSAGE_HEALTH, MESSAGE_NOTIFY,
+                                 MESSAGE_NOTIFIED, MESSAGE_LOST};
 
 START_TEST(every_type_arrives)
 {

@@ -30,7 +30,7 @@ static struct model model = {.pools = pools, .n_pools = 2};
 static struct master *master;
 static struct child children[2]; /* a worker, and the monitor */
 static int monitor;              /* its end of the channel */
-static struct message got;
+static struct message got, sent;
 static char program[256];
 
 static void connect_monitor(void)
@@ -64,7 +64,7 @@ static void setup_master(void)
     master->model = &model;
     master->n_workers = 1;
     master->children = children;
-    STAILQ_INIT(&master->notices);
+    notices_init(master);
     connect_monitor();
 }
 
@@ -244,34 +244,148 @@ START_TEST(notices_wait_for_the_next_monitor)
 }
 END_TEST
 
-START_TEST(a_full_channel_keeps_them_and_drops_the_newest)
+/* Of the only backend; number is in its reason. */
+static void add_of_backend(uint32_t number)
 {
-    struct message_notify facts = {.event = "up"};
-    uint32_t n_sent = 0, n_taken = 0;
-    int fd;
+    struct message_notify facts = {.event = "down", .backend = "a"};
 
-    while (master->notices_dropped == 0) {
-        snprintf(facts.reason, sizeof(facts.reason), "%u", n_sent++);
-        notices_add(master, "web", &facts);
-        ck_assert_uint_lt(n_sent, 100000);
+    snprintf(facts.reason, sizeof(facts.reason), "%u", number);
+    notices_add(master, "web", &facts);
+}
+
+static void add_of_pool(void)
+{
+    const struct message_notify facts = {.event = "pool_lost"};
+
+    notices_add(master, "web", &facts);
+}
+
+/* The monitor gets one of a backend, with that number. */
+static void take_of_backend(uint32_t number)
+{
+    char expected[16];
+
+    snprintf(expected, sizeof(expected), "%u", number);
+    ck_assert_str_eq(take()->reason, expected);
+    ck_assert_str_eq(got.notify.event, "down");
+}
+
+/* The monitor has places for so many; what a pool is told of has one of its own. */
+START_TEST(pools_go_first_and_have_a_place)
+{
+    uint32_t first;
+
+    for (uint32_t i = 0; i < 20; i++)
+        add_of_backend(i);
+    for (uint32_t i = 0; i < NOTIFY_RUNNING_MAX - 1; i++)
+        take_of_backend(i);
+    first = got.number;
+    none();
+    add_of_pool();
+    ck_assert_str_eq(take()->event, "pool_lost");
+    add_of_pool();
+    none();
+    notices_done(master, first);
+    ck_assert_str_eq(take()->event, "pool_lost");
+    notices_done(master, first); /* the same again is nothing */
+    none();
+    notices_done(master, got.number);
+    none(); /* the place for pools stays free */
+    notices_done(master, got.number - 1);
+    take_of_backend(NOTIFY_RUNNING_MAX - 1);
+    none();
+}
+END_TEST
+
+START_TEST(of_too_many_the_newest_of_backends_are_dropped)
+{
+    uint32_t n_taken = 0, n_pools = 0;
+
+    disconnect_monitor();
+    for (uint32_t i = 0; i < 600; i++)
+        add_of_backend(i);
+    ck_assert_uint_eq(master->notices.count, 512);
+    ck_assert_uint_eq(master->notices.dropped, 600 - 512);
+    ck_assert_uint_eq(master->notices.untold, 600 - 512 - 1); /* the first was told at once */
+    for (int i = 0; i < 3; i++)
+        add_of_pool();
+    ck_assert_uint_eq(master->notices.count, 512);
+    ck_assert_uint_eq(master->notices.dropped, 600 - 512 + 3);
+    notices_sweep(master);
+    ck_assert_uint_ne(master->notices.untold, 0);
+    master->notices.told_at_ms -= 1000;
+    notices_sweep(master);
+    ck_assert_uint_eq(master->notices.untold, 0);
+    connect_monitor();
+    ck_assert_int_eq(notices_send(master), 0);
+    while (master->notices.count > 0) {
+        (void)take();
+        if (strcmp(got.notify.event, "pool_lost") == 0)
+            n_pools++;
+        else
+            ck_assert_uint_eq((uint32_t)atoi(got.notify.reason), n_taken++);
+        notices_done(master, got.number);
     }
+    ck_assert_uint_eq(n_pools, 3);
+    ck_assert_uint_eq(n_taken, 512 - 3);
+    none();
+}
+END_TEST
+
+/* Pools too, in the end: a limit is a limit. */
+START_TEST(of_too_many_pools_the_newest_is_dropped)
+{
+    disconnect_monitor();
+    for (uint32_t i = 0; i < 512 + 2; i++)
+        add_of_pool();
+    add_of_backend(0);
+    ck_assert_uint_eq(master->notices.count, 512);
+    ck_assert_uint_eq(master->notices.dropped, 3);
+    connect_monitor();
+}
+END_TEST
+
+START_TEST(what_a_monitor_dies_with_goes_to_the_next)
+{
+    disconnect_monitor();
+    for (uint32_t i = 0; i < 10; i++)
+        add_of_backend(i);
+    for (int died = 0; died < 2; died++) {
+        connect_monitor();
+        ck_assert_int_eq(notices_send(master), 0);
+        for (uint32_t i = 0; i < NOTIFY_RUNNING_MAX - 1; i++)
+            take_of_backend(i);
+        none();
+        disconnect_monitor();
+        notices_recall(master);
+        ck_assert_uint_eq(master->notices.n_sent, 0);
+    }
+    /* Two of them died of it, perhaps: it is not tried a third time. */
+    ck_assert_uint_eq(master->notices.dropped, NOTIFY_RUNNING_MAX - 1);
+    connect_monitor();
+    ck_assert_int_eq(notices_send(master), 0);
+    for (uint32_t i = NOTIFY_RUNNING_MAX - 1; i < 10; i++)
+        take_of_backend(i);
+    none();
+}
+END_TEST
+
+START_TEST(a_full_channel_keeps_them)
+{
+    sent.type = MESSAGE_HEALTH;
+    while (message_send(children[1].channel, &sent, -1) == 0)
+        continue;
+    add_of_backend(1);
+    add_of_pool();
     ck_assert(event_pending(children[1].writable, EV_WRITE, NULL));
-    ck_assert_uint_eq(master->n_notices, 256);
     ck_assert_int_eq(notices_send(master), -EAGAIN);
-    for (;;) {
-        char expected[32];
-
-        if (message_receive(monitor, &got, &fd) != 1) {
-            if (STAILQ_EMPTY(&master->notices))
-                break;
-            (void)notices_send(master);
-            continue;
-        }
-        snprintf(expected, sizeof(expected), "%u", n_taken++);
-        ck_assert_str_eq(got.notify.reason, expected);
-    }
-    ck_assert_uint_eq(n_taken, n_sent - 1);
-    ck_assert_uint_eq(master->notices_dropped, 0); /* told, and counted anew */
+    ck_assert_uint_eq(master->notices.n_sent, 0);
+    for (int fd; message_receive(monitor, &got, &fd) == 1;)
+        continue;
+    ck_assert_int_eq(notices_send(master), 0);
+    ck_assert_str_eq(take()->event, "pool_lost");
+    take_of_backend(1);
+    none();
 }
 END_TEST
 
@@ -280,6 +394,20 @@ END_TEST
 static struct event_base *base;
 static struct notify *notify;
 static char folder[64];
+static uint32_t n_done, last_done;
+
+static void note_done(void *arg, uint32_t number)
+{
+    ck_assert_ptr_eq(arg, &n_done);
+    n_done++;
+    last_done = number;
+}
+
+static void start_notify(uint32_t limit_ms)
+{
+    notify = notify_create(base, limit_ms, note_done, &n_done);
+    ck_assert_ptr_nonnull(notify);
+}
 
 static void setup_monitor(void)
 {
@@ -319,6 +447,8 @@ static void write_program(const char *text)
     close(fd);
 }
 
+static uint32_t n_run;
+
 static void run(const char *event)
 {
     struct message_notify notice = {.wall_ms = UINT64_C(1700000000123)};
@@ -331,7 +461,7 @@ static void run(const char *event)
     strcpy(notice.from, "up");
     strcpy(notice.to, "down");
     strcpy(notice.reason, "two words; $(and more)");
-    notify_run(notify, &notice);
+    notify_run(notify, ++n_run, &notice);
 }
 
 /* Turns the loop until so many have begun and none runs. */
@@ -361,7 +491,7 @@ static const char *output(void)
 
 START_TEST(a_program_finds_what_happened)
 {
-    notify = notify_create(base, NOTIFY_LIMIT_MS);
+    start_notify(NOTIFY_LIMIT_MS);
     write_program("/usr/bin/env | /usr/bin/grep -v -e ^PWD= -e ^SHLVL= -e ^_= -e ^OLDPWD= | "
                   "LC_ALL=C /usr/bin/sort > out; echo $# >> out");
     run("down");
@@ -377,12 +507,14 @@ START_TEST(a_program_finds_what_happened)
                                "SLUICE_TO=down\n"
                                "0\n");
     ck_assert_uint_eq(notify_stats(notify).failed, 0);
+    ck_assert_uint_eq(n_done, 1);
+    ck_assert_uint_eq(last_done, n_run);
 }
 END_TEST
 
 START_TEST(failures_are_counted)
 {
-    notify = notify_create(base, NOTIFY_LIMIT_MS);
+    start_notify(NOTIFY_LIMIT_MS);
     write_program("echo something is wrong; exit 3");
     run("up");
     wait_until_done(1);
@@ -395,35 +527,38 @@ START_TEST(failures_are_counted)
     run("up"); /* there is none */
     wait_until_done(3);
     ck_assert_uint_eq(notify_stats(notify).failed, 3);
+    ck_assert_uint_eq(n_done, 3);
     ck_assert_uint_eq(notify_stats(notify).dropped, 0);
 }
 END_TEST
 
-/* Each waits until the file is there: then all may end. */
-START_TEST(so_many_run_and_so_many_wait)
+/* Each waits until the file is there: then all may end. Master sends no more than there are places;
+ * one that came nevertheless is said to be done. */
+START_TEST(so_many_run)
 {
-    notify = notify_create(base, NOTIFY_LIMIT_MS);
+    start_notify(NOTIFY_LIMIT_MS);
     write_program("while [ ! -e go ]; do /bin/sleep 0.01; done; echo >> out");
-    for (int i = 0; i < NOTIFY_RUNNING_MAX + NOTIFY_WAITING_MAX + 3; i++)
+    for (int i = 0; i < NOTIFY_RUNNING_MAX; i++)
         run("up");
     ck_assert_uint_eq(notify_stats(notify).running, NOTIFY_RUNNING_MAX);
-    ck_assert_uint_eq(notify_stats(notify).waiting, NOTIFY_WAITING_MAX);
-    ck_assert_uint_eq(notify_stats(notify).dropped, 3);
-    /* What waits is run by a program that ends at once. */
-    write_program("echo >> out");
+    ck_assert_uint_eq(n_done, 0);
+    run("up");
+    ck_assert_uint_eq(notify_stats(notify).dropped, 1);
+    ck_assert_uint_eq(n_done, 1);
+    ck_assert_uint_eq(last_done, n_run);
     char path[128];
     snprintf(path, sizeof(path), "%s/go", folder);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    wait_until_done(NOTIFY_RUNNING_MAX + NOTIFY_WAITING_MAX);
-    ck_assert_uint_eq(strlen(output()), NOTIFY_RUNNING_MAX + NOTIFY_WAITING_MAX);
-    ck_assert_uint_eq(notify_stats(notify).waiting, 0);
+    wait_until_done(NOTIFY_RUNNING_MAX);
+    ck_assert_uint_eq(strlen(output()), NOTIFY_RUNNING_MAX);
     ck_assert_uint_eq(notify_stats(notify).failed, 0);
+    ck_assert_uint_eq(n_done, NOTIFY_RUNNING_MAX + 1);
 }
 END_TEST
 
 START_TEST(one_that_takes_too_long_is_killed)
 {
-    notify = notify_create(base, 50);
+    start_notify(50);
     write_program("echo begun > out; /bin/sleep 60; echo ended > out");
     run("up");
     wait_until_done(1);
@@ -438,9 +573,9 @@ END_TEST
 
 START_TEST(what_runs_ends_with_us)
 {
-    notify = notify_create(base, NOTIFY_LIMIT_MS);
+    start_notify(NOTIFY_LIMIT_MS);
     write_program("/bin/sleep 60");
-    for (int i = 0; i < NOTIFY_RUNNING_MAX + 2; i++)
+    for (int i = 0; i < NOTIFY_RUNNING_MAX; i++)
         run("up");
     notify_destroy(notify);
     notify = NULL;
@@ -462,12 +597,16 @@ int main(void)
     tcase_add_test(in_master, a_pools_loss_is_told);
     tcase_add_test(in_master, the_longest_path_comes_whole);
     tcase_add_test(in_master, notices_wait_for_the_next_monitor);
-    tcase_add_test(in_master, a_full_channel_keeps_them_and_drops_the_newest);
+    tcase_add_test(in_master, pools_go_first_and_have_a_place);
+    tcase_add_test(in_master, of_too_many_the_newest_of_backends_are_dropped);
+    tcase_add_test(in_master, of_too_many_pools_the_newest_is_dropped);
+    tcase_add_test(in_master, what_a_monitor_dies_with_goes_to_the_next);
+    tcase_add_test(in_master, a_full_channel_keeps_them);
     suite_add_tcase(suite, in_master);
     tcase_add_checked_fixture(in_monitor, setup_monitor, teardown_monitor);
     tcase_add_test(in_monitor, a_program_finds_what_happened);
     tcase_add_test(in_monitor, failures_are_counted);
-    tcase_add_test(in_monitor, so_many_run_and_so_many_wait);
+    tcase_add_test(in_monitor, so_many_run);
     tcase_add_test(in_monitor, one_that_takes_too_long_is_killed);
     tcase_add_test(in_monitor, what_runs_ends_with_us);
     tcase_set_timeout(in_monitor, 60);

@@ -187,6 +187,24 @@ START_TEST(only_who_is_at_a_backend_falls_with_it)
 }
 END_TEST
 
+START_TEST(a_worker_that_stops_closes_behind_the_answer)
+{
+    start(_i == 0 ? REUSE_REQUEST : REUSE_SESSION);
+    int client = bench_client();
+    bench_say(client, "one\ntwo\n");
+    int up = bench_accept(0);
+    bench_hear(up, "one\n");
+    proxy_drain(proxies[0], UINT64_MAX);
+    bench_say(up, "1\n");
+    bench_hear(client, "1\n");
+    bench_hear(up, "two\n"); /* what it has taken it answers */
+    bench_say(up, "2\n");
+    bench_hear(client, "2\n");
+    bench_hear_end(client);
+    UNTIL(proxy_sessions(proxies[0]) == 0);
+}
+END_TEST
+
 /* --- pools of another kind --- */
 
 /* Only backend 2, of the fallback pool, is left. */
@@ -373,6 +391,7 @@ int main(void)
     tcase_add_test(tc, a_lease_holds_for_each_request);
     tcase_add_test(tc, a_request_waits_for_a_place_and_takes_what_is_there);
     tcase_add_test(tc, only_who_is_at_a_backend_falls_with_it);
+    tcase_add_loop_test(tc, a_worker_that_stops_closes_behind_the_answer, 0, 2);
     tcase_add_test(tc, a_fallback_pool_of_the_same_kind_keeps_too);
     tcase_add_loop_test(tc, a_fallback_pool_of_another_kind_keeps_nothing, 0, 4);
     tcase_add_test(tc, a_plain_session_stays_plain_in_its_fallback_pool);

@@ -97,8 +97,9 @@ START_TEST(no_more_than_enough_are_kept)
         bench_hear(clients[i], "answer\n");
     }
     bench_hear_discard(0, DISCARD_MAX_IDLE);
-    bench_hear_end(ups[1]);
-    bench_serve(clients[1], ups[0]);
+    /* The newest stays: what is old may be of a kind that nobody asks for any more. */
+    bench_hear_end(ups[0]);
+    bench_serve(clients[1], ups[1]);
 }
 END_TEST
 
@@ -126,6 +127,28 @@ START_TEST(idle_ones_count_and_make_room)
     bench_hear_silence(ups[1]);
     ck_assert_uint_eq(sb.slot_upstreams[BENCH_SLOT(0)], 2);
     ck_assert_uint_eq(bench_cell(0)->idle, 2);
+}
+END_TEST
+
+/* It is of connections, not of requests. */
+START_TEST(the_connect_rate_holds_for_new_ones)
+{
+    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    image.backends[0].connect_rate = (struct snapshot_rate){.interval_ns = 1000000000, .burst = 1};
+    bench_start();
+    int client = bench_client(), other = bench_client();
+    int up = bench_serve(client, -1);
+    bench_serve(other, up);
+    bench_say(client, "ask\n");
+    bench_hear(up, "ask\n");
+    bench_say(other, "too\n");
+    bench_settle();
+    ck_assert(!bench_is_called(0));
+    bench_pass(1000);
+    bench_pass(1);
+    bench_hear(bench_accept(0), "too\n");
+    ck_assert_uint_eq(bench_cell(0)->opened, 2);
+    ck_assert_uint_eq(bench_cell(0)->reused, 2);
 }
 END_TEST
 
@@ -225,6 +248,7 @@ int main(void)
     tcase_add_test(tc, idle_time_ends_idle_ones_alone);
     tcase_add_test(tc, no_more_than_enough_are_kept);
     tcase_add_test(tc, idle_ones_count_and_make_room);
+    tcase_add_test(tc, the_connect_rate_holds_for_new_ones);
     tcase_add_test(tc, lent_ones_are_never_in_excess);
     tc = bench_case(suite, "two workers", bench_setup_two);
     tcase_add_test(tc, another_workers_idle_one_makes_room);

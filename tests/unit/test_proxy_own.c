@@ -159,6 +159,22 @@ START_TEST(without_keys_a_handshake_owns)
 }
 END_TEST
 
+/* Its client may go on where all of it is done already. */
+START_TEST(amid_a_handshake_nothing_is_kept)
+{
+    start(REUSE_SESSION);
+    int client = bench_client();
+    int up = run(client, -1, SELECT_7, "+OK\r\n");
+    ck_assert_uint_eq(cell->idle, 1);
+    ck_assert_uint_eq(cell->lent, 0);
+    get(client, up);
+    ck_assert_uint_eq(cell->idle, 0);
+    ck_assert_uint_eq(cell->lent, 1);
+    get(client, up);
+    get(bench_client(), -1);
+}
+END_TEST
+
 /* --- transactions --- */
 
 START_TEST(a_transaction_pins_until_it_is_over)
@@ -355,6 +371,7 @@ int main(void)
     tcase_add_loop_test(tc, a_handshake_that_is_refused_then_ends_the_session, 0, 2);
     tcase_add_loop_test(tc, an_end_during_a_handshake_leads_elsewhere, 0, 2);
     tcase_add_test(tc, without_keys_a_handshake_owns);
+    tcase_add_test(tc, amid_a_handshake_nothing_is_kept);
     tcase_add_test(tc, a_transaction_pins_until_it_is_over);
     tcase_add_test(tc, a_session_counts_once_among_those_that_pin);
     tcase_add_loop_test(tc, who_leaves_amid_a_transaction_leaves_it_to_nobody, 0, 2);

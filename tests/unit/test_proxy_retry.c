@@ -1,6 +1,6 @@
 /*
  * What is sent a second time when an upstream fails, and what never is; on which upstreams a first
- * request is risked; backends that speak before they are asked.
+ * request is risked.
  */
 #include "proxy_bench.h"
 
@@ -292,53 +292,6 @@ START_TEST(policy_always_takes_any_for_all)
 }
 END_TEST
 
-/* --- backends that speak first --- */
-
-/* It has greeted before the proxy knows that it is connected. */
-START_TEST(a_greeting_is_no_answer)
-{
-    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
-    bench_start();
-    int client = bench_client();
-    bench_say(client, "ask\n");
-    UNTIL(sb.slot_active[BENCH_SLOT(0)] == 1);
-    bench_acknowledge(0);
-    int up = bench_accept(0);
-    bench_say(up, "220 ready\n");
-    bench_hear(client, "220 ready\n");
-    bench_hear(up, "ask\n");
-    ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_SPEAKS_FIRST);
-    /* and goes on as it would without reuse */
-    bench_say(up, "250 one\n");
-    bench_hear(client, "250 one\n");
-    bench_say(up, "and two\n");
-    bench_hear(client, "and two\n");
-    ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(0)], 1);
-    bench_say(client, "QUIT\n");
-    bench_hear(up, "QUIT\n");
-    bench_close(up);
-    bench_hear_end(client);
-    bench_close(client);
-    bench_hear_discard(0, DISCARD_OWNED);
-    ck_assert_uint_eq(bench_cell(0)->pins, 0);
-    ck_assert_uint_eq(sb.pools[0].pinned_sessions, 0);
-}
-END_TEST
-
-/* Whoever has been asked has not spoken first, however soon the answer is there. */
-START_TEST(a_quick_answer_is_no_greeting)
-{
-    int client;
-    start(REUSE_ALWAYS);
-    for (int i = 0; i < 20; i++) {
-        int up = serve(&client);
-        bench_reset(up);
-        bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
-    }
-    ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_FINE);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("proxy/retry");
@@ -357,7 +310,5 @@ int main(void)
     tcase_add_loop_test(tc, what_one_has_proved_goes_for_others_for_a_while, 0, 2);
     tcase_add_test(tc, a_first_request_that_may_be_sent_again_takes_any);
     tcase_add_test(tc, policy_always_takes_any_for_all);
-    tcase_add_test(tc, a_greeting_is_no_answer);
-    tcase_add_test(tc, a_quick_answer_is_no_greeting);
     return bench_run(suite);
 }

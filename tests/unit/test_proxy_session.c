@@ -1,12 +1,6 @@
 /* The data path where nothing is reused: sessions, their ends, and who is refused. */
 #include "proxy_bench.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 static int client = -1, peer = -1; /* the test's ends of one session */
 
 static void open_session(void)

@@ -344,44 +344,6 @@ START_TEST(opened_ahead_is_good_for_any_request)
 }
 END_TEST
 
-/* Whoever speaks first cannot be reused: that is over for this backend, and clients are served as
- * without it. */
-START_TEST(a_greeting_ends_reuse)
-{
-    if (_i == 0) {
-        bench_reuse(REUSE_REQUEST, FRAMING_LINE)->warm_min = 2;
-    } else {
-        bench_reset_exchange("RESET\n", "OK\n");
-        image.pools[0].reuse.warm_min = 2;
-    }
-    bench_start();
-    int ups[] = {bench_accept(0), bench_accept(0)};
-    UNTIL(bench_cell(0)->idle == 2);
-    bench_say(ups[0], "220 ready\n");
-    bench_hear_end(ups[1]);
-    ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_SPEAKS_FIRST);
-    ck_assert_uint_eq(bench_cell(0)->discarded[DISCARD_STRAY_BYTES], 1);
-    ck_assert_uint_eq(bench_cell(0)->discarded[DISCARD_SWITCHED_OFF], 1);
-    bench_pass(2000);
-    find_none_called();
-    int client = bench_client();
-    bench_say(client, "ask\n");
-    int up = bench_accept(0);
-    bench_hear(up, "ask\n");
-    bench_say(up, "one\ntwo\n"); /* no one asks how many lines those are */
-    bench_hear(client, "one\ntwo\n");
-    bench_say(up, "three\n");
-    bench_hear(client, "three\n");
-    bench_close(client);
-    bench_hear_end(up);
-    bench_close(up);
-    UNTIL(proxy_sessions(proxies[0]) == 0);
-    ck_assert_uint_eq(bench_cell(0)->idle, 0);
-    ck_assert_uint_eq(bench_cell(0)->pins, 0);
-    ck_assert_uint_eq(sb.pools[0].pinned_sessions, 0); /* no news of its clients */
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("proxy/warm");
@@ -402,6 +364,5 @@ int main(void)
     tcase_add_loop_test(tc, idle_time_and_age_renew_them, 0, 2);
     tcase_add_test(tc, opened_ahead_and_then_kept);
     tcase_add_test(tc, opened_ahead_is_good_for_any_request);
-    tcase_add_loop_test(tc, a_greeting_ends_reuse, 0, 2);
     return bench_run(suite);
 }

@@ -1,0 +1,215 @@
+"""sluicectl doctor on this machine, and the limits that the daemon tells: what decides, what cannot
+be reached. No figure here depends on the machine but that it has fewer than 5,000,000 connections in
+it, for want of ports."""
+import configparser
+import json
+import pathlib
+import re
+
+import pytest
+
+from sluice import SLUICECTL, SLUICED, Daemon, pool, run, service, wait_for
+
+BACKENDS = ["127.0.0.1:9", "127.0.0.1:10"]
+SMALL = service("s") + pool("s", BACKENDS)
+HUGE = 5000000
+
+
+@pytest.fixture
+def doctor(folder):
+    """doctor("--json", text=…): runs it with a file of that text, for a daemon that is not there."""
+    def call(*words, text=SMALL, before=(), **options):
+        path = folder / "sluice.conf"
+        path.write_text(f'global {{ workers = 2  control_socket = "{folder}/none.sock"\n'
+                        + "".join(f"{key} = {value}\n" for key, value in options.items())
+                        + f"}}\n{text}")
+        return run([SLUICECTL, *before, "doctor", "-c", path, *words], check=False)
+    return call
+
+
+def rows_of(result):
+    return {row["setting"]: row for row in json.loads(result.stdout)["rows"]}
+
+
+def test_a_small_configuration_is_ready(doctor):
+    result = doctor(max_connections=100)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"^SETTING +NOW +NEEDED +STATE +WHY$", result.stdout, re.MULTILINE)
+    assert re.search(r"^fs\.nr_open +\d+ +\d+ +ok +\w+", result.stdout, re.MULTILINE)
+    assert "100 connections; this machine carries" in result.stdout
+    assert re.search(r"^verdict: ready\b.*\n\Z", result.stdout, re.MULTILINE)
+
+
+def test_without_a_number_it_is_what_is_possible(doctor):
+    """Nothing that the daemon's own limit is made of can be too low for it then."""
+    told = json.loads(doctor("--json").stdout)
+    assert told["connections"] == told["connections_possible"] > 0
+    assert told["connections"] == told["connections_by"][told["limited_by"]]
+    states = {row["setting"]: row["state"] for row in told["rows"]}
+    for setting in "descriptors of a process", "memory", "net.ipv4.ip_local_port_range":
+        assert states[setting] != "too low"
+
+
+@pytest.mark.parametrize("words,options", [(["--connections", HUGE], {}),
+                                           ([], {"max_connections": HUGE})])
+def test_a_scale_out_of_reach(doctor, words, options):
+    result = doctor("--json", *words, **options)
+    assert result.returncode == 1
+    told = json.loads(result.stdout)
+    assert told["ready"] is False and told["connections"] == HUGE
+    ports = rows_of(result)["net.ipv4.ip_local_port_range"]
+    assert (ports["state"], ports["needed"]) == ("too low", "2500000 ports")
+    assert "here 2" in ports["why"]
+    assert re.search(r"\d+ backend addresses are the least", ports["command"])
+
+    text = doctor(*words, **options)
+    assert text.returncode == 1
+    assert re.search(r"^net\.ipv4\.ip_local_port_range .* too low ", text.stdout, re.MULTILINE)
+    assert re.search(r"^needed:\n(  \S.*\n)+", text.stdout, re.MULTILINE)
+    assert re.search(r"^verdict: not ready, \d+ too low", text.stdout, re.MULTILINE)
+
+
+def test_more_backends_are_more_ports(doctor):
+    many = service("s") + pool("s", {f"b{n}": f"10.0.{n // 250}.{n % 250 + 1}:80"
+                                     for n in range(1000)})
+    row = rows_of(doctor("--json", "--connections", HUGE, text=many))["net.ipv4.ip_local_port_range"]
+    assert row["needed"] == "5000 ports" and "here 1000" in row["why"]
+    local = service("s") + pool("s", ["unix:/run/a.sock"])
+    row = rows_of(doctor("--json", "--connections", HUGE, text=local))["net.ipv4.ip_local_port_range"]
+    assert row["state"] == "ok"
+
+
+def test_for_sysctl(doctor):
+    """Comments, and settings that this kernel has."""
+    result = doctor("--sysctl", "--connections", HUGE)
+    assert result.returncode == 1
+    settings = {}
+    for line in result.stdout.splitlines():
+        if line and not line.startswith("#"):
+            key, value = re.fullmatch(r"([a-z][\w.-]*) = ([\d ,-]+)", line).groups()
+            assert key not in settings
+            settings[key] = value
+            assert pathlib.Path("/proc/sys", *key.split(".")).exists(), key
+    assert settings or "Nothing needs to be changed" in result.stdout
+    for setting, row in rows_of(doctor("--json", "--connections", HUGE)).items():
+        is_changed = (row["command"] or "").startswith(f'sysctl -w {setting}="')
+        assert is_changed == (setting in settings), row
+
+
+def test_for_systemd(doctor):
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(doctor("--systemd", "--connections", HUGE).stdout)
+    assert unit.sections() == ["Service"]
+    assert int(unit["Service"]["LimitNOFILE"]) >= HUGE
+
+
+@pytest.mark.parametrize("before,words", [((), ("--json",)), (("--json",), ())])
+def test_json_may_be_asked_for_on_either_side(doctor, before, words):
+    assert json.loads(doctor(*words, before=before).stdout)["rows"]
+
+
+@pytest.mark.parametrize("words", [["--frobnicate"], ["word"], ["--connections", "0"],
+                                   ["--connections", "many"], ["--connections"],
+                                   ["--json", "--sysctl"], ["--sysctl", "--systemd"]])
+def test_usage(doctor, words):
+    result = doctor(*words)
+    assert result.returncode == 2 and result.stdout == ""
+    assert "Usage: sluicectl doctor" in result.stderr
+
+
+def test_help():
+    result = run([SLUICECTL, "doctor", "--help"])
+    assert result.stdout.startswith("Usage: sluicectl doctor") and "--systemd" in result.stdout
+
+
+@pytest.mark.parametrize("text", ['service "s" { lisen = "127.0.0.1:80" }\npool "p" { }\n',
+                                  'pool "p" { check "http" { status = "20x" } }\n', None])
+def test_a_bad_file_is_told_of_as_by_the_daemon(folder, text):
+    path = folder / "bad.conf"
+    if text is not None:
+        path.write_text(text)
+    told = run([SLUICECTL, "doctor", "--config", path], check=False)
+    daemon = run([SLUICED, "-c", path, "-t"], check=False)
+    assert told.returncode == daemon.returncode == 1 and told.stdout == ""
+    assert told.stderr.splitlines()[-1] == f"sluicectl: {path} is not usable"
+    assert told.stderr.splitlines()[:-1] == daemon.stderr.splitlines()[:-1] != []
+
+
+def test_limits_are_those_of_the_running_daemon(start, limited):
+    limited(150)
+    daemon = start(Daemon(SMALL, 2))
+
+    def row():
+        result = run([SLUICECTL, "doctor", "--json", "-c", daemon.config_path], check=False)
+        return rows_of(result)["descriptors of a process"]
+    assert row()["now"] == "150/150"
+    assert f"the running daemon (pid {daemon.pid})" in row()["why"]
+    daemon.stop()
+    assert "this process (no daemon answers at" in row()["why"]
+    assert row()["now"] != "150/150"
+
+
+# --- what the daemon tells ---
+
+def info(daemon):
+    return daemon.ctl_json("show info")
+
+
+def warnings(daemon):
+    return re.findall(r'level=warning .*?msg="(.*max_connections.*)"', daemon.log())
+
+
+def test_descriptors_decide(start, limited):
+    limited(150)
+    daemon = start(Daemon(SMALL, 2))
+    told = info(daemon)
+    assert told["connections_limited_by"] == "descriptors"
+    assert told["connections_limit"] == told["connections_by"]["descriptors"] < 150
+    assert told["connections_by"]["ports"] >= 2 and told["connections_by"]["memory"] > 150
+    assert re.search(r"^limited by +descriptors$", daemon.ctl("show info"), re.MULTILINE)
+    assert re.search(r"^allowed by +descriptors=\d+ ports=\d+ memory=\d+$", daemon.ctl("show info"),
+                     re.MULTILINE)
+    assert re.search(r"msg=ready .* connections_limited_by=descriptors", daemon.log())
+    assert warnings(daemon) == []
+
+
+def test_a_number_within_reach_decides(start):
+    daemon = start(Daemon(service("s") + pool("s", ["unix:/run/none.sock"]), max_connections=100))
+    told = info(daemon)
+    assert (told["connections_limit"], told["connections_limited_by"]) == (100, "max_connections")
+    assert told["connections_by"]["ports"] is None  # Unix sockets need none
+    assert "ports=" not in daemon.ctl("show info")
+    assert warnings(daemon) == []
+
+
+def test_a_number_out_of_reach(start, limited):
+    """Kept as it is, warned of at the start and at each reload, with what would allow it."""
+    limited(150)
+    daemon = start(Daemon(SMALL, 2, max_connections=400))
+    told = info(daemon)
+    assert (told["connections_limit"], told["connections_limited_by"]) == (400, "descriptors")
+    wait_for(lambda: warnings(daemon), what="a warning")
+    assert len(warnings(daemon)) == 1
+    expected = (f"max_connections = 400 cannot be reached: descriptors allow "
+                f"{told['connections_by']['descriptors']}; .*LimitNOFILE=.*ulimit -Hn .*workers = ")
+    assert re.search(expected, warnings(daemon)[0])
+    assert re.search(expected, daemon.ctl("check config"))
+    assert re.search(expected, daemon.ctl("reload"))
+    assert "cannot be reached" not in daemon.ctl("drain backend s a")
+
+    daemon.options["max_connections"] = 50
+    assert "cannot be reached" not in "".join(map(str, daemon.reload(SMALL)["warnings"]))
+    assert info(daemon)["connections_limited_by"] == "max_connections"
+    daemon.options["max_connections"] = "auto"
+    daemon.reload(SMALL)
+    assert info(daemon)["connections_limited_by"] == "descriptors"
+    assert info(daemon)["connections_limit"] == told["connections_by"]["descriptors"]
+
+
+def test_limits_follow_the_backends(start):
+    """And not what sessions use of the memory meanwhile: that is as it was at the start."""
+    daemon = start(Daemon(SMALL))
+    before = info(daemon)["connections_by"]
+    daemon.reload(service("s") + pool("s", BACKENDS + ["127.0.0.1:11", "127.0.0.2:9"]))
+    assert info(daemon)["connections_by"] == {**before, "ports": 2 * before["ports"]}

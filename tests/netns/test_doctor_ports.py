@@ -1,0 +1,98 @@
+"""Few ports to connect from, in a network namespace of the test's own: the daemon's limit, its
+warnings and doctor know, and what is not to be seen from within a namespace is told as unknown."""
+
+import json
+import pathlib
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from sluice import SLUICECTL, Daemon, Origin, pool, run, service, wait_for  # noqa: E402
+from test_namespace import client, namespace, start  # noqa: E402, F401: fixtures too
+
+RANGE = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+RESERVED = pathlib.Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
+LISTEN = "127.0.0.1:8080"
+
+
+def info(daemon):
+    return daemon.ctl_json("show info")
+
+
+def doctor(daemon, *words):
+    return run([SLUICECTL, "doctor", "-c", daemon.config_path, *words], check=False)
+
+
+def row(daemon, setting, *words):
+    rows = json.loads(doctor(daemon, "--json", *words).stdout)["rows"]
+    return next(row for row in rows if row["setting"] == setting)
+
+
+def test_ports_decide(start):
+    """As many clients as the limit says are served, and the next is refused by the limit rather than
+    for want of a port."""
+    echo = start(Origin("echo", "echo"))
+    RANGE.write_text("40000 40005\n")
+    RESERVED.write_text("40002,40004-40005\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", echo.addresses, scheduler="rr"), 1))
+    told = info(daemon)
+    assert (told["connections_limit"], told["connections_limited_by"]) == (6, "ports")
+    assert told["connections_by"]["ports"] == 6
+    assert re.search(r"msg=ready .* connections_limit=6 connections_limited_by=ports", daemon.log())
+    assert all([start(client(LISTEN, number)) for number in range(6)])
+    assert client(LISTEN, 10) is None
+    assert daemon.service("s")["refused_by"]["daemon_limit"] == 1
+    assert daemon.service("s")["refused_by"]["connect_failed"] == 0
+
+
+def test_doctor_sees_the_range(start):
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1,
+                          max_connections=100))
+    log = wait_for(lambda: re.search(r"max_connections = 100 cannot be reached.*", daemon.log()),
+                   what="a warning")[0]
+    assert "ports allow 4; 4 for each backend address, here 1: sysctl -w " in log
+    assert "allows 64512 in all" in log
+
+    result = doctor(daemon)
+    assert result.returncode == 1
+    assert re.search(r"^net.ipv4.ip_local_port_range +4 ports +100 ports +too low +40000 to 40003,",
+                     result.stdout, re.MULTILINE)
+    assert "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"" in result.stdout
+    # In that range the service's port would be one of them.
+    assert "sysctl -w net.ipv4.ip_local_reserved_ports=\"8080\"" in result.stdout
+
+    # What it says is taken by the kernel, and good.
+    for line in doctor(daemon, "--sysctl").stdout.splitlines():
+        if line.startswith(("net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports")):
+            key, value = line.split(" = ")
+            pathlib.Path("/proc/sys", *key.split(".")).write_text(value)
+    assert row(daemon, "net.ipv4.ip_local_port_range")["state"] == "ok"
+    assert "ip_local_reserved_ports" not in doctor(daemon).stdout
+    assert "cannot be reached: ports" not in daemon.ctl("reload")
+    assert info(daemon)["connections_by"]["ports"] == 64511
+
+
+def test_more_than_half_is_advised_against(start):
+    RANGE.write_text("40000 40099\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1))
+    states = [row(daemon, "net.ipv4.ip_local_port_range", "--connections", n)["state"]
+              for n in (50, 51, 100, 101)]
+    assert states == ["ok", "advice", "advice", "too low"]
+
+
+def test_what_cannot_be_seen_is_unknown(start):
+    """Some settings belong to the first namespace: no failure."""
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1,
+                          max_connections=10))
+    if pathlib.Path("/proc/sys/net/ipv4/tcp_mem").exists():
+        pytest.skip("this kernel shows tcp_mem in every namespace")
+    unknown = row(daemon, "net.ipv4.tcp_mem")
+    assert (unknown["state"], unknown["now"], unknown["command"]) == ("unknown", "unknown", None)
+    result = doctor(daemon)
+    assert result.returncode == 0
+    assert re.search(r"^verdict: ready, .*\d+ unknown$", result.stdout, re.MULTILINE)
+    assert "tcp_mem" not in doctor(daemon, "--sysctl").stdout
