@@ -88,7 +88,7 @@ SAID_OF_REDIS = {
     **{name: ("down", "connection reset") for name in PONG if name.endswith("-reset")},
     "silent": ("down", LATE),
     "late": ("down", LATE),
-    "trickle": ("down", 'got "\\+"'),
+    "trickle": ("down", 'got "\\+P?"'),
     "garbage": ("down", 'got ".*…"'),
     "endless": ("down", "64 KiB without .*PONG.*"),
     "accepted-end": ("down", "closed by the backend"),
@@ -138,7 +138,7 @@ SAID_OF_PROGRAMS = {
     **dict.fromkeys(["hangs", "deaf", "mute", "stopped"], ("down", LATE)),
     "killed": ("down", "ended by signal 9: about to"),
     "floods": ("down", "exit status 1: much"),
-    "garbage": ("down", r"exit status 126: \?*\[31m"),
+    "garbage": ("up", r"exit status 126, weight 100%: \?*\[31m"),
     "leaves": ("up", "exit status 0"),
     "writes-on": ("up", "exit status 0: .*"),
 }
