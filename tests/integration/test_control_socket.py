@@ -595,6 +595,7 @@ def test_sessions_with_a_stuck_worker(many):
     rows = daemon.ctl_json("show workers")["workers"]
     stuck = max(rows, key=lambda row: row["connections_active"])
     os.kill(stuck["pid"], signal.SIGSTOP)
+    daemon.killed.add(stuck["pid"])  # whenever master gets tired of it
     try:
         listing = Worker(daemon.ctl_json, "show sessions")
         as_text = Worker(daemon.ctl, "show sessions")
@@ -608,7 +609,6 @@ def test_sessions_with_a_stuck_worker(many):
             assert len(reply["sessions"]) == 5 - stuck["connections_active"]
             assert "1 worker did not answer in time" in as_text.result()
         else:  # it was found hanging, ended and replaced meanwhile
-            daemon.killed.add(stuck["pid"])
             assert daemon.workers()[stuck["id"]] != stuck["pid"]
     finally:
         with contextlib.suppress(ProcessLookupError):
