@@ -278,9 +278,6 @@ enum step exchange_look_at_client(struct session *s)
         if (recv(s->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) {
             return STEP_WAIT;
         }
-        if (ex->phase == PHASE_ASKING && !ex->asked) {
-            return is_all_told ? client_ended(s) : STEP_WAIT; /* half a request stays one */
-        }
         s->client.ended = true;
         s->active_ms = s->proxy->now_ms;
         if (ex->framer->client_leaves &&
@@ -292,7 +289,9 @@ enum step exchange_look_at_client(struct session *s)
             session_set_timer(s);
         }
     }
-    return ex->phase == PHASE_BETWEEN && is_all_told ? client_ended(s) : STEP_WAIT;
+    /* Half a request stays one. */
+    bool is_over = ex->phase == PHASE_BETWEEN || (ex->phase == PHASE_ASKING && !ex->asked);
+    return is_over && is_all_told ? client_ended(s) : STEP_WAIT;
 }
 
 enum step exchange_read_client(struct session *s)
