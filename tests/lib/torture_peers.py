@@ -366,6 +366,7 @@ class Clients:
 
     MANNERS = {"finish": 40, "half_close": 16, "part": 8, "slow": 6}
     ABRUPT = {"reset": 12, "cut": 10, "leave": 8}
+    ENDING = ("half_close", "cut")
 
     def __init__(self, settings):
         self.settings = settings
@@ -442,7 +443,7 @@ class Clients:
             self.wrong.append(f"{who}: {life.wrong}")
         elif result == "hung":
             self.wrong.append(f"{who}: {result}")
-        elif result == "unfinished":
+        elif result == "unfinished" and not (manner in self.ENDING and self.wire.ends_patience):
             self.unfinished.append(who)
 
     # --- manners: "done", "unfinished" where the other side ended it, or "broken off" ---

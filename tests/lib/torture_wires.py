@@ -128,6 +128,7 @@ class Wire:
 
     name = ""
     largest = 300_000
+    ends_patience = False  # whether a client that has ended is soon taken for gone
 
     def __init__(self, seed, reads=False):
         self.seed, self.reads = seed, reads
@@ -414,6 +415,7 @@ class Resp(Wire):
     writing = ("SET", "SET", "INCR", "BLPOP", "MULTI", "MULTI", "DISCARD", "WATCH", "PUSH",
                "SUBSCRIBE")
     resets = False
+    ends_patience = True
 
     def options(self):
         if self.resets:
@@ -576,6 +578,7 @@ class RespReset(Resp):
     """Bytes pass unread, and a RESET stands between two clients."""
 
     resets = True
+    ends_patience = False
 
     def __init__(self, seed, reads=False):
         super().__init__(seed, reads)

@@ -1,0 +1,236 @@
+"""No client gets another's bytes: every framing under clients and backends that break off, answer
+twice, say what nobody asked for, or close what is about to be used (see tests/lib/torture.py)."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+from sluice import WAIT, Daemon, connect, service, wait_for
+from torture import Torture, pool_text, seconds
+
+WIRES = ["http1", "resp", "memcached", "line", "length"]
+DEEDS = ["answer", "late", "pieces", "cut", "leave", "reset", "end", "closed idle", "idle say",
+         "idle close"]
+
+
+def check_counts(torture, counts, *more, shares=2):
+    """It was a torture: everything happened, and upstreams were shared all the same: so many
+    answers on each."""
+    missing = [deed for deed in (*DEEDS, *more) if counts[deed] == 0]
+    assert not missing, missing
+    answered = torture.totals["answers"]
+    assert answered > shares * counts["connections"], (answered, counts)
+    assert torture.figure("upstreams_reused") > counts["connections"] / 10
+
+
+@pytest.mark.parametrize("mode", ["request", "session"])
+@pytest.mark.parametrize("wire", WIRES)
+def test_torture(start, wire, mode):
+    torture = start(Torture(wire, mode))
+    counts = torture.run(seconds())
+    check_counts(torture, counts, "stray", *(["early"] if wire in ("http1", "memcached") else []))
+    # Where the client had left before the answer came, its end was the upstream's.
+    assert torture.figure("upstreams_discarded_by.stray_bytes") > counts["stray"] / 2
+    if mode == "request":
+        assert torture.figure("ambiguous") > 0
+
+
+def test_torture_reset(start):
+    """Without a framing, a RESET between two sessions."""
+    torture = start(Torture("reset", "session"))
+    check_counts(torture, torture.run(seconds()))
+
+
+@pytest.mark.parametrize("wire", ["http1", "resp"])
+def test_torture_full(start, wire):
+    """Backends that are nearly always full: upstreams are taken from idle clients and other
+    workers, and whoever waits in the queue waits for a request's end."""
+    torture = start(Torture(wire, "request", backend={"max_connections": 12}, queue=4000,
+                            reuse={"policy": "always", "max_uses": 50, "max_age": "1s"}))
+    check_counts(torture, torture.run(seconds()), shares=2 if wire == "http1" else 1)
+
+
+@pytest.mark.parametrize("wire", ["http1", "resp", "memcached"])
+def test_closing_backends(start, wire):
+    """Backends that close idle connections at any moment cost no client that only reads anything:
+    what was on its way to one of them goes to another, once."""
+    torture = start(Torture(wire, "request", reads=True))
+    results = torture.round(seconds(8, 3), chaos=False, abrupt=False, closes=0.4)
+    torture.check(results, is_calm=True)
+    counts = torture.end()
+    assert counts["closed idle"] > 100, counts
+    assert torture.figure("ambiguous") == 0
+    assert torture.figure("retries_resent") + torture.figure("retries_unsent") > 0
+
+
+# --- one by one: what the torture, or the thought behind it, has found ---
+
+WORKER_PAUSE_SECONDS = 1  # longer, and the watchdog takes it for hung
+
+
+class Backend:
+    """Hands out its connections in the order in which they were accepted."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(WAIT)
+        self.address = "%s:%d" % self.listener.getsockname()
+        self.sockets = []
+
+    def accept(self):
+        sock, _ = self.listener.accept()
+        sock.settimeout(WAIT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sockets.append(sock)
+        return sock
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for sock in (self.listener, *self.sockets):
+            sock.close()
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def read(sock, size):
+    data = b""
+    while len(data) < size:
+        got = sock.recv(size - len(data))
+        assert got, data
+        data += got
+    return data
+
+
+def read_end(sock):
+    """All that comes until the end, and whether that is an orderly one."""
+    data = b""
+    try:
+        while got := sock.recv(65536):
+            data += got
+    except ConnectionError:
+        return data, False
+    return data, True
+
+
+@pytest.fixture
+def backend(start):
+    return start(Backend())
+
+
+def lending(start, backend, mode="request", **reuse):
+    return start(Daemon(service("t") + pool_text([backend.address], {"mode": mode, **reuse}),
+                        workers=1))
+
+
+@contextlib.contextmanager
+def paused(daemon):
+    """Meanwhile its worker stands still; what comes then, it finds in the order of its coming."""
+    pid = daemon.workers()[0]
+    begun = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: " T " in pathlib.Path(f"/proc/{pid}/stat").read_text(),
+                 what="the worker to stand still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - begun < WORKER_PAUSE_SECONDS
+
+
+def talk(client, upstream, ask, answer):
+    client.sendall(ask)
+    assert read(upstream, len(ask)) == ask
+    upstream.sendall(answer)
+    assert read(client, len(answer)) == answer
+
+
+def test_stray_is_found_when_lending(start, backend):
+    """A request and, behind it, bytes on the only idle connection come in the same turn: the
+    connection is looked at before it is lent."""
+    daemon = lending(start, backend, framing="resp")
+    client = start(connect(daemon.address("t")))
+    client.sendall(b"GET one\r\n")
+    first = backend.accept()
+    assert read(first, 9) == b"GET one\r\n"
+    first.sendall(b":1\r\n")
+    assert read(client, 4) == b":1\r\n"
+    with paused(daemon):
+        client.sendall(b"GET two\r\n")
+        first.sendall(b"+STRAY\r\n")
+    second = backend.accept()
+    assert read(second, 9) == b"GET two\r\n"
+    second.sendall(b":2\r\n")
+    assert read(client, 4) == b":2\r\n"
+    row = daemon.backend("t", "a")
+    assert row["upstreams_opened"] == 2 and row["upstreams_discarded_by"]["stray_bytes"] == 1, row
+
+
+def test_bytes_of_a_lost_answer_are_forgotten(start, backend):
+    """A reset amid a head, which the client has seen nothing of: the request goes elsewhere, and
+    only that answer counts."""
+    daemon = lending(start, backend, framing="http1")
+    client = start(connect(daemon.address("t")))
+    ask = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    client.sendall(ask)
+    first = backend.accept()
+    read(first, len(ask))
+    first.sendall(b"HTTP/1.1 200 OK\r\nX-Token: fir")
+    wait_for(lambda: daemon.backend("t", "a")["bytes_out"] == 29, what="it to be read")
+    reset(first)
+    second = backend.accept()
+    assert read(second, len(ask)) == ask
+    answer = b"HTTP/1.1 204 Nothing\r\nX-Token: second\r\n\r\n"
+    second.sendall(answer)
+    assert read(client, len(answer)) == answer
+    assert daemon.backend("t", "a")["retries_resent"] == 1
+
+
+@pytest.mark.parametrize("how", ["stray", "gone"])
+def test_a_transaction_does_not_go_on_elsewhere(start, backend, how):
+    """When its connection is lost, by a stray answer or a reset that comes with the next command,
+    the client's is too: what would be queued there would be done at once elsewhere."""
+    daemon = lending(start, backend, framing="resp")
+    client = start(connect(daemon.address("t")))
+    client.sendall(b"MULTI\r\n")
+    first = backend.accept()
+    assert read(first, 7) == b"MULTI\r\n"
+    first.sendall(b"+OK\r\n+STRAY\r\n" if how == "stray" else b"+OK\r\n")
+    assert read(client, 5) == b"+OK\r\n"
+    if how == "gone":
+        with paused(daemon):
+            client.sendall(b"SET k v\r\n")
+            reset(first)
+    else:
+        client.sendall(b"SET k v\r\n")
+    assert read_end(client)[0] == b""
+    row = daemon.backend("t", "a")
+    assert row["upstreams_opened"] == 1 and row["retries_unsent"] == 0, row
+
+
+def test_what_is_held_back_for_a_reset_is_not_lost(start, backend):
+    """The backend ends where it should have been reset: its last bytes were the client's."""
+    daemon = lending(start, backend, "session", reset_send="RESET\\r\\n",
+                     reset_expect="+RESET\\r\\n")
+    client = start(connect(daemon.address("t")))
+    client.sendall(b"ask\n")
+    upstream = backend.accept()
+    assert read(upstream, 4) == b"ask\n"
+    upstream.sendall(b"the first half, ")
+    assert read(client, 16) == b"the first half, "
+    client.shutdown(socket.SHUT_WR)
+    assert read(upstream, 7) == b"RESET\r\n"
+    upstream.sendall(b"the other")
+    upstream.close()
+    assert read_end(client) == (b"the other", True)
+    assert daemon.backend("t", "a")["upstreams_discarded_by"]["reset_failed"] == 1
