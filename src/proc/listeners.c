@@ -91,8 +91,8 @@ static void set_session_options(int fd, const struct addr *address,
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &service->user_timeout_ms,
                sizeof(service->user_timeout_ms));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    /* An acknowledgement can ride on the answer instead of going out alone. */
-    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
+    /* TCP_QUICKACK stays as it is: without it an acknowledgement could ride on the answer, but a
+     * client that writes its request in small pieces would wait for it each time. */
 }
 
 static void set_freebind(int fd, const struct addr *address)

@@ -135,15 +135,18 @@ static bool is_greeting(struct session *s)
     return true;
 }
 
-static enum step take_reply(struct session *s, const struct framing *verdict)
+/* n_behind: bytes in hand behind it. */
+static enum step take_reply(struct session *s, const struct framing *verdict, size_t n_behind)
 {
     struct exchange *ex = s->exchange;
+    bool more = verdict->ends ? verdict->closes : n_behind > 0 || verdict->more;
     if (verdict->verb == FRAMING_REFUSE) {
         return exchange_refuse(s, verdict);
     }
     if (verdict->send.n > 0) {
         ex->answered = true;
-        if (!relay_deliver(s, &s->client, verdict->send.at, verdict->send.n)) {
+        struct framing_bytes send = verdict->send;
+        if (!(more ? relay_deliver_more : relay_deliver)(s, &s->client, send.at, send.n)) {
             return STEP_OVER;
         }
     }
@@ -153,7 +156,7 @@ static enum step take_reply(struct session *s, const struct framing *verdict)
     return STEP_ON;
 }
 
-static enum step parse_reply(struct session *s, size_t n)
+static enum step parse_bytes(struct session *s, size_t n)
 {
     struct exchange *ex = s->exchange;
     struct proxy *proxy = s->proxy;
@@ -170,7 +173,7 @@ static enum step parse_reply(struct session *s, size_t n)
             return exchange_put_back(s, &ex->backend, at, n, true);
         }
         at += verdict.used;
-        enum step step = take_reply(s, &verdict);
+        enum step step = take_reply(s, &verdict, n - at);
         if (step != STEP_ON) {
             return step;
         }
@@ -182,6 +185,22 @@ static enum step parse_reply(struct session *s, size_t n)
                (ex->phase == PHASE_ASKING || ex->phase == PHASE_PREPARING);
     }
     return exchange_put_back(s, &ex->backend, at, n, false);
+}
+
+static enum step parse_reply(struct session *s, size_t n)
+{
+    enum step step = parse_bytes(s, n);
+    if (s->dead) {
+        return step;
+    }
+    enum phase phase = s->exchange->phase;
+    if (phase != PHASE_LEAVING) {
+        relay_uncork(&s->client);
+    }
+    if (s->upstream != NULL && (phase == PHASE_ASKING || phase == PHASE_PREPARING)) {
+        socket_acknowledge(s->backend->fd); /* there is more to come */
+    }
+    return step;
 }
 
 enum step exchange_read_backend(struct session *s)

@@ -57,6 +57,7 @@ void relay_account(struct session *s, const struct leg *from, size_t n)
         scoreboard_service_cell(proxy->sb, proxy->worker, s->service_row);
     s->active_ms = proxy->now_ms;
     if (from == &s->client) {
+        s->conversed |= s->backend_spoke;
         s->asked_us = (uint32_t)proxy->woken_us;
         s->backend_spoke = false;
         s->bytes_in += n;
@@ -138,9 +139,11 @@ bool relay_flush(struct session *s, struct leg *to)
     return true;
 }
 
-bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
+static bool deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n,
+                    bool more_follows)
 {
-    ssize_t sent = send(to->fd, bytes, n, MSG_NOSIGNAL);
+    ssize_t sent = send(to->fd, bytes, n, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
+    to->corked = more_follows;
     if (sent == (ssize_t)n) {
         return true;
     }
@@ -160,6 +163,31 @@ bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes
     return true;
 }
 
+bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
+{
+    return deliver(s, to, bytes, n, false);
+}
+
+bool relay_deliver_more(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
+{
+    return deliver(s, to, bytes, n, true);
+}
+
+void relay_uncork(struct leg *to)
+{
+    if (to->corked) {
+        to->corked = false;
+        socket_push(to->fd);
+    }
+}
+
+/* Whether the backend may be holding back the rest of its first answer until this part of it is
+ * acknowledged. Later on the kernel, on either side, does as it would without us. */
+static bool may_be_waiting(const struct session *s, const struct leg *from)
+{
+    return from == s->backend && !from->closing && !s->conversed && !s->settled;
+}
+
 /* One read of from, passed on to to. False: the session is over. */
 static bool move_once(struct session *s, struct leg *from, struct leg *to, size_t *budget)
 {
@@ -173,7 +201,14 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
         if (n < RELAY_SCRATCH_BYTES && !from->closing) {
             from->readable = false;
         }
-        return relay_deliver(s, to, s->proxy->scratch, (size_t)n);
+        bool is_last = from->closing && n < RELAY_SCRATCH_BYTES;
+        if (!deliver(s, to, s->proxy->scratch, (size_t)n, is_last)) {
+            return false;
+        }
+        if (n < RELAY_SCRATCH_BYTES && may_be_waiting(s, from)) {
+            socket_acknowledge(from->fd);
+        }
+        return true;
     }
     if (n == 0) {
         from->ended = true;
@@ -252,6 +287,7 @@ static void pass_end(struct session *s, struct leg *from, struct leg *to)
         return;
     }
     to->shut = true;
+    to->corked = false;
     if (!to->ended) {
         s->state = from == &s->client ? SESSION_CLIENT_ENDED : SESSION_BACKEND_ENDED;
         s->active_ms = s->proxy->now_ms;
@@ -281,6 +317,8 @@ void relay_work(struct session *s)
     if (s->dead || s->is_resetting) {
         return;
     }
+    relay_uncork(&s->client);
+    relay_uncork(s->backend);
     if (s->client.shut && s->backend->shut) {
         session_finish(s,
                        s->state == SESSION_BACKEND_ENDED ? ENDING_BACKEND_FIN : ENDING_CLIENT_FIN);

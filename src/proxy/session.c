@@ -118,6 +118,9 @@ static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
     if (orderly) {
         close(leg->fd);
     } else {
+        if (leg->corked) {
+            socket_push(leg->fd);
+        }
         socket_reset(leg->fd);
     }
     leg->fd = -1;

@@ -61,6 +61,7 @@ struct leg {
     bool closing : 1;  /* its end is on the way: read until it is there */
     bool ended : 1;    /* its end of stream was read */
     bool shut : 1;     /* our end was passed on to it */
+    bool corked : 1;   /* what was written last waits in the kernel for more to join it */
 };
 
 /* What exists only until a backend is connected. */
@@ -115,6 +116,7 @@ struct session {
     bool is_bound : 1;         /* counted as one, in its backend's connections_total */
     bool backend_spoke : 1;    /* after the client had */
     bool was_greeted : 1;      /* the backend spoke before the client */
+    bool conversed : 1;        /* the client has spoken again after the backend had */
     bool is_resetting : 1;     /* reset.c */
     struct attempt *attempt;   /* NULL unless it looks for a backend */
     struct upstream *upstream; /* NULL: none is lent to it */
@@ -239,6 +241,10 @@ void relay_work(struct session *s);
 bool relay_flush(struct session *s, struct leg *to);
 /* Sends bytes, keeping what the leg does not take; it must hold nothing. False: the same. */
 bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n);
+/* The same, where more bytes or the end are about to follow: they are to share a packet. */
+bool relay_deliver_more(struct session *s, struct leg *to, const unsigned char *bytes, size_t n);
+/* What was to follow does not for now: what waits for it goes alone. */
+void relay_uncork(struct leg *to);
 /* Counts bytes that came from a leg, while there is a backend. */
 void relay_account(struct session *s, const struct leg *from, size_t n);
 /* A leg's last event may have hidden an error. Looks at once where nothing is read from it just
@@ -290,13 +296,17 @@ int socket_open_backend(const struct addr *address);
 /* Whether a connect under way has met itself: towards a loopback port that nobody listens on, the
  * kernel may choose that very port as ours. */
 bool socket_met_itself(int fd, const struct addr *address);
-/* Completes the handshake now: without data to ride on, the last step of it would wait for up to
- * 200 ms, and a server that speaks first with it. */
+/* Acknowledges now what has come, instead of with the next data that goes there: that could be up
+ * to 200 ms, and the peer may be waiting for it. After a handshake that is a server that speaks
+ * first; after half an answer one that writes in small pieces, each of which waits for the
+ * acknowledgement of the one before (Nagle's algorithm, RFC 896). */
 void socket_acknowledge(int fd);
 /* keepalive and user time-out of a connected TCP leg (0: leave). Errors are of no consequence. */
 void socket_settle(int fd, uint32_t keepalive_ms, uint32_t user_timeout_ms);
 /* Closes so that the peer sees a reset (an orderly close on a Unix socket). */
 void socket_reset(int fd);
+/* Sends what waits for more (MSG_MORE). */
+void socket_push(int fd);
 int socket_error(int fd); /* SO_ERROR, positive; 0: none. Fetching clears it. */
 
 /* --- listener.c --- */

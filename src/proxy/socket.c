@@ -93,6 +93,13 @@ void socket_reset(int fd)
     close(fd);
 }
 
+void socket_push(int fd)
+{
+    /* Setting it again pushes what is pending (__tcp_sock_set_nodelay in the kernel's
+     * net/ipv4/tcp.c). */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
 int socket_error(int fd)
 {
     int error = 0;

@@ -349,15 +349,17 @@ def service(name, pool=None, listen=("127.0.0.1:0",), **options):
     return f'service "{name}" {{\n{_options(options, "    ")}}}\n'
 
 
-def pool(name, backends, checks=None, **options):
+def pool(name, backends, checks=None, reuse=None, **options):
     """Text of a pool section.
 
     backends: {"a": "127.0.0.1:80", "b": {"address": "…", "weight": 3}}, or a list of addresses,
-    then named a, b, c …; checks: {"tcp": {"interval": "500ms"}}.
+    then named a, b, c …; checks: {"tcp": {"interval": "500ms"}}; reuse: {"mode": "warm"}.
     """
     if not isinstance(backends, dict):
         backends = {chr(ord("a") + nth): address for nth, address in enumerate(backends)}
     text = f'pool "{name}" {{\n{_options(options, "    ")}'
+    if reuse:
+        text += f'    reuse {{\n{_options(reuse, " " * 8)}    }}\n'
     for kind, inside in (checks or {}).items():
         text += f'    check "{kind}" {{\n{_options(inside, " " * 8)}    }}\n'
     for backend, inside in backends.items():
