@@ -23,6 +23,7 @@ class Running:
     configuration: str = ""
     traffic: list = field(default_factory=list)  # the processes that carry the traffic
     rest: list = field(default_factory=list)     # its others: master, monitor
+    held: int = 0  # idle connections that stand beside the traffic; growth_rows.py holds them
 
 
 @dataclass
@@ -101,9 +102,11 @@ class Sluice(Contender):
     backend = '    backend "{name}" {{ address = "{address}" {more}}}'
     check = 'check "tcp" {{ port = {port}  interval = "2s"  timeout = "1s" }}'
 
-    def __init__(self, sluiced, name="sluice", pool_more="", backend_more=""):
+    def __init__(self, sluiced, name="sluice", pool_more="", backend_more="", *, scheduler="rr",
+                 workers=1):
         self.sluiced, self.name, self.backend_more = sluiced, name, backend_more
-        self.more = {"service_more": 'session_log = "off"', "pool_more": pool_more}
+        self.more = {"service_more": 'session_log = "off"', "pool_more": pool_more,
+                     "scheduler": scheduler, "workers": workers}
         if not self.usable():  # a build that does not log sessions at all
             self.more["service_more"] = ""
 

@@ -17,9 +17,19 @@ from types import SimpleNamespace
 import detail
 import machine
 import report
+import targets
 from generators import Tools
 from procs import BenchError, Cores, Skipped
-from rows import GROUPS, ROWS, Origins
+from rows import GROUPS, ROWS, TARGETS, Origins
+
+# Targets that other commands measure.
+ELSEWHERE = (
+    ("connect, request, close with reuse of connections: CPU", "tests/bench/run.sh reuse"),
+    ("cost of a pick among 1,000 backends", "tests/bench/run.sh picks"),
+    ("1,000,000 connections held", "tests/bench/million.sh"),
+    ("growth with idle connections, backends, workers", "tests/bench/run.sh growth"),
+    ("reload with 1,000 backends", "tests/bench/run.sh reload"),
+)
 
 
 def say(*words):
@@ -82,7 +92,7 @@ def fail(result, contender, error):
 
 def measure_round(row, number, result, configurations):
     found = {}
-    for contender in row.contenders:
+    for contender in row.order(number):
         try:
             with contender.running(row.site()) as running:
                 if running.configuration:
@@ -113,7 +123,8 @@ def measure_row(row, options, work, configurations):
         say(f"{row.name}: round {number + 1} of {options.rounds}")
         measure_round(row, number, result, configurations)
     result["title"] = row.title
-    result["ratios"] = report.ratios(row, result["samples"])
+    result["parameters"] = row.parameters()
+    result["ratios"] = row.ratios(result["samples"])
     for kind in detail.KINDS:
         if not getattr(options, kind) or not row.detailed:
             continue
@@ -133,14 +144,35 @@ def has_errors(result):
         sample["errors"] for samples in result["samples"].values() for sample in samples)
 
 
-def run(options, work):
+def begin(options, work, programs=machine.TRAFFIC, origins=Origins):
+    """Returns what the rows share, and the facts that stand beside every figure."""
     network = machine.isolate()
-    bench = make_bench(options, work)
+    bench = make_bench(options, work, origins)
+    bench.isolated = network != machine.SHARED
     bench.cores.pin_self()
-    facts = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-             "machine": machine.describe(bench.tools), "network": network,
-             "pinning": str(bench.cores), "rounds": options.rounds, "seconds": options.seconds,
-             "configurations": {}, "rows": {}}
+    return bench, {
+        "date": now(), "machine": machine.describe(bench.tools, programs), "network": network,
+        "pinning": str(bench.cores), "rounds": options.rounds, "seconds": options.seconds,
+        "configurations": {}, "rows": {}}
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def write_json(path, facts):
+    if path:
+        with open(path, "w", encoding="utf-8") as text:
+            json.dump(facts, text, indent=1)
+            text.write("\n")
+
+
+def status_of(facts):
+    return 1 if any(map(has_errors, facts["rows"].values())) else 0
+
+
+def run(options, work):
+    bench, facts = begin(options, work)
     print(report.head(facts), flush=True)
     with bench.origins:
         facts["configurations"]["nginx, as origin"] = bench.origins.configuration
@@ -150,19 +182,19 @@ def run(options, work):
             facts["rows"][row.name] = result
             print(report.table(row, result, bench.cores.balancer is not None), flush=True)
     print(report.tail(facts["configurations"]))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
-    return 1 if any(map(has_errors, facts["rows"].values())) else 0
+    facts["targets"] = [target.judge(facts["rows"][row])
+                        for row, target in TARGETS if row in facts["rows"]]
+    print("## Targets, of medians\n\n" + targets.table(facts["targets"], ELSEWHERE), flush=True)
+    write_json(options.json, facts)
+    return status_of(facts)
 
 
-def main():
-    options = parse_arguments()
+def conduct(options, act):
+    """act(options, folder for what is temporary); returns the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = tempfile.mkdtemp(prefix="sluice-bench-")
     try:
-        return run(options, work)
+        return act(options, work)
     except BenchError as error:
         say(f"bench: {error}")
         return 1
@@ -170,6 +202,10 @@ def main():
         return 130
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def main():
+    return conduct(parse_arguments(), run)
 
 
 if __name__ == "__main__":

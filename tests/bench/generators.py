@@ -109,11 +109,11 @@ def redis_benchmark(port, count, connections):
 
 
 @contextlib.contextmanager
-def holding(tools, port, count, sources):
+def holding(tools, port, count, sources, processes=1):
     """Opens count connections, with one request on each, and gives a list; they stand inside the
     context, and the Outcome is in the list after it."""
     words = [tools.load, "hold", "--target", f"127.0.0.1:{port}", "--connections", str(count),
-             "--path", "/", "--rate", "4000", "--json"]
+             "--path", "/", "--rate", "4000", "--processes", str(processes), "--json"]
     for source in sources:
         words += ["--source", source]
     process = Process(words, os.path.join(tools.work, "hold.log"), stdout=subprocess.PIPE)
@@ -133,5 +133,7 @@ def holding(tools, port, count, sources):
         text, _ = process.child.communicate(timeout=60)
         outcomes.append(_load_outcome(text.decode()))
         outcomes[0].operations = json.loads(text.decode().strip().splitlines()[-1])["held"]
+        if outcomes[0].operations < count:
+            outcomes[0].errors["not held"] = int(count - outcomes[0].operations)
     finally:
         process.stop()

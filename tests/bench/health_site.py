@@ -107,17 +107,25 @@ class Daemon:
         return self
 
     def _start(self):
-        path = os.path.join(self.folder, "sluice.conf")
-        self.configuration = (
-            f'global {{ workers = {self.workers}  control_socket = "{self.folder}/control.sock"\n'
-            '    log = "stderr"  log_level = "error"  drain_timeout = "1s" }\n'
-            f'service "s" {{ listen = {{ "127.0.0.1:{self.port}" }}  pool = "s" }}\n'
-            f'pool "s" {{\n{self.pool}}}\n')
-        with open(path, "w", encoding="utf-8") as text:
-            text.write(self.configuration)
+        path = self.write()
         self.started_s = time.monotonic()
         self.process = Process([self.site.sluiced, "-c", path],
                                os.path.join(self.folder, "log"), self.site.cores.balancer)
+
+    def sections(self):
+        """Of the file, behind the global one."""
+        return (f'service "s" {{ listen = {{ "127.0.0.1:{self.port}" }}  pool = "s" }}\n'
+                f'pool "s" {{\n{self.pool}}}\n')
+
+    def write(self):
+        """The file as it is to be; returns its path."""
+        path = os.path.join(self.folder, "sluice.conf")
+        self.configuration = (
+            f'global {{ workers = {self.workers}  control_socket = "{self.folder}/control.sock"\n'
+            '    log = "stderr"  log_level = "error"  drain_timeout = "1s" }\n' + self.sections())
+        with open(path, "w", encoding="utf-8") as text:
+            text.write(self.configuration)
+        return path
 
     def __exit__(self, *_):
         if self.control:

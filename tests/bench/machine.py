@@ -25,6 +25,9 @@ PROGRAMS = {
 }
 
 
+TRAFFIC = ("haproxy", "nginx", "wrk", "ab", "iperf3")
+
+
 def _ip(*words):
     return subprocess.run(["ip", *words], capture_output=True, check=False).returncode == 0
 
@@ -90,7 +93,7 @@ def describe_machine():
     }
 
 
-def describe(tools, programs=("haproxy", "nginx", "wrk", "ab", "iperf3")):
+def describe(tools, programs=TRAFFIC):
     """The same, and all about the programs that are measured and measure."""
     return {
         **describe_machine(),

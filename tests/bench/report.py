@@ -11,28 +11,37 @@ def share(samples, key):
     return statistics.median(values) if values else None
 
 
-def ratios(row, samples):
-    """Sluice over each peer, lowest peer first: {metric: {contender: [{peer, value, low, high}]}}.
+class Column:
+    """One metric of all contenders: medians that are above 0, and what each round found."""
 
-    value is of the medians; low and high are of the rounds, pairs taken one after the other.
-    """
+    def __init__(self, samples, key):
+        self.by_round = {name: {sample["round"]: sample["metrics"][key] for sample in taken
+                                if key in sample["metrics"]}
+                         for name, taken in samples.items()}
+        middle = {name: statistics.median(values.values())
+                  for name, values in self.by_round.items() if values}
+        self.middle = {name: value for name, value in middle.items() if value > 0}
+
+    def ratio(self, name, peer):
+        """value is of the medians; low and high are of the rounds, pairs taken near each other."""
+        rounds = [value / self.by_round[peer][number]
+                  for number, value in self.by_round[name].items()
+                  if self.by_round[peer].get(number, 0) > 0]
+        return {"peer": peer, "value": self.middle[name] / self.middle[peer],
+                "low": min(rounds, default=None), "high": max(rounds, default=None)}
+
+
+def ratios(row, samples):
+    """Sluice over each peer, lowest peer first: {metric: {contender: [ratio]}}."""
     found = {}
     for metric in (metric for metric in row.metrics if metric.compared):
-        by_round = {name: {sample["round"]: sample["metrics"][metric.key] for sample in taken
-                           if metric.key in sample["metrics"]}
-                    for name, taken in samples.items()}
-        middle = {name: statistics.median(values.values())
-                  for name, values in by_round.items() if values}
-        middle = {name: value for name, value in middle.items() if value > 0}
-        peers = sorted((one.name for one in row.contenders if one.peer and one.name in middle),
-                       key=middle.get)
-        for name in (one.name for one in row.contenders if one.ours and one.name in middle):
-            for peer in peers:
-                rounds = [value / by_round[peer][number] for number, value in by_round[name].items()
-                          if by_round[peer].get(number, 0) > 0]
-                found.setdefault(metric.key, {}).setdefault(name, []).append(
-                    {"peer": peer, "value": middle[name] / middle[peer],
-                     "low": min(rounds, default=None), "high": max(rounds, default=None)})
+        column = Column(samples, metric.key)
+        peers = sorted((one.name for one in row.contenders
+                        if one.peer and one.name in column.middle), key=column.middle.get)
+        ours = [one.name for one in row.contenders if one.ours and one.name in column.middle]
+        if peers and ours:
+            found[metric.key] = {name: [column.ratio(name, peer) for peer in peers]
+                                 for name in ours}
     return found
 
 

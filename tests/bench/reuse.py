@@ -6,17 +6,11 @@ met or not; 1 errors occurred or something could not be measured (the tables say
 """
 
 import argparse
-import datetime
-import json
-import shutil
-import signal
 import sys
-import tempfile
 
-import machine
 import report
-from bench import has_errors, make_bench, measure_row, say
-from procs import BenchError
+import targets
+from bench import begin, conduct, measure_row, status_of, write_json
 from reuse_rows import GROUPS, ROWS
 from reuse_site import ReuseOrigins
 
@@ -50,53 +44,17 @@ def parse_arguments():
     return options
 
 
-# --- targets ---
-
-
-def bound_text(target, key):
-    if target[key] is None:
-        return "–"
-    return f"{'≥' if target['at_least'] else '≤'} {target[key]:g}"
-
-
-def verdict(target):
-    if target["met"] is None:
-        return "**not measured**"
-    if not target["met"]:
-        return "**missed**"
-    return {None: "met", False: "met, not the aim", True: "met, the aim too"}[target["aim_met"]]
-
-
-def target_lines(targets):
-    lines = ["| target | measured | must | aim | |", "| --- |" + " --- |" * 4]
-    for target in targets:
-        measured = "–" if target["value"] is None else f"{target['value']:.{target['digits']}f}"
-        lines.append("| " + " | ".join([target["text"], measured, bound_text(target, "must"),
-                                        bound_text(target, "aim"), verdict(target)]) + " |")
-    return "\n".join([*lines, ""])
-
-
-# --- all together ---
-
-
 def measure(row, options, work, facts):
     result = measure_row(row, options, work, facts["configurations"])
     facts["rows"][row.name] = result
     print(report.table(row, result, row.bench.cores.balancer is not None))
     if "skipped" not in result:
         result["targets"] = [target.judge(result) for target in row.targets]
-        print(target_lines(result["targets"]), flush=True)
+        print(targets.table(result["targets"]), flush=True)
 
 
 def run(options, work):
-    network = machine.isolate()
-    bench = make_bench(options, work, ReuseOrigins)
-    bench.isolated = network != machine.SHARED
-    bench.cores.pin_self()
-    facts = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-             "machine": machine.describe(bench.tools, PROGRAMS), "network": network,
-             "pinning": str(bench.cores), "rounds": options.rounds, "seconds": options.seconds,
-             "configurations": {}, "rows": {}}
+    bench, facts = begin(options, work, PROGRAMS, ReuseOrigins)
     print(report.head(facts, "What kept backend connections save",
                       "Nobody checks health. Targets are this project's own, of medians; what "
                       "stands open at the origin, and errors, of all rounds."), flush=True)
@@ -105,27 +63,9 @@ def run(options, work):
         for row_class in (one for one in ROWS if one.group in options.rows):
             measure(row_class(bench), options, work, facts)
     print(report.tail(facts["configurations"]))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
-    return 1 if any(map(has_errors, facts["rows"].values())) else 0
-
-
-def main():
-    options = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = tempfile.mkdtemp(prefix="sluice-bench-")
-    try:
-        return run(options, work)
-    except BenchError as error:
-        say(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    write_json(options.json, facts)
+    return status_of(facts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(conduct(parse_arguments(), run))

@@ -13,6 +13,7 @@ from procs import BenchError, Skipped
 from report import values_of
 from reuse_site import DELAY_MS, RedisInfo, StatusPage, watching
 from rows import Metric, Row
+from targets import Target, cost_target
 
 CLIENTS = 1000
 UPSTREAMS = 16  # of a backend, at most, where clients share them
@@ -25,41 +26,11 @@ ALWAYS, SAFE, SHARED, WARM = "sluice always", "sluice safe", "sluice reuse", "sl
 HAPROXY_HTTP = "haproxy http"
 
 
-
 def metrics_of(operation):
     return (Metric("cpu", f"CPU µs/{operation}", 2, True),
             Metric("open", "open at the origin, most", 0, False),
             Metric("opened", f"opened/{operation}", 4, False),
             Metric("rest", "master, monitor", 3, False))
-
-
-class Target:
-    """One thing that has to come out: value, of a row's result, gives a figure or None."""
-
-    def __init__(self, text, value, must, aim=None, digits=0, at_least=False):
-        self.text, self.value, self.must, self.aim = text, value, must, aim
-        self.digits, self.at_least = digits, at_least
-
-    def _holds(self, value, bound):
-        if value is None or bound is None:
-            return None
-        return value >= bound if self.at_least else value <= bound
-
-    def judge(self, result):
-        value = self.value(result)
-        return {"text": self.text, "value": value, "must": self.must, "aim": self.aim,
-                "at_least": self.at_least, "digits": self.digits,
-                "met": self._holds(value, self.must), "aim_met": self._holds(value, self.aim)}
-
-
-def cost_target(name, peers, must, aim=None):
-    """CPU, of medians, beside the cheapest of the peers."""
-    def value(result):
-        found = [one["value"] for one in result["ratios"].get("cpu", {}).get(name, ())
-                 if one["peer"] in peers]
-        return max(found) if len(found) == len(peers) else None
-    beside = f"the better of {' and '.join(peers)}" if len(peers) > 1 else peers[0]
-    return Target(f"{name} / {beside}: CPU", value, must, aim, 3)
 
 
 def open_target(name):

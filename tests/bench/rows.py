@@ -10,8 +10,10 @@ import time
 from collections import namedtuple
 
 import generators
+import report
 from balancers import Direct, HAProxy, Nginx, Site, Sluice, fill
 from procs import BenchError, Process, Snapshot, children, free_port, pss_bytes, wait_listening
+from targets import Target, cost_target, median_of, ratio_target
 
 # key in "metrics"; heading; digits behind the point; whether Sluice is compared with its peers.
 Metric = namedtuple("Metric", "key heading digits compared")
@@ -46,11 +48,15 @@ class Origins:
         return self
 
     def _start_http(self):
-        path = os.path.join(self.work, "origin.conf")
+        self.http_pids = self._start_nginx("origin.conf", self.configuration, self.http_port)
+
+    def _start_nginx(self, name, configuration, port):
+        """Returns its processes."""
+        path = os.path.join(self.work, name)
         with open(path, "w", encoding="utf-8") as text:
-            text.write(self.configuration)
-        nginx = self._add(["nginx", "-e", "stderr", "-c", path], self.http_port)
-        self.http_pids = [nginx.pid, *children(nginx.pid)]
+            text.write(configuration)
+        nginx = self._add(["nginx", "-e", "stderr", "-c", path], port)
+        return [nginx.pid, *children(nginx.pid)]
 
     def _add(self, words, port):
         process = Process(words, os.path.join(self.work, "origins.log"))
@@ -102,10 +108,14 @@ class Row:
                 "rest": spent["rest_s"] * self.scale / outcome.operations}
 
     def measure(self, running):
-        self.load(running.port, 1)  # warm
+        return self.timed(running, self.load)
+
+    def timed(self, running, load):
+        """A sample of one load(port, seconds)."""
+        load(running.port, 1)  # warm
         clocks = (self.bench.cores, running.traffic, running.rest, self.origin_pids())
         before = Snapshot(*clocks)
-        outcome = self.load(running.port, self.bench.seconds)
+        outcome = load(running.port, self.bench.seconds)
         spent = Snapshot(*clocks).since(before)
         if not outcome.operations:
             raise BenchError(f"nothing was done; errors: {outcome.errors}")
@@ -119,6 +129,17 @@ class Row:
 
     def finish_round(self, samples):
         """samples: of this round, by contender; for what needs more than one of them."""
+
+    def order(self, number):
+        """The contenders as this round takes them."""
+        return self.contenders
+
+    def ratios(self, samples):
+        return report.ratios(self, samples)
+
+    def parameters(self):
+        """What else a reader of the figures has to know; goes to the file."""
+        return {}
 
 
 class Keepalive(Row):
@@ -204,6 +225,9 @@ class Idle(Row):
         site.backends = [f"{address}:{site.check_port}" for address in self.addresses()]
         return site
 
+    def parameters(self):
+        return {"held": self.bench.held}
+
     def measure(self, running):
         pids = running.traffic + running.rest
         generators.load(self.bench.tools, running.port, 1, "--requests", "100", connections=10)
@@ -215,8 +239,6 @@ class Idle(Row):
             time.sleep(SETTLE_S)
             growth = pss_bytes(pids) - before
         outcome, = outcomes
-        if outcome.operations < self.bench.held:
-            outcome.errors["not held"] = self.bench.held - outcome.operations
         return {"metrics": {"bytes": growth / self.bench.held, "base": before / 1e6},
                 "operations": outcome.operations, "seconds": time.monotonic() - start,
                 "errors": outcome.errors}
@@ -248,6 +270,9 @@ class Latency(Row):
     def load(self, port, seconds):
         return generators.load(self.bench.tools, port, seconds, "--rate", str(self.rate))
 
+    def parameters(self):
+        return {"rate": self.rate, "haproxy_peak": self.peak}
+
     def values(self, outcome, spent, running):
         return {**super().values(outcome, spent, running),
                 "p50": outcome.latency_us["p50"], "p99": outcome.latency_us["p99"]}
@@ -260,5 +285,18 @@ class Latency(Row):
                                                      - direct["metrics"][key])
 
 
+TARGETS = (  # row, what has to come out of it
+    ("keepalive", cost_target("sluice", ("haproxy", "nginx"), 0.95, 0.90,
+                              "keep-alive request: ")),
+    ("crc", cost_target("sluice", ("haproxy", "nginx"), 0.92, 0.85, "connect, request, close: ")),
+    ("bulk-up", cost_target("sluice", ("haproxy", "nginx", "haproxy splice-auto"), 0.85, 0.80,
+                            "bulk, client to origin: ")),
+    ("bulk-down", cost_target("sluice", ("haproxy", "nginx", "haproxy splice-auto"), 0.85, 0.80,
+                              "bulk, origin to client: ")),
+    ("idle", Target("user memory of an idle connection, bytes",
+                    lambda result: median_of(result, "sluice", "bytes"), 700, 550)),
+    ("latency", ratio_target("p99 latency added at half of HAProxy's peak: sluice / haproxy",
+                             "added_p99", "sluice", "haproxy", 1.0, 0.8)),
+)
 ROWS = (Keepalive, ConnectRequestClose, BulkUp, BulkDown, Idle, Latency)
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))

@@ -5,12 +5,17 @@
 #   tests/bench/run.sh picks [--build DIR] [OPTIONS OF picks.py…]
 #   tests/bench/run.sh health [--build DIR] [OPTIONS OF health.py…]
 #   tests/bench/run.sh reuse [--build DIR] [OPTIONS OF reuse.py…]
+#   tests/bench/run.sh growth [--build DIR] [OPTIONS OF growth.py…]
+#   tests/bench/run.sh plot FILE.json DIR
+#   tests/bench/run.sh reload [--build DIR] [OPTIONS OF reload.py…]
 #
 # picks measures what choosing a backend costs: no traffic, no peers. health measures how soon a
 # server that goes is noticed, and what checks cost. reuse measures what kept backend connections
-# save. With --build DIR that build is measured as it is. All traffic stays on the loopback device,
-# or on a TUN device of a network namespace of its own; nothing is left running or changed outside
-# the build folder and the installed Debian packages.
+# save. growth measures what idle connections, backends and workers add to the cost of an operation;
+# plot draws what its --json wrote. reload measures how long a new configuration takes, and whom it
+# holds up. With --build DIR that build is measured as it is. All traffic stays on the loopback
+# device, or on a TUN device of a network namespace of its own; nothing is left running or changed
+# outside the build folder and the installed Debian packages.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -33,16 +38,29 @@ elif [ "${1-}" = reuse ]; then
     packages=(nginx-light libnginx-mod-stream haproxy apache2-utils wrk redis-server redis-tools
         python3 iproute2)
     shift
+elif [ "${1-}" = growth ]; then
+    program=growth.py
+    packages=(nginx-light libnginx-mod-stream haproxy apache2-utils wrk python3 iproute2)
+    shift
+elif [ "${1-}" = plot ]; then
+    shift
+    install_packages python3 python3-matplotlib >&2
+    exec /usr/bin/python3 "$here/plot.py" "$@" # Debian's, which matplotlib belongs to
+elif [ "${1-}" = reload ]; then
+    program=reload.py
+    packages=(python3 iproute2)
+    shift
 fi
 words=("$@")
 build=
 for word in "$@"; do
     case $word in
     --build | --build=*) build=given ;;
+    --plots | --plots=*) packages+=(python3-matplotlib) ;;
     --perf) packages+=(linux-perf) ;;
     --strace) packages+=(strace) ;;
     -h | --help)
-        sed -n '2,13s/^# \{0,1\}//p' "$0"
+        sed -n '2,19s/^# \{0,1\}//p' "$0"
         exec python3 "$here/$program" --help
         ;;
     esac
