@@ -12,6 +12,12 @@
 #define POOLS_MAX      1024
 #define BACKENDS_MAX   8192 /* of all pools together, and of one pool */
 #define CHECKS_MAX     8    /* sections in one pool */
+#define SOURCES_MAX    1024 /* addresses of a pool to connect from */
+
+/* Pipes of a worker to splice with, of two descriptors each: one for each so many descriptors that
+ * it may have, and no more than that. */
+#define PIPES_MAX         64
+#define PIPES_DESCRIPTORS 256
 
 #define REUSE_IDLE_MAX        4096 /* idle upstreams of a backend in one worker */
 #define REUSE_RESET_BYTES_MAX 4096 /* what a reset exchange sends, and what it waits for */

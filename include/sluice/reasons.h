@@ -14,6 +14,7 @@
     X(QUEUE_TIMEOUT, "queue_timeout")   /* no backend became free in time */                       \
     X(START_TIMEOUT, "start_timeout")   /* no check result within the waiting time */              \
     X(CONNECT_FAILED, "connect_failed") /* every allowed try failed */                             \
+    X(SOURCE_PORTS, "source_ports")     /* no port left to connect to a backend from */            \
     X(SERVICE_LIMIT, "service_limit")   /* the service's max_connections */                        \
     X(DAEMON_LIMIT, "daemon_limit")     /* global max_connections */                               \
     X(DESCRIPTORS, "descriptors")       /* the process has no descriptor left */                   \

@@ -28,7 +28,11 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 5
+#define SCOREBOARD_LAYOUT 8
+
+/* Pairs of an address that connections to backends come from and one that they go to. Number 0 is
+ * none: not counted. They fit into 17 bits (proxy/session.h). */
+#define SB_PAIRS_MAX (UINT32_C(1) << 17)
 
 #define SB_SLOTS_MAX  (2 * BACKENDS_MAX) /* room for drained ones beside their successors */
 #define SB_REASON_MAX 120
@@ -38,6 +42,8 @@
 #define SB_HISTORY_MAX 8 /* results that are kept of each check, and of each slot's together */
 
 #define SB_CHECKS_MAX 4 /* checks of a slot with a record each; what is beyond shares the last */
+
+#define SB_BUFFER_PART_BYTES (UINT32_C(64) << 10) /* of buffer_memory, as workers take it */
 
 #define SB_UNSETTLED_MAX 32 /* places whose count scoreboard_repair() could not yet settle */
 
@@ -167,7 +173,8 @@ struct sb_check {
 struct sb_row {
     _Atomic uint64_t connections_total; /* sessions bound */
     _Atomic uint64_t connect_failures;
-    _Atomic uint64_t retries; /* sessions that went elsewhere after a failure here */
+    _Atomic uint64_t retries;   /* sessions that went elsewhere after a failure here */
+    _Atomic uint64_t ports_out; /* times that there was no port left to connect from */
     _Atomic uint32_t connections_peak;
     uint32_t pad;
     struct sb_hist connect_time_us;
@@ -247,6 +254,13 @@ struct sb_lease {
 
 #define SB_LEASES_MAX (UINT32_C(1) << 20) /* 32 MiB once every place is in use; a power of two */
 
+/* What connections of one pair use: src/pool/ports.h. */
+struct sb_pair {
+    _Atomic uint32_t used;          /* ports, of all workers together */
+    _Atomic uint32_t failures;      /* times that the kernel had no port, or not the address */
+    _Atomic uint64_t shut_until_ms; /* after such a failure, monotonic; 0: it is not shut */
+};
+
 struct sb_worker {
     _Alignas(128) _Atomic int32_t pid; /* 0: none */
     _Atomic uint32_t state;            /* enum sb_worker_state */
@@ -263,6 +277,11 @@ struct sb_worker {
     _Atomic uint64_t accept_errors;
     _Atomic uint64_t log_dropped;
     _Atomic uint64_t buffered_bytes; /* held for slow peers */
+    _Atomic uint32_t buffer_parts;   /* its share of the memory for them */
+    _Atomic uint32_t buffer_turns;   /* as in sb_slot_cell, for that */
+    _Atomic uint64_t spliced_bytes;
+    _Atomic uint64_t pipes;     /* open, to splice with */
+    _Atomic uint64_t throttled; /* bytes were left with their sender for want of it */
 };
 
 struct sb_header {
@@ -283,9 +302,18 @@ struct sb_header {
                                         is read: even that would take memory for all of them */
     _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */
     _Atomic uint32_t peak;
+    /* Memory for slow peers that workers have taken, in parts of SB_BUFFER_PART_BYTES. Written only
+     * where peers are slow, read before every read. */
+    _Alignas(128) _Atomic uint32_t buffer_parts;
+    _Atomic uint32_t buffer_parts_peak;
     /* Master's own: intents of dead workers that scoreboard_settle() still has to settle. */
     _Alignas(128) uint64_t unsettled[SB_UNSETTLED_MAX];
     uint32_t n_unsettled;
+    /* Ports that the kernel chooses from, both ends included, and how many of them it may choose;
+     * 0: not known. pairs_end: no higher number was ever given to a pair; what is beyond is not to
+     * be read, even that would take memory. Master writes. */
+    _Alignas(128) _Atomic uint32_t port_first;
+    _Atomic uint32_t port_last, ports, pairs_end;
     _Alignas(128) _Atomic uint64_t leases_refused; /* clients that found no place in the table */
 };
 
@@ -316,6 +344,9 @@ struct scoreboard {
     struct sb_service_cell *service_cells;   /* [n_workers][SERVICES_MAX] */
     struct sb_pool_cell *pool_cells;         /* [n_workers][POOLS_MAX] */
     struct sb_upstream_cell *upstream_cells; /* [n_workers][BACKENDS_MAX] */
+    struct sb_pair *pairs;                   /* [SB_PAIRS_MAX] */
+    _Atomic uint16_t *pair_shares;           /* [n_workers][SB_PAIRS_MAX] of used; a port has 16
+                                                bits, so that is enough */
 };
 
 /* src/pool/scoreboard.c */
@@ -328,15 +359,17 @@ void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice 
 /* src/pool/reservation.c, which explains the protocol */
 
 /* What a reservation is of: a slot, a service, the daemon (which ignores index), a place in the
- * queue of a pool, or an upstream of a slot. */
-enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE, SB_UPSTREAM };
+ * queue of a pool, an upstream of a slot, or a part of the memory for slow peers (index is
+ * ignored).
+ */
+enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE, SB_UPSTREAM, SB_BUFFER };
 
 /*
  * Takes one place for this worker. limit 0: none. True when taken; false when the count is at its
  * limit, with nothing changed. Exact across workers: under a limit the shared count is raised by
  * compare-and-swap, so it is never over the limit (of all callers alike), not even for a moment,
  * and nobody is refused because of somebody else's attempt. Maintains the peaks of
- * services, daemon and queues.
+ * services, daemon, queues and buffers.
  */
 bool scoreboard_reserve(struct scoreboard *sb, uint32_t worker, enum sb_place place, uint32_t index,
                         uint32_t limit);

@@ -31,6 +31,7 @@ struct session_info {
     uint32_t state;     /* enum session_state */
     uint64_t age_ms, idle_ms;
     uint64_t bytes_in, bytes_out;
+    uint32_t is_spliced_in, is_spliced_out; /* else copied */
 };
 
 /* Which sessions are meant; ANY or zero in a field: all. */

@@ -19,7 +19,7 @@
 #include "sluice/limits.h"
 
 #define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
-#define SNAPSHOT_LAYOUT 4
+#define SNAPSHOT_LAYOUT 6
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
@@ -71,8 +71,11 @@ struct snapshot_header {
     uint32_t n_text_bytes; /* what args and reset exchanges point into; the last is a NUL where
                               there are any */
     uint32_t texts_offset;
+    uint32_t n_sources; /* of all backends */
+    uint32_t sources_offset;
     uint32_t pad;
-    uint64_t hash_seed; /* key of every hash of clients: secret, so that nobody can aim */
+    uint64_t buffer_bytes; /* that slow peers may have held for them, all together; 0: no limit */
+    uint64_t hash_seed;    /* key of every hash of clients: secret, so that nobody can aim */
 };
 
 struct snapshot_service {
@@ -163,7 +166,16 @@ struct snapshot_backend {
                                        max_connections where that is set, else 0 */
     uint32_t backup;                /* 1: only joins when primaries are missing */
     struct snapshot_rate connect_rate;
-    struct addr check_address; /* checked instead of address; ADDR_NONE: not given */
+    struct addr check_address;        /* checked instead of address; ADDR_NONE: not given */
+    uint32_t first_source, n_sources; /* to connect from; 0: there are no ports, or it has no
+                                         address yet */
+};
+
+/* An address to connect to a backend from: of its family, or ADDR_NONE, which is then the only one:
+ * the kernel chooses. */
+struct snapshot_source {
+    struct addr_ip ip;
+    uint32_t pair; /* its number in the scoreboard; 0: not counted */
 };
 
 /* An option of a check's kind: offsets of two strings in the texts. */
@@ -197,6 +209,7 @@ const struct snapshot_service *snapshot_services(const struct snapshot_header *s
 const struct snapshot_listener *snapshot_listeners(const struct snapshot_header *snapshot);
 const struct snapshot_pool *snapshot_pools(const struct snapshot_header *snapshot);
 const struct snapshot_backend *snapshot_backends(const struct snapshot_header *snapshot);
+const struct snapshot_source *snapshot_sources(const struct snapshot_header *snapshot);
 const struct snapshot_check *snapshot_checks(const struct snapshot_header *snapshot);
 const struct snapshot_arg *snapshot_args(const struct snapshot_header *snapshot);
 /* The string at an offset that an arg gives. */

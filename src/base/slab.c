@@ -6,13 +6,15 @@
  * upward and not from a list, so that pages no item has reached stay untouched. Freed items form a
  * list through their own first bytes and go out again before the mark moves. A partial arena moves
  * to the front of its list whenever one of its items is freed, which keeps the slab as a whole
- * last-freed-first.
+ * last-freed-first. An arena with one item in use stays; what its free items hold in whole pages
+ * can be given back before (slab_trim).
  */
 #include "slab.h"
 
 #include <assert.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -45,8 +47,9 @@ struct slab_arena {
     struct slab_arena *prev;
     struct slab *slab; /* to catch items given to the wrong slab */
     struct free_item *freed;
-    char *fresh;     /* the mark: items from here on were never handed out */
-    const char *end; /* of the last item */
+    struct free_item *trimmed; /* of freed, from here on: without their inner pages */
+    char *fresh;               /* the mark: items from here on were never handed out */
+    const char *end;           /* of the last item */
     size_t used;
 };
 
@@ -178,6 +181,9 @@ void *slab_alloc(struct slab *slab)
     if (arena->freed != NULL) {
         item = arena->freed;
         UNPOISON(item, slab->item_bytes);
+        if (arena->trimmed == arena->freed) {
+            arena->trimmed = arena->freed->next;
+        }
         arena->freed = arena->freed->next;
     } else {
         item = arena->fresh;
@@ -230,6 +236,49 @@ void slab_free(struct slab *slab, void *item)
     } else {
         unmap_arena(slab, arena);
     }
+}
+
+/* Gives the whole pages between the link and the end of the item back. */
+static void give_inner_pages_back(const struct slab *slab, struct free_item *item, size_t page)
+{
+    uintptr_t from = ((uintptr_t)(item + 1) + page - 1) & ~(uintptr_t)(page - 1);
+    uintptr_t to = ((uintptr_t)item + slab->item_bytes) & ~(uintptr_t)(page - 1);
+
+    if (from < to) {
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+}
+
+static size_t trim_arena(const struct slab *slab, struct slab_arena *arena, size_t page)
+{
+    size_t n = 0;
+
+    for (struct free_item *item = arena->freed; item != arena->trimmed; n++) {
+        struct free_item *next;
+
+        UNPOISON(item, sizeof(*item));
+        next = item->next;
+        POISON(item, sizeof(*item));
+        give_inner_pages_back(slab, item, page);
+        item = next;
+    }
+    arena->trimmed = arena->freed;
+    return n;
+}
+
+size_t slab_trim(struct slab *slab, size_t n_max)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t n = 0;
+
+    if (slab->spare != NULL) {
+        n += trim_arena(slab, slab->spare, page);
+    }
+    for (struct slab_arena *arena = slab->partial; arena != NULL && n < n_max;
+         arena = arena->next) {
+        n += trim_arena(slab, arena, page);
+    }
+    return n;
 }
 
 void slab_fini(struct slab *slab)

@@ -26,6 +26,9 @@ void slab_init(struct slab *slab, size_t item_bytes, size_t arena_bytes);
 /* Contents undefined. NULL when the kernel has no memory. 16-byte aligned. */
 void *slab_alloc(struct slab *slab);
 void slab_free(struct slab *slab, void *item); /* NULL is allowed */
+/* Gives back the whole pages inside free items, where items are larger than pages: those handed in
+ * since the last time, of about at most n_max items. The items stay. Returns of how many. */
+size_t slab_trim(struct slab *slab, size_t n_max);
 /* Unmaps everything, used items too. */
 void slab_fini(struct slab *slab);
 

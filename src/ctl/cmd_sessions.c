@@ -15,6 +15,7 @@
 struct row {
     const char *id, *service, *client, *pool, *backend, *state;
     uint64_t age_ms, idle_ms, bytes_in, bytes_out;
+    const char *relay_in, *relay_out;
 };
 
 #define COLUMN(key, title, kind)                                                                   \
@@ -33,6 +34,8 @@ static const struct column columns[] = {
     COLUMN(idle_ms, "IDLE", COLUMN_MS),
     COLUMN(bytes_in, "BYTES_IN", COLUMN_BYTES),
     COLUMN(bytes_out, "BYTES_OUT", COLUMN_BYTES),
+    COLUMN(relay_in, "RELAY_IN", COLUMN_TEXT),
+    COLUMN(relay_out, "RELAY_OUT", COLUMN_TEXT),
     {0},
 };
 
@@ -82,6 +85,8 @@ static void put_session(struct reply *reply, const struct names *names,
         .idle_ms = session->idle_ms,
         .bytes_in = session->bytes_in,
         .bytes_out = session->bytes_out,
+        .relay_in = session->is_spliced_in ? "splice" : "copy",
+        .relay_out = session->is_spliced_out ? "splice" : "copy",
     };
 
     snprintf(id, sizeof(id), "%" PRIu64, session->id);

@@ -49,6 +49,7 @@ void command_usage(const struct command *command, struct str *out);
 extern const struct command cmd_show_info, cmd_show_services, cmd_show_pools, cmd_show_backends,
     cmd_show_workers, cmd_show_checks, cmd_show_errors; /* cmd_show.c */
 extern const struct command cmd_show_upstreams;         /* cmd_upstreams.c */
+extern const struct command cmd_show_ports;             /* cmd_ports.c */
 extern const struct command cmd_show_stats;             /* cmd_stats.c */
 extern const struct command cmd_show_sessions;          /* cmd_sessions.c */
 extern const struct command cmd_show_events;            /* cmd_events.c */

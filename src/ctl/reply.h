@@ -25,7 +25,7 @@
 #include "base/json.h"
 #include "base/str.h"
 
-#define REPLY_COLUMNS_MAX 40
+#define REPLY_COLUMNS_MAX 48
 #define REPLY_NONE        UINT64_MAX /* as a number: unknown; "-" in text, null in JSON */
 
 /* Kinds and the type of the struct's field. All numbers are uint64_t, whatever their range. */

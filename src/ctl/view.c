@@ -37,9 +37,16 @@ void view_total(const struct view *view, const struct ctl_host_info *info, struc
         .connections_active = LOAD(header->active),
         .connections_peak = LOAD(header->peak),
         .connections_limit = info->connections_limit,
+        .buffer_memory_bytes = view->snapshot->buffer_bytes,
+        .buffered_peak_bytes = (uint64_t)LOAD(header->buffer_parts_peak) * SB_BUFFER_PART_BYTES,
     };
-    for (uint32_t i = 0; i < header->n_workers; i++)
-        out->connections_total += LOAD(view->sb->workers[i].connections_total);
+    for (uint32_t i = 0; i < header->n_workers; i++) {
+        const struct sb_worker *worker = &view->sb->workers[i];
+
+        out->connections_total += LOAD(worker->connections_total);
+        out->buffered_bytes += LOAD(worker->buffered_bytes);
+        out->throttled += LOAD(worker->throttled);
+    }
 }
 
 /* --- workers --- */
@@ -64,6 +71,9 @@ void view_worker(const struct view *view, uint32_t id, struct view_worker *out)
         .heartbeat_age_ms = since(view->now_ms, LOAD(worker->heartbeat_ms)),
         .accept_errors = LOAD(worker->accept_errors),
         .buffered_bytes = LOAD(worker->buffered_bytes),
+        .throttled = LOAD(worker->throttled),
+        .spliced_bytes = LOAD(worker->spliced_bytes),
+        .pipes = LOAD(worker->pipes),
         .log_dropped = LOAD(worker->log_dropped),
     };
 }
@@ -248,6 +258,7 @@ static void fill_counters(const struct view *view, const struct model_backend *b
     out->connections_total = LOAD(row->connections_total);
     out->connect_failures = LOAD(row->connect_failures);
     out->retries = LOAD(row->retries);
+    out->source_ports_out = LOAD(row->ports_out);
     scoreboard_sum_upstreams(view->sb, backend->row, &out->upstreams);
     out->upstreams_reused_percent = view_reused_percent(&out->upstreams);
     out->upstreams_discarded_by = out->upstreams.discarded_by;
@@ -272,6 +283,8 @@ void view_backend(const struct view *view, const struct model_pool *pool,
     };
     fill_state(view, standing, index, out);
     fill_counters(view, backend, out);
+    view_ports(view, &standing->backends[index], 0, standing->backends[index].n_sources,
+               &out->source_ports);
 }
 
 /* --- pools --- */

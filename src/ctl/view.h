@@ -31,6 +31,7 @@ struct view_total {
     const char *version;
     uint64_t generation, uptime_seconds;
     uint64_t connections_active, connections_peak, connections_total, connections_limit;
+    uint64_t buffer_memory_bytes, buffered_bytes, buffered_peak_bytes, throttled;
 };
 void view_total(const struct view *view, const struct ctl_host_info *info, struct view_total *out);
 extern const struct column view_total_columns[];
@@ -39,7 +40,8 @@ struct view_worker {
     uint64_t id, pid;
     const char *state;
     uint64_t generation, connections_active, connections_total, restarts, busy_permille,
-        loop_lag_us, waiting, heartbeat_age_ms, accept_errors, buffered_bytes, log_dropped;
+        loop_lag_us, waiting, heartbeat_age_ms, accept_errors, buffered_bytes, throttled,
+        spliced_bytes, pipes, log_dropped;
 };
 void view_worker(const struct view *view, uint32_t id, struct view_worker *out);
 extern const struct column view_worker_columns[];
@@ -63,6 +65,22 @@ extern const struct column view_service_columns[];
 /* How a pool of the model stands, for all that is asked about its backends. */
 void view_standing(const struct view *view, const struct model_pool *pool, struct standing *out);
 
+/* Ports to connect to one backend from: of one source, or of several together. */
+struct view_ports {
+    const char *pool, *backend;
+    const char *source; /* an address, "any" for the kernel's choice, "3 addresses" */
+    uint64_t addresses;
+    uint64_t in_use, limit; /* limit: that may be in use, REPLY_NONE: not known */
+    uint64_t headroom;      /* REPLY_NONE: not known */
+    uint64_t fullest_percent;
+    uint64_t failures; /* times that the kernel had none, or not the address */
+    char source_text[ADDR_TEXT_MAX];
+};
+/* n sources of a backend from first on, n at least 1. out must not be moved afterwards. */
+void view_ports(const struct view *view, const struct snapshot_backend *backend, uint32_t first,
+                uint32_t n, struct view_ports *out);
+extern const struct column view_ports_columns[];
+
 struct view_backend {
     const char *pool, *name, *address, *state, *admin, *health, *reason;
     uint64_t weight, effective_weight_permille; /* effective 0: gets no new clients */
@@ -71,6 +89,8 @@ struct view_backend {
     uint64_t connections_active, connections_peak, connections_total;
     uint64_t connect_failures, retries, bytes_in, bytes_out;
     struct sb_upstream_sum upstreams; /* zeros where none are kept */
+    struct view_ports source_ports;   /* of all sources together */
+    uint64_t source_ports_out;        /* times that none was left */
     uint64_t upstreams_reused_percent;
     const uint64_t *upstreams_discarded_by; /* points into upstreams */
     const char *reuse_trouble;

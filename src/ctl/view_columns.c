@@ -31,6 +31,10 @@ const struct column view_total_columns[] = {
     COLUMN(view_total, connections_peak, "connections peak", COLUMN_UINT),
     COLUMN(view_total, connections_total, "connections total", COLUMN_UINT),
     COLUMN(view_total, connections_limit, "connections limit", COLUMN_UINT),
+    COLUMN(view_total, buffer_memory_bytes, "buffer memory", COLUMN_BYTES),
+    COLUMN(view_total, buffered_bytes, "buffered", COLUMN_BYTES),
+    COLUMN(view_total, buffered_peak_bytes, "buffered peak", COLUMN_BYTES),
+    COLUMN(view_total, throttled, "throttled", COLUMN_UINT),
     {0},
 };
 
@@ -48,6 +52,9 @@ const struct column view_worker_columns[] = {
     COLUMN(view_worker, heartbeat_age_ms, "HEARTBEAT", COLUMN_MS),
     COLUMN(view_worker, accept_errors, "ACCEPT_ERRORS", COLUMN_UINT),
     COLUMN(view_worker, buffered_bytes, "BUFFERED", COLUMN_BYTES),
+    COLUMN(view_worker, throttled, "THROTTLED", COLUMN_UINT),
+    COLUMN(view_worker, spliced_bytes, "SPLICED", COLUMN_BYTES),
+    COLUMN(view_worker, pipes, "PIPES", COLUMN_UINT),
     COLUMN(view_worker, log_dropped, "LOG_DROPPED", COLUMN_UINT),
     {0},
 };
@@ -88,6 +95,9 @@ const struct column view_backend_columns[] = {
     COLUMN(view_backend, retries, "RETRIES", COLUMN_UINT),
     COLUMN(view_backend, bytes_in, "BYTES_IN", COLUMN_BYTES),
     COLUMN(view_backend, bytes_out, "BYTES_OUT", COLUMN_BYTES),
+    INNER(view_backend, source_ports_used, source_ports.in_use, NULL),
+    INNER(view_backend, source_ports_limit, source_ports.limit, NULL),
+    COLUMN(view_backend, source_ports_out, NULL, COLUMN_UINT),
     INNER(view_backend, upstreams_opened, upstreams.opened, NULL),
     INNER(view_backend, upstreams_warm, upstreams.warm, NULL),
     INNER(view_backend, upstreams_reused, upstreams.reused, NULL),
@@ -252,5 +262,18 @@ const struct column view_override_columns[] = {
     COLUMN(view_override_row, wall_ms, "SINCE", COLUMN_WALL_MS),
     COLUMN(view_override_row, by, "BY", COLUMN_TEXT),
     COLUMN(view_override_row, why, "WHY", COLUMN_TEXT),
+    {0},
+};
+
+const struct column view_ports_columns[] = {
+    COLUMN(view_ports, pool, "POOL", COLUMN_TEXT),
+    COLUMN(view_ports, backend, "BACKEND", COLUMN_TEXT),
+    COLUMN(view_ports, source, "SOURCE", COLUMN_TEXT),
+    COLUMN(view_ports, addresses, NULL, COLUMN_UINT),
+    COLUMN(view_ports, in_use, "IN_USE", COLUMN_UINT),
+    COLUMN(view_ports, limit, "LIMIT", COLUMN_UINT),
+    COLUMN(view_ports, headroom, "HEADROOM", COLUMN_UINT),
+    COLUMN(view_ports, fullest_percent, "FULLEST_PERCENT", COLUMN_UINT),
+    COLUMN(view_ports, failures, "FAILURES", COLUMN_UINT),
     {0},
 };

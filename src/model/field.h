@@ -36,9 +36,21 @@ static inline char *const *list_of(const struct option_def *option, const void *
     return *(char **const *)field_of(option, section);
 }
 
-static inline uint32_t number_of(const struct option_def *option, const void *section)
+static inline uint64_t number_of(const struct option_def *option, const void *section)
 {
+    if (option->type == OPTION_SIZE) {
+        return *(const uint64_t *)field_of(option, section);
+    }
     return *(const uint32_t *)field_of(option, section);
+}
+
+static inline void set_number(const struct option_def *option, void *section, uint64_t number)
+{
+    if (option->type == OPTION_SIZE) {
+        *(uint64_t *)field_at(option, section) = number;
+    } else {
+        *(uint32_t *)field_at(option, section) = (uint32_t)number;
+    }
 }
 
 static inline bool bool_of(const struct option_def *option, const void *section)

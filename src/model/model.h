@@ -41,6 +41,7 @@ struct model_secrets {
 struct model_global {
     uint32_t workers;         /* 0: auto, one per CPU */
     uint32_t max_connections; /* 0: auto */
+    uint64_t buffer_bytes;    /* buffer_memory; 0: auto */
     char *user, *group;       /* NULL: not given; sluice if it exists, else nobody */
     char *control_socket;
     uint32_t control_mode; /* octal in the file */
@@ -141,6 +142,7 @@ struct model_pool {
     uint32_t on_return, on_down; /* enum session_fate */
     uint32_t require;            /* enum model_require */
     uint32_t send_proxy;         /* enum send_proxy */
+    char **source_addresses;     /* as written: sources.h */
     char *notify;                /* NULL: nothing is run */
     struct model_outlier outlier;
     struct model_reuse reuse;
@@ -322,6 +324,7 @@ enum option_type {
     OPTION_TIME, /* uint32_t milliseconds */
     OPTION_UINT, /* uint32_t */
     OPTION_AUTO, /* uint32_t, "auto" is 0 */
+    OPTION_SIZE, /* uint64_t bytes, "auto" is 0 */
     OPTION_MODE, /* uint32_t, octal */
     OPTION_BOOL, /* bool */
     OPTION_RATE, /* struct units_rate */

@@ -76,6 +76,26 @@ static int parse_uint(const struct option_def *option, const char *text, uint64_
     return 0;
 }
 
+static int parse_size(const struct option_def *option, const char *text, uint64_t *out,
+                      struct str *out_problem)
+{
+    const char *problem;
+    uint64_t bytes;
+
+    if (strcmp(text, "auto") == 0) {
+        *out = 0;
+        return 0;
+    }
+    if (units_parse_size(text, &bytes, &problem) != 0) {
+        return refuse(option, text, "not a size", out_problem);
+    }
+    if (bytes < option->min || bytes > option->max) {
+        return refuse(option, text, "out of range", out_problem);
+    }
+    *out = bytes;
+    return 0;
+}
+
 static int parse_mode(const struct option_def *option, const char *text, uint64_t *out,
                       struct str *out_problem)
 {
@@ -165,7 +185,7 @@ static int parse_number(const struct option_def *option, const char *text, uint6
 {
     static parse_fn *const parsers[OPTION_TYPE_COUNT] = {
         [OPTION_TIME] = parse_time, [OPTION_UINT] = parse_uint, [OPTION_AUTO] = parse_uint,
-        [OPTION_MODE] = parse_mode, [OPTION_WORD] = parse_word,
+        [OPTION_SIZE] = parse_size, [OPTION_MODE] = parse_mode, [OPTION_WORD] = parse_word,
     };
 
     assert(parsers[option->type] != NULL);
@@ -189,7 +209,7 @@ int option_set(const struct option_def *option, void *section, const char *text,
     }
     rc = parse_number(option, text, &number, out_problem);
     if (rc == 0) {
-        *(uint32_t *)field_at(option, section) = (uint32_t)number;
+        set_number(option, section, number);
     }
     return rc;
 }
@@ -251,7 +271,7 @@ int option_set_default(const struct option_def *option, void *section)
     int rc;
 
     if (source != NULL) {
-        *(uint32_t *)field_at(option, section) = number_of(source, section);
+        set_number(option, section, number_of(source, section));
         return 0;
     }
     if (option->type == OPTION_LIST) {

@@ -58,6 +58,10 @@ void option_describe(const struct option_def *option, struct str *out)
     case OPTION_AUTO:
         str_printf(out, "write \"auto\" or a whole number from %llu to %llu", min, max);
         break;
+    case OPTION_SIZE:
+        str_printf(out, "write \"auto\" or a size from %s to %s", units_format_size(min, low),
+                   units_format_size(max, high));
+        break;
     case OPTION_MODE:
         str_printf(out, "write an octal file mode up to \"%04llo\", such as \"%s\"", max,
                    option->default_text);
@@ -103,20 +107,22 @@ static void append_raw(const char *text, struct str *out)
     }
 }
 
-static void format_number(const struct option_def *option, uint32_t number, struct str *out)
+static void format_number(const struct option_def *option, uint64_t number, struct str *out)
 {
-    char time[UNITS_TEXT_MAX];
+    char text[UNITS_TEXT_MAX];
 
     if (option->type == OPTION_TIME) {
-        str_append(out, units_format_time(number, time));
+        str_append(out, units_format_time(number, text));
     } else if (option->type == OPTION_WORD) {
         str_append(out, option->words[number]);
     } else if (option->type == OPTION_MODE) {
-        str_printf(out, "%04o", number);
-    } else if (option->type == OPTION_AUTO && number == 0) {
+        str_printf(out, "%04llo", (unsigned long long)number);
+    } else if ((option->type == OPTION_AUTO || option->type == OPTION_SIZE) && number == 0) {
         str_append(out, "auto");
+    } else if (option->type == OPTION_SIZE) {
+        str_append(out, units_format_size(number, text));
     } else {
-        str_printf(out, "%u", number);
+        str_printf(out, "%llu", (unsigned long long)number);
     }
 }
 

@@ -209,7 +209,7 @@ int option_copy(const struct option_def *option, void *to, const void *from)
     } else if (option->type == OPTION_RATE) {
         *(struct units_rate *)field_at(option, to) = *rate_of(option, from);
     } else {
-        *(uint32_t *)field_at(option, to) = number_of(option, from);
+        set_number(option, to, number_of(option, from));
     }
     return copy_secrets(option, to, from);
 }

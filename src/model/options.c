@@ -13,12 +13,14 @@
 #define HOURS(n)   (SECONDS(3600) * (n))
 #define DAYS(n)    (HOURS(24) * (n))
 
-#define TIME_MAX         DAYS(40) /* fits 32 bits of milliseconds */
-#define KEEPALIVE_MAX    HOURS(9) /* TCP_KEEPIDLE takes at most 32767 s */
-#define USER_TIMEOUT_MAX DAYS(24) /* TCP_USER_TIMEOUT is a signed 32-bit number of milliseconds */
-#define CONNECTIONS_MAX  INT32_MAX
-#define MODE_MAX         0777
-#define QUEUE_MAX        1000000
+#define TIME_MAX          DAYS(40) /* fits 32 bits of milliseconds */
+#define KEEPALIVE_MAX     HOURS(9) /* TCP_KEEPIDLE takes at most 32767 s */
+#define USER_TIMEOUT_MAX  DAYS(24) /* TCP_USER_TIMEOUT is a signed 32-bit number of milliseconds */
+#define CONNECTIONS_MAX   INT32_MAX
+#define BUFFER_MEMORY_MIN (UINT64_C(256) << 10)
+#define BUFFER_MEMORY_MAX (UINT64_C(1024) << 30)
+#define MODE_MAX          0777
+#define QUEUE_MAX         1000000
 
 /* Kinds of checks that open connections of their own. */
 #define KINDS_CONNECTING "tcp http expect agent redis postgresql mysql smtp ssh memcached"
@@ -70,6 +72,11 @@ const struct option_def option_table[] = {
      .default_text = "auto", .min = 1, .max = CONNECTIONS_MAX, .reloadable = true,
      .help = "Client connections of the whole daemon; auto is what descriptors, ports and memory "
              "allow."},
+    {GLOBAL(buffer_bytes), .name = "buffer_memory", .type = OPTION_SIZE, .default_text = "auto",
+     .min = BUFFER_MEMORY_MIN, .max = BUFFER_MEMORY_MAX, .reloadable = true,
+     .help = "Memory for bytes that slow peers have not taken yet, all of them together; once it "
+             "is used up nothing is read that would have to be kept. auto is a 32nd of the memory "
+             "there is, from 16m to 512m."},
     {GLOBAL(user), .name = "user", .type = OPTION_TEXT,
      .help = "User that a daemon started as root drops to: sluice if it exists, else nobody, "
              "unless given."},
@@ -185,6 +192,12 @@ const struct option_def option_table[] = {
      .help = "Whether a connection to a backend begins with a PROXY header that names the client, "
              "and of which version: v1 is text, v2 binary. Checks of the backend's own address "
              "then begin with one, too."},
+    {POOL(source_addresses), .name = "source_addresses", .type = OPTION_LIST,
+     .default_text = "{ }", .reloadable = true,
+     .help = "Addresses of this machine to connect to backends from, ranges of them and networks: "
+             "10.0.0.1, 10.0.0.16-10.0.0.31, 10.1.0.0/28. Each has all ports once for every "
+             "backend; the one with most of them left is taken. For a backend of a family that is "
+             "not in the list, and without one, the kernel chooses."},
     {POOL(queue), .name = "queue", .type = OPTION_UINT, .default_text = "0", .max = QUEUE_MAX,
      .reloadable = true,
      .help = "Sessions that may wait for a place while every healthy backend is at its limit; 0: "

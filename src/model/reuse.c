@@ -10,6 +10,7 @@
 
 #include "base/escape.h"
 #include "sluice/limits.h"
+#include "sources.h"
 
 #define WARM_AUTO 4 /* warm_min = "auto" in mode warm */
 
@@ -344,7 +345,7 @@ static uint64_t hash_settings(const struct model_pool *pool, const struct snapsh
         pool->keepalive_ms,
         pool->user_timeout_ms,
     };
-    uint64_t hash = XXH3_64bits(numbers, sizeof(numbers));
+    uint64_t hash = XXH3_64bits(numbers, sizeof(numbers)) ^ sources_hash(pool);
 
     hash = XXH3_64bits_withSeed(texts + reuse->reset_send, reuse->reset_send_bytes, hash);
     return XXH3_64bits_withSeed(texts + reuse->reset_expect, reuse->reset_expect_bytes, hash);

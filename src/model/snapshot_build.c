@@ -16,6 +16,7 @@
 #include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
+#include "sources.h"
 #include "tables.h"
 
 #define ALIGNMENT 8
@@ -33,12 +34,13 @@ struct layout {
     struct snapshot_listener *listeners;
     struct snapshot_pool *pools;
     struct snapshot_backend *backends;
+    struct snapshot_source *sources;
     struct snapshot_check *checks;
     uint16_t *entries;
     struct snapshot_arg *args;
     char *texts;
     /* Filled so far: */
-    uint32_t service, listener, pool, backend, check, entry, arg, text;
+    uint32_t service, listener, pool, backend, source, check, entry, arg, text;
     const struct snapshot_header *previous;
 };
 
@@ -55,12 +57,14 @@ static void count_checks(const struct model_check *checks, size_t n, size_t *n_c
 static bool count_pools(const struct model *model, struct snapshot_header *header)
 {
     size_t n_backends = 0, n_checks = 0, n_entries = 0, n_args = 0, n_bytes = 0;
+    size_t n_sources = 0;
     size_t n_reset_bytes = 0; /* a few KiB for each pool at most */
 
     for (size_t i = 0; i < model->n_pools; i++) {
         const struct model_pool *pool = &model->pools[i];
 
         n_backends += pool->n_backends;
+        n_sources += sources_needed(pool);
         n_entries += table_size(pool);
         n_reset_bytes += reuse_text_bytes(&pool->reuse);
         count_checks(pool->checks, pool->n_checks, &n_checks, &n_args, &n_bytes);
@@ -70,11 +74,13 @@ static bool count_pools(const struct model *model, struct snapshot_header *heade
             count_checks(backend->own_checks, backend->n_own_checks, &n_checks, &n_args, &n_bytes);
         }
     }
-    if (model->n_pools > POOLS_MAX || n_backends > BACKENDS_MAX || n_bytes > ARGS_BYTES_MAX) {
+    if (model->n_pools > POOLS_MAX || n_backends > BACKENDS_MAX || n_bytes > ARGS_BYTES_MAX ||
+        n_sources > SOURCES_ALL_MAX + BACKENDS_MAX) {
         return false;
     }
     header->n_pools = (uint32_t)model->n_pools;
     header->n_backends = (uint32_t)n_backends;
+    header->n_sources = (uint32_t)n_sources;
     header->n_checks = (uint32_t)n_checks;
     header->n_entries = (uint32_t)n_entries;
     header->n_args = (uint32_t)n_args;
@@ -117,6 +123,7 @@ static void set_offsets(struct snapshot_header *header)
         reserve(&size, header->n_listeners, sizeof(struct snapshot_listener));
     header->pools_offset = reserve(&size, header->n_pools, sizeof(struct snapshot_pool));
     header->backends_offset = reserve(&size, header->n_backends, sizeof(struct snapshot_backend));
+    header->sources_offset = reserve(&size, header->n_sources, sizeof(struct snapshot_source));
     header->checks_offset = reserve(&size, header->n_checks, sizeof(struct snapshot_check));
     header->entries_offset = reserve(&size, header->n_entries, sizeof(uint16_t));
     header->args_offset = reserve(&size, header->n_args, sizeof(struct snapshot_arg));
@@ -223,9 +230,32 @@ static uint32_t fill_checks(struct layout *layout, const struct model_check *fro
     return first;
 }
 
-static void fill_backend(struct layout *layout, const struct model_pool *pool,
-                         uint32_t first_pool_check, const struct model_backend *from)
+/* The pairs' numbers come later: pairs.h. */
+static uint32_t fill_sources(struct layout *layout, const struct source_list *sources,
+                             enum addr_family family)
 {
+    uint32_t first = layout->source;
+
+    if (family != ADDR_IPV4 && family != ADDR_IPV6) {
+        return 0;
+    }
+    for (size_t i = 0; i < sources->n; i++) {
+        if (sources->items[i].family == family) {
+            layout->sources[layout->source++].ip = sources->items[i];
+        }
+    }
+    if (layout->source == first) {
+        layout->source++; /* the kernel's choice */
+    }
+    return layout->source - first;
+}
+
+static void fill_backend(struct layout *layout, const struct model_pool *pool,
+                         const struct source_list *sources, uint32_t first_pool_check,
+                         const struct model_backend *from)
+{
+    uint32_t first_source = layout->source;
+    uint32_t n_sources = fill_sources(layout, sources, from->address.ip.family);
     struct snapshot_backend *to = &layout->backends[layout->backend++];
     uint32_t first_own_check = fill_checks(layout, from->own_checks, from->n_own_checks);
     size_t n_checks;
@@ -244,6 +274,8 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
         .backup = from->backup ? 1 : 0,
         .connect_rate = convert_rate(&from->connect_rate),
         .check_address = model_backend_check_address(from),
+        .first_source = first_source,
+        .n_sources = n_sources,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
 }
@@ -277,7 +309,9 @@ static int fill_pool(struct layout *layout, const struct model_pool *from)
 {
     struct snapshot_pool *to = &layout->pools[layout->pool++];
     uint32_t first_check = fill_checks(layout, from->checks, from->n_checks);
+    struct source_list sources;
 
+    sources_of(from, &sources);
     *to = (struct snapshot_pool){
         .scheduler = sched_find(from->scheduler),
         .first_backend = layout->backend,
@@ -304,7 +338,7 @@ static int fill_pool(struct layout *layout, const struct model_pool *from)
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {
-        fill_backend(layout, from, first_check, &from->backends[i]);
+        fill_backend(layout, from, &sources, first_check, &from->backends[i]);
     }
     return fill_table(layout, from, to);
 }
@@ -317,6 +351,7 @@ static void set_arrays(struct layout *layout, char *bytes)
     layout->listeners = (void *)(bytes + header->listeners_offset);
     layout->pools = (void *)(bytes + header->pools_offset);
     layout->backends = (void *)(bytes + header->backends_offset);
+    layout->sources = (void *)(bytes + header->sources_offset);
     layout->checks = (void *)(bytes + header->checks_offset);
     layout->entries = (void *)(bytes + header->entries_offset);
     layout->args = (void *)(bytes + header->args_offset);
@@ -346,6 +381,7 @@ void *snapshot_build(const struct model *model, uint32_t generation, uint64_t ha
                    .layout = SNAPSHOT_LAYOUT,
                    .generation = generation,
                    .max_connections = model->global.max_connections,
+                   .buffer_bytes = model->global.buffer_bytes,
                    .hash_seed = given_seed != NULL ? XXH3_64bits(given_seed, strlen(given_seed))
                                                    : hash_seed},
         .previous = previous,

@@ -11,6 +11,7 @@
 #include "reuse.h"
 #include "sched/sched.h"
 #include "sluice/limits.h"
+#include "sources.h"
 
 /* --- pools --- */
 
@@ -151,6 +152,7 @@ static void validate_pool(struct build *build, const struct conf_section *sectio
     reuse_validate(build, section, pool);
     validate_checks(build, section, pool->checks, pool->n_checks);
     validate_backends(build, section, pool);
+    sources_validate(build, section, pool);
     check_backups(build, section, pool);
     if (use == POOL_UNUSED) {
         build_fault(build, ERRLIST_WARNING, section, NULL, 0,

@@ -23,6 +23,7 @@
  */
 #include <sched.h>
 
+#include "ports.h"
 #include "sluice/scoreboard.h"
 
 #define SETTLE_TRIES    1000
@@ -40,7 +41,7 @@ struct place {
 
 static uint64_t intent_of(enum sb_place place, uint32_t index)
 {
-    if (place == SB_DAEMON)
+    if (place == SB_DAEMON || place == SB_BUFFER)
         index = 0;
     return (uint64_t)place << INTENT_PLACE_SHIFT | (index + 1);
 }
@@ -86,6 +87,14 @@ static struct place queue_place(const struct scoreboard *sb, uint32_t worker, ui
                           .turns = &cell->turns};
 }
 
+static struct place buffer_place(const struct scoreboard *sb, uint32_t worker)
+{
+    return (struct place){.count = &sb->header->buffer_parts,
+                          .peak = &sb->header->buffer_parts_peak,
+                          .share = &sb->workers[worker].buffer_parts,
+                          .turns = &sb->workers[worker].buffer_turns};
+}
+
 static struct place place_of(const struct scoreboard *sb, uint32_t worker, enum sb_place place,
                              uint32_t index)
 {
@@ -98,6 +107,8 @@ static struct place place_of(const struct scoreboard *sb, uint32_t worker, enum 
         return queue_place(sb, worker, index);
     case SB_UPSTREAM:
         return upstream_place(sb, worker, index);
+    case SB_BUFFER:
+        return buffer_place(sb, worker);
     case SB_DAEMON:
         break;
     }
@@ -262,6 +273,7 @@ static bool is_intent(uint64_t intent)
     case SB_QUEUE:
         return index < POOLS_MAX;
     case SB_DAEMON:
+    case SB_BUFFER:
         return index == 0;
     }
     return false;
@@ -339,11 +351,14 @@ uint32_t scoreboard_repair(struct scoreboard *sb, uint32_t worker)
         take_share_out(upstream_place(sb, worker, i));
     }
     take_upstreams_out(sb, worker);
+    ports_take_out(sb, worker);
     take_queues_out(sb, worker);
     uint32_t sessions = take_services_out(sb, worker);
     take_share_out(daemon_place(sb, worker));
+    take_share_out(buffer_place(sb, worker));
     atomic_store_explicit(&dead->waiting, 0, memory_order_relaxed);
     atomic_store_explicit(&dead->buffered_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&dead->pipes, 0, memory_order_relaxed);
 
     atomic_store_explicit(&dead->intent, 0, memory_order_relaxed);
     if (is_intent(intent))

@@ -76,6 +76,8 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
     sb->pool_cells = carve(base, &at, n_workers * POOLS_MAX * sizeof(*sb->pool_cells));
     sb->upstream_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->upstream_cells));
+    sb->pairs = carve(base, &at, SB_PAIRS_MAX * sizeof(*sb->pairs));
+    sb->pair_shares = carve(base, &at, n_workers * SB_PAIRS_MAX * sizeof(*sb->pair_shares));
     sb->checks = carve(base, &at, SB_CHECKS_MAX * SB_SLOTS_MAX * sizeof(*sb->checks));
     sb->leases = carve(base, &at, SB_LEASES_MAX * sizeof(*sb->leases));
     return at;

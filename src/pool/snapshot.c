@@ -48,6 +48,11 @@ const struct snapshot_check *snapshot_checks(const struct snapshot_header *snaps
     return array_at(snapshot, snapshot->checks_offset);
 }
 
+const struct snapshot_source *snapshot_sources(const struct snapshot_header *snapshot)
+{
+    return array_at(snapshot, snapshot->sources_offset);
+}
+
 const uint16_t *snapshot_entries(const struct snapshot_header *snapshot)
 {
     return array_at(snapshot, snapshot->entries_offset);
@@ -97,6 +102,7 @@ static bool arrays_are_good(const struct snapshot_header *s)
         ARRAY_OF(s->checks_offset, s->n_checks, struct snapshot_check, CHECKS_ALL),
         ARRAY_OF(s->entries_offset, s->n_entries, uint16_t, UINT32_MAX),
         ARRAY_OF(s->args_offset, s->n_args, struct snapshot_arg, UINT32_MAX),
+        ARRAY_OF(s->sources_offset, s->n_sources, struct snapshot_source, UINT32_MAX),
         ARRAY_OF(s->texts_offset, s->n_text_bytes, char, UINT32_MAX),
     };
     const size_t n = sizeof(arrays) / sizeof(arrays[0]);
@@ -241,6 +247,21 @@ static bool resume_is_good(const struct snapshot_backend *backend)
            backend->resume_connections <= backend->max_connections;
 }
 
+static bool sources_are_good(const struct snapshot_header *s,
+                             const struct snapshot_backend *backend)
+{
+    if (!range_is_good(backend->first_source, backend->n_sources, s->n_sources))
+        return false;
+    const struct snapshot_source *sources = &snapshot_sources(s)[backend->first_source];
+    uint8_t family = backend->address.ip.family;
+    for (uint32_t i = 0; i < backend->n_sources; i++) {
+        bool is_any = sources[i].ip.family == ADDR_NONE && backend->n_sources == 1;
+        if ((!is_any && sources[i].ip.family != family) || sources[i].pair >= SB_PAIRS_MAX)
+            return false;
+    }
+    return backend->n_sources == 0 || family == ADDR_IPV4 || family == ADDR_IPV6;
+}
+
 static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
 {
     const struct snapshot_backend *backend = &snapshot_backends(s)[i];
@@ -250,7 +271,8 @@ static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
            address_is_good(&backend->check_address) && backend->weight <= WEIGHT_MAX &&
            backend->admin < ADMIN_COUNT && backend->backup <= 1 && resume_is_good(backend) &&
            rate_is_good(&backend->connect_rate) && backend->n_checks <= CHECKS_MAX &&
-           range_is_good(backend->first_check, backend->n_checks, s->n_checks);
+           range_is_good(backend->first_check, backend->n_checks, s->n_checks) &&
+           sources_are_good(s, backend);
 }
 
 static bool check_is_good(const struct snapshot_header *s, uint32_t i)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/sources.h"
+
 /* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
  * log, reserves, and what a message brings. Beside them, one to wake each worker. */
 #define WORKER_BESIDE 32
@@ -37,11 +39,17 @@ struct destination {
     uint64_t sources;
 };
 
-/* Where connections of the pool come from: the kernel chooses one address for each destination. */
-static uint64_t count_sources(const struct model_pool *pool)
+/* From how many addresses a backend is connected to: without one of its family in the list, from
+ * the one that the kernel chooses. Of a name that is not resolved yet the family is not known: the
+ * fewer. */
+static uint64_t count_sources(const struct source_list *sources, enum addr_family family)
 {
-    (void)pool;
-    return 1;
+    uint64_t four = sources_count(sources, ADDR_IPV4), six = sources_count(sources, ADDR_IPV6);
+    uint64_t n = family == ADDR_IPV4 ? four : six;
+    if (family == ADDR_NONE) {
+        n = four == 0 || six == 0 ? four + six : four < six ? four : six;
+    }
+    return n > 0 ? n : 1;
 }
 
 /* Requests of all clients share a backend's connections: clients at rest have none. */
@@ -57,13 +65,16 @@ static bool add_destinations(const struct model_pool *pool, struct destination *
     if (shares_connections(pool)) {
         return false;
     }
+    struct source_list sources;
+    sources_of(pool, &sources);
     for (size_t i = 0; i < pool->n_backends; i++) {
         const struct model_backend *backend = &pool->backends[i];
         struct destination *to = &list[*n];
         if (backend->address.ip.family == ADDR_UNIX) {
             return false;
         }
-        *to = (struct destination){.address = backend->address, .sources = count_sources(pool)};
+        *to = (struct destination){.address = backend->address,
+                                   .sources = count_sources(&sources, backend->address.ip.family)};
         if (backend->address.ip.family == ADDR_NONE) {
             strncpy(to->address.path, backend->address_text, sizeof(to->address.path) - 1);
         }
@@ -141,10 +152,17 @@ static uint64_t worker_beside(const struct capacity_demand *demand)
     return WORKER_BESIDE + demand->workers + demand->listeners;
 }
 
+/* How many a worker has to splice with: one for each so many descriptors. */
+static uint64_t pipes_of(uint64_t descriptors, uint64_t each)
+{
+    return descriptors / each < PIPES_MAX ? descriptors / each : PIPES_MAX;
+}
+
 static uint64_t by_descriptors(const struct machine *machine, const struct capacity_demand *demand)
 {
     uint64_t beside = worker_beside(demand), least = CAPACITY_UNBOUNDED;
     if (machine->nofile_hard != MACHINE_UNKNOWN) {
+        beside += 2 * pipes_of(machine->nofile_hard, PIPES_DESCRIPTORS);
         uint64_t usable = machine->nofile_hard > beside ? machine->nofile_hard - beside : 0;
         least = usable / CAPACITY_DESCRIPTORS_EACH * demand->workers;
     }
@@ -221,12 +239,26 @@ const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_co
     return "nothing";
 }
 
+uint64_t capacity_buffers(const struct machine *machine, uint32_t workers, uint64_t asked)
+{
+    uint64_t left = machine_memory_left(machine);
+    uint64_t least = workers * CAPACITY_BUFFERS_EACH;
+    uint64_t share = left == MACHINE_UNKNOWN ? 0 : left / CAPACITY_BUFFERS_OF;
+    if (asked != 0) {
+        return asked;
+    }
+    least = least > CAPACITY_BUFFERS_MIN ? least : CAPACITY_BUFFERS_MIN;
+    share = share < CAPACITY_BUFFERS_MAX ? share : CAPACITY_BUFFERS_MAX;
+    return share > least ? share : least;
+}
+
 /* --- what so many would need --- */
 
 uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t connections)
 {
     uint64_t busiest = (connections + demand->workers - 1) / demand->workers;
     uint64_t worker = busiest * CAPACITY_DESCRIPTORS_EACH + worker_beside(demand);
+    worker += 2 * pipes_of(worker, PIPES_DESCRIPTORS - 2);
     uint64_t master = MASTER_BESIDE + (uint64_t)demand->workers * (2 + demand->listeners);
     return worker > master ? worker : master;
 }
@@ -234,8 +266,8 @@ uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t con
 uint64_t capacity_files(const struct capacity_demand *demand, uint64_t connections)
 {
     /* What is beside is counted in each process, though they share some of it. */
-    return connections * CAPACITY_DESCRIPTORS_EACH + worker_beside(demand) * demand->workers +
-           MASTER_BESIDE;
+    return connections * CAPACITY_DESCRIPTORS_EACH +
+           (worker_beside(demand) + 2 * PIPES_MAX) * demand->workers + MASTER_BESIDE;
 }
 
 uint32_t capacity_workers_for(const struct machine *machine, const struct capacity_demand *demand,

@@ -22,6 +22,13 @@
 #define CAPACITY_SHARE 7
 #define CAPACITY_OF    8
 
+/* Of the memory that is left, what slow peers may have in buffers of ours unless the file says
+ * otherwise. With the two shares above that is all of it. */
+#define CAPACITY_BUFFERS_OF   32
+#define CAPACITY_BUFFERS_MIN  (UINT64_C(16) << 20)
+#define CAPACITY_BUFFERS_MAX  (UINT64_C(512) << 20)
+#define CAPACITY_BUFFERS_EACH (UINT64_C(256) << 10) /* at least, of a worker */
+
 /* One descriptor for each leg. */
 #define CAPACITY_DESCRIPTORS_EACH 2
 
@@ -62,6 +69,9 @@ uint64_t capacity_least(const struct capacity *capacity);
 uint32_t capacity_limit(const struct capacity *capacity, uint32_t max_connections);
 /* What ends the growth first: "max_connections", a bound's name, or "nothing". */
 const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_connections);
+
+/* Bytes of buffers for slow peers: what is asked for, if it is not 0. */
+uint64_t capacity_buffers(const struct machine *machine, uint32_t workers, uint64_t asked);
 
 /* Descriptors that one process needs for so many connections: the busiest worker, or master with
  * its listening sockets, whichever needs more. */

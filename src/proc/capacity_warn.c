@@ -66,7 +66,8 @@ static void warn_of_ports(const struct warning *w)
         machine_count_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST) * pairs;
     STR_AUTO remedy = {0};
 
-    str_printf(&remedy, "%" PRIu64 " for each backend address, here %" PRIu64 ": ",
+    str_printf(&remedy,
+               "%" PRIu64 " for each pair of a source and a backend address, here %" PRIu64 ": ",
                w->capacity->by[CAPACITY_PORTS] / pairs, pairs);
     if (widest > w->capacity->by[CAPACITY_PORTS]) {
         str_printf(&remedy,
@@ -74,7 +75,7 @@ static void warn_of_ports(const struct warning *w)
                    " in all; beyond that ",
                    CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST, widest);
     }
-    str_append(&remedy, "add backends, or addresses of theirs as further backends");
+    str_append(&remedy, "give pools source_addresses, or add backends");
     warn(w, CAPACITY_PORTS, str_text(&remedy));
 }
 

@@ -27,6 +27,11 @@ uint32_t limits_find(const struct master *master, const struct model *model, str
     return capacity_limit(out, model->global.max_connections);
 }
 
+uint64_t limits_buffers(const struct master *master, const struct model *model)
+{
+    return capacity_buffers(&master->machine, master->n_workers, model->global.buffer_bytes);
+}
+
 void limits_warn(const struct master *master, const struct model *model, struct errlist *errors)
 {
     struct capacity_demand demand;

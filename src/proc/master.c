@@ -319,10 +319,11 @@ static int make_parts(struct master *master)
     master->base = event_base_new();
     master->events = events_create();
     master->registry = registry_create(&master->sb);
+    master->pairs = pairs_create(&master->sb);
     master->listeners = listeners_create(master->n_workers);
     master->children = calloc(master->n_workers + 1, sizeof(*master->children));
     if (master->base == NULL || master->events == NULL || master->registry == NULL ||
-        master->listeners == NULL || master->children == NULL) {
+        master->pairs == NULL || master->listeners == NULL || master->children == NULL) {
         return -ENOMEM;
     }
     return catch_signals(master);
@@ -438,6 +439,7 @@ static void teardown(struct master *master)
     fd_close(&master->snapshot);
     snapshot_unmap(master->running);
     registry_destroy(master->registry);
+    pairs_destroy(master->pairs);
     overrides_free(&master->overrides);
     model_free(master->model);
     events_destroy(master->events);

@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "message.h"
 #include "model/model.h"
+#include "model/pairs.h"
 #include "model/registry.h"
 #include "privileges.h"
 
@@ -127,6 +128,12 @@ struct reuse_watch {
     uint64_t sampled_ms;
 };
 
+/* ports.c: what was told of ports that ran out, by scoreboard row */
+struct ports_watch {
+    uint64_t seen[BACKENDS_MAX];    /* of a backend's row: ports_out at the last look */
+    uint64_t told_at_ms[POOLS_MAX]; /* 0: never */
+};
+
 struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
@@ -134,6 +141,7 @@ struct master {
     struct model *model; /* running; never NULL once started */
     struct overrides overrides;
     struct registry *registry;
+    struct pairs *pairs;
     struct listeners *listeners;
     struct privileges privileges;
     uint32_t n_workers;
@@ -167,6 +175,7 @@ struct master {
     bool watch_is_due;      /* pools_watch() will be called by itself */
     struct health_answers health;
     struct reuse_watch reuse;
+    struct ports_watch ports;
     uint32_t next_listing;
     uint32_t next_inquiry;
     struct message message; /* scratch */
@@ -204,6 +213,8 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
 void limits_look(struct master *master, bool is_first);
 /* How many connections are the limit with that model (0: none), and by what. */
 uint32_t limits_find(const struct master *master, const struct model *model, struct capacity *out);
+/* Bytes of buffers for slow peers with that model. */
+uint64_t limits_buffers(const struct master *master, const struct model *model);
 /* Warns when the file asks for more than the machine can carry. */
 void limits_warn(const struct master *master, const struct model *model, struct errlist *errors);
 /* What ends the growth first: "max_connections", "descriptors", "ports", "memory", "nothing". */
@@ -293,6 +304,14 @@ bool health_set_fail(struct master *master, bool fail, const struct ctl_who *who
 /* Tells of every backend whose reuse has switched itself off, and of pools most of whose sessions
  * come to own their upstream. To be called after each publish, and every second. */
 void reuse_watch(struct master *master, uint64_t now_ms);
+
+/* --- ports.c --- */
+
+/* Lets workers know what ports the kernel chooses from, as last looked at. */
+void ports_tell(struct master *master);
+/* Tells of pools to whose backends sessions could not be connected for want of a port. To be called
+ * every second. */
+void ports_watch(struct master *master, uint64_t now_ms);
 
 /* --- notices.c --- */
 

@@ -213,6 +213,7 @@ void pools_sweep(struct master *master)
     if (master->running == NULL) {
         return;
     }
+    ports_watch(master, clock_now_ms());
     if (master->watched_epoch != atomic_load(&master->sb.header->health_epoch)) {
         pools_watch(master);
     } else {

@@ -7,8 +7,12 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/fd.h"
+#include "model/sources.h"
 
 static enum errlist_severity grade(bool strict)
 {
@@ -102,6 +106,41 @@ static void check_addresses(const struct model *model, bool strict, struct errli
     freeifaddrs(interfaces);
 }
 
+/* Asking the kernel and not the list of interfaces: whole networks may be local by a route. */
+static bool may_come_from(const struct addr_ip *ip)
+{
+    struct sockaddr_storage address;
+    socklen_t len = addr_ip_to_sockaddr(ip, &address);
+    FD_AUTO fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd < 0 || bind(fd, (struct sockaddr *)&address, len) == 0 || errno != EADDRNOTAVAIL;
+}
+
+static void check_sources(const struct model_pool *pool, bool strict, struct errlist *errors)
+{
+    struct source_list list;
+    const struct addr_ip *first = NULL;
+    size_t missing = 0;
+    sources_of(pool, &list);
+    for (size_t i = 0; i < list.n; i++) {
+        if (!may_come_from(&list.items[i])) {
+            first = first == NULL ? &list.items[i] : first;
+            missing++;
+        }
+    }
+    if (missing == 0) {
+        return;
+    }
+    char text[ADDR_TEXT_MAX], section[NAME_BYTES_MAX + 16], more[32] = "";
+    snprintf(section, sizeof(section), "pool \"%s\"", pool->name);
+    if (missing > 1) {
+        snprintf(more, sizeof(more), " and %zu more", missing - 1);
+    }
+    errlist_add(errors, grade(strict), pool->file, pool->line, section,
+                "source_addresses: this machine does not have %s%s now, so nothing can be "
+                "connected from there; give it to an interface, or leave it out",
+                addr_ip_format(first, false, text), more);
+}
+
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors)
 {
     const struct model_global *global = &model->global;
@@ -117,5 +156,8 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
     check_members(global->control_operate, "control_operate", strict, errors);
     check_members(global->control_administer, "control_administer", strict, errors);
     check_addresses(model, strict, errors);
+    for (size_t i = 0; i < model->n_pools; i++) {
+        check_sources(&model->pools[i], strict, errors);
+    }
     preflight_programs(model, strict, errors);
 }

@@ -34,7 +34,8 @@ static int seal_snapshot(const struct master *master, const struct model *model,
 {
     size_t n = 0;
     void *bytes = snapshot_build(model, generation, master->hash_seed, master->running, &n);
-    if (bytes == NULL) {
+    if (bytes == NULL || pairs_number(master->pairs, bytes) != 0) {
+        free(bytes);
         return -ENOMEM;
     }
     FD_AUTO fd = memfd_create("sluice-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -70,11 +71,12 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     }
     struct capacity capacity;
     uint32_t limit = limits_find(master, model, &capacity);
-    uint32_t asked = model->global.max_connections;
+    struct model_global asked = model->global;
     model->global.max_connections = limit; /* what the snapshot should say … */
+    model->global.buffer_bytes = limits_buffers(master, model);
     uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;
     int snapshot = seal_snapshot(master, model, generation);
-    model->global.max_connections = asked; /* … and what the file said */
+    model->global = asked; /* … and what the file said */
     const struct snapshot_header *running = snapshot < 0 ? NULL : snapshot_map(snapshot);
     if (running == NULL) {
         errlist_add(errors, ERRLIST_ERROR, NULL, 0, NULL,
@@ -85,6 +87,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     }
     model->generation = generation;
     registry_commit(master->registry, model);
+    ports_tell(master);
     listeners_commit(master->listeners, model);
     fd_close(&master->snapshot);
     master->snapshot = snapshot;

@@ -269,7 +269,7 @@ static void beat(struct worker *worker, uint64_t now_ms)
                           (uint32_t)((cpu_us - worker->cpu_us) / (now_ms - worker->beat_ms)),
                           memory_order_relaxed);
     atomic_store_explicit(&worker->row->log_dropped, log_dropped(), memory_order_relaxed);
-    proxy_renew_lag(worker->proxy);
+    proxy_beat(worker->proxy);
     renew_reserve(worker);
     worker->beat_ms = now_ms;
     worker->cpu_us = cpu_us;

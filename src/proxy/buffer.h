@@ -1,14 +1,18 @@
 /*
  * Pooled buffers for what a slow peer has not taken yet: three sizes, each from a slab, chosen to
- * fit the rest of one read. Private to src/proxy.
+ * fit the rest of one read; and the bound on all of them. Private to src/proxy.
  */
 #ifndef SLUICE_PROXY_BUFFER_H
 #define SLUICE_PROXY_BUFFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct proxy;
+
+/* In the place of a size: the bytes are in a pipe (splice.h), whose owner is another. */
+#define BUFFER_PIPE UINT32_MAX
 
 struct buffer {
     uint32_t at, end; /* unsent: bytes[at..end) */
@@ -20,6 +24,20 @@ void buffer_init(struct proxy *proxy);
 void buffer_fini(struct proxy *proxy);
 /* Copies n bytes (1 to FRAMER_ROOM_BYTES). NULL without memory. */
 struct buffer *buffer_hold(struct proxy *proxy, const unsigned char *bytes, size_t n);
-void buffer_free(struct proxy *proxy, struct buffer *buffer); /* NULL is allowed */
+void buffer_free(struct proxy *proxy, struct buffer *buffer); /* NULL and pipes: nothing is done */
+
+/*
+ * buffer_memory bounds what all workers hold together. What was read is always kept; so the bound
+ * is held to by not reading what may have to be kept: throttle.h. It counts as used up while there
+ * would not be room for one read of every worker, or only half of it is left, so that workers that
+ * look at the same moment do not go beyond it together.
+ */
+void buffers_apply(struct proxy *proxy); /* after a new snapshot */
+bool buffers_are_used_up(const struct proxy *proxy);
+/* What was held at a peak goes back to the kernel; now and then. */
+void buffers_trim(struct proxy *proxy);
+
+/* Bytes that are held elsewhere, in pipes: they count too. Negative: no more. */
+void buffer_count(struct proxy *proxy, int64_t by);
 
 #endif

@@ -15,6 +15,7 @@
 #include "proxy_header.h"
 #include "queue.h"
 #include "session.h"
+#include "source.h"
 #include "upstream.h"
 
 /* What one try to connect came to. */
@@ -42,21 +43,6 @@ static const struct snapshot_backend *chosen_backend(const struct session *s)
         s->proxy->snapshot)[chosen_pool(s)->first_backend + s->attempt->chosen.index];
 }
 
-static void stop_waiting(struct session *s)
-{
-    struct attempt *attempt = s->attempt;
-    queue_leave(s);
-    if (attempt->waiting) {
-        attempt->waiting = false;
-        TAILQ_REMOVE(&s->proxy->waiting, attempt, waiting_link);
-        atomic_fetch_sub_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
-    }
-    if (attempt->is_cramped) {
-        attempt->is_cramped = false;
-        TAILQ_REMOVE(&s->proxy->cramped, attempt, waiting_link);
-    }
-}
-
 /* Until a health is known, at most START_WAIT_MS after the client came. */
 static void wait_for_health(struct session *s)
 {
@@ -73,7 +59,7 @@ void connect_abandon(struct session *s)
     if (s->attempt == NULL) {
         return;
     }
-    stop_waiting(s);
+    connect_stop_waiting(s);
     if (s->upstream != NULL) {
         s->upstream->private = true; /* was never open: no loss to be counted */
         upstream_discard(s, DISCARD_SESSION_END, true);
@@ -86,6 +72,7 @@ void connect_abandon(struct session *s)
         close(s->backend->fd);
         s->backend->fd = -1;
     }
+    source_release(s->proxy, s->backend);
     session_release_backend(s);
 }
 
@@ -125,6 +112,15 @@ static bool send_header(struct session *s)
     return n == 0 || relay_deliver(s, s->backend, header, n);
 }
 
+static void pass_over(struct session *s)
+{
+    struct attempt *attempt = s->attempt;
+    if (attempt->n_tried < TRIED_MAX) {
+        attempt->tried[attempt->n_tried++] = (struct choose_tried){
+            .pool = (uint16_t)attempt->chosen.pool, .index = (uint16_t)attempt->chosen.index};
+    }
+}
+
 /* Books a failed try and gives its place back; the next choice passes it over. */
 static void note_failure(struct session *s, int error)
 {
@@ -138,8 +134,7 @@ static void note_failure(struct session *s, int error)
             ewma_add(&s->proxy->sb->slot_time[s->slot],
                      chosen_pool(s)->connect_timeout_ms * UINT64_C(1000), s->proxy->now_ms);
         }
-        attempt->tried[attempt->n_tried++] = (struct choose_tried){
-            .pool = (uint16_t)attempt->chosen.pool, .index = (uint16_t)attempt->chosen.index};
+        pass_over(s);
     }
     attempt->tries += attempt->queued_us == 0; /* who waits has queue_timeout for a bound */
     attempt->failed_us = s->proxy->woken_us;
@@ -236,6 +231,29 @@ static enum lending borrow(struct session *s, const struct snapshot_pool *pool)
     return upstream_lend(s, chosen->pool, chosen->index, !shares, &wish);
 }
 
+/* No port is left to connect to this backend from, which is no failure of its; another backend has
+ * its own. Beyond TRIED_MAX the same one could be chosen for ever. */
+static enum try_result go_without_port(struct session *s)
+{
+    struct attempt *attempt = s->attempt;
+    attempt->no_port = true;
+    if (attempt->generation != s->proxy->snapshot->generation || attempt->n_tried == TRIED_MAX) {
+        session_refuse(s, REFUSAL_SOURCE_PORTS);
+        return TRY_REFUSED;
+    }
+    pass_over(s);
+    connect_abandon(s);
+    return TRY_FAILED;
+}
+
+static enum refusal why_in_vain(const struct attempt *attempt, enum refusal otherwise)
+{
+    if (attempt->tries > 0) {
+        return REFUSAL_CONNECT_FAILED;
+    }
+    return attempt->no_port ? REFUSAL_SOURCE_PORTS : otherwise;
+}
+
 /* The backend's place is reserved: opens a connection to it. */
 static enum try_result try_backend(struct session *s)
 {
@@ -259,19 +277,21 @@ static enum try_result try_backend(struct session *s)
     if (lending == LENDING_NO_ROOM) {
         return wait_for_room(s);
     }
-    int fd = lending == LENDING_FRESH ? socket_open_backend(&backend->address) : -ENOMEM;
-    if (fd < 0) {
-        session_refuse(s, fd == -EMFILE || fd == -ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);
+    bool is_open = false;
+    int error =
+        lending == LENDING_FRESH ? source_connect(s->proxy, s->backend, backend, &is_open) : ENOMEM;
+    if (error == SOURCE_NO_PORT) {
+        return go_without_port(s);
+    }
+    if (!is_open) {
+        session_refuse(s,
+                       error == EMFILE || error == ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);
         return TRY_REFUSED;
     }
-    s->backend->fd = fd;
-    struct sockaddr_storage address;
-    socklen_t len = addr_to_sockaddr(&backend->address, &address);
-    if (connect(fd, (struct sockaddr *)&address, len) == 0) {
+    if (error == 0) {
         return TRY_CONNECTED;
     }
-    int error = errno;
-    if (error == EINPROGRESS && socket_met_itself(fd, &backend->address)) {
+    if (error == EINPROGRESS && socket_met_itself(s->backend->fd, &backend->address)) {
         error = ECONNREFUSED;
     }
     if (error == EINPROGRESS) {
@@ -318,10 +338,10 @@ static void without_backend(struct session *s, enum choice choice)
             wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + UNIX_AGAIN_MS);
             break;
         }
-        session_refuse(s, REFUSAL_CONNECT_FAILED);
+        session_refuse(s, why_in_vain(attempt, REFUSAL_CONNECT_FAILED));
         break;
     default:
-        session_refuse(s, attempt->tries > 0 ? REFUSAL_CONNECT_FAILED : REFUSAL_NO_BACKEND);
+        session_refuse(s, why_in_vain(attempt, REFUSAL_NO_BACKEND));
         break;
     }
 }
@@ -449,33 +469,6 @@ void connect_client_event(struct session *s, short what)
     bool is_over = exchange_asks(s) ? socket_error(s->client.fd) != 0 : has_left(s->client.fd);
     if (what & (EV_READ | EV_CLOSED) && is_over) {
         session_refuse(s, REFUSAL_CLIENT_GONE);
-    }
-}
-
-static void retry_all(struct attempt_list *waiting)
-{
-    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
-    TAILQ_CONCAT(&again, waiting, waiting_link);
-    struct attempt *attempt;
-    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
-        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
-        TAILQ_REMOVE(&again, attempt, waiting_link);
-        TAILQ_INSERT_TAIL(waiting, attempt, waiting_link);
-        stop_waiting(attempt->session);
-        connect_begin(attempt->session);
-    }
-}
-
-void connect_retry_waiting(struct proxy *proxy)
-{
-    retry_all(&proxy->waiting);
-}
-
-void connect_retry_cramped(struct proxy *proxy)
-{
-    if (!TAILQ_EMPTY(&proxy->cramped) && proxy->now_ms != proxy->cramped_ms) {
-        proxy->cramped_ms = proxy->now_ms; /* once a millisecond is enough */
-        retry_all(&proxy->cramped);
     }
 }
 

@@ -21,6 +21,7 @@
 
 #include "buffer.h"
 #include "exchange.h"
+#include "throttle.h"
 
 /* A client that was refused may read why before its connection is gone. */
 #define LINGER_MS        2000
@@ -146,7 +147,8 @@ enum step exchange_gather(struct session *s, struct leg *leg, struct held *held,
         if (!leg->readable || leg->ended) {
             return STEP_WAIT;
         }
-        ssize_t got = recv(leg->fd, proxy->scratch + n, RELAY_SCRATCH_BYTES - n, 0);
+        size_t room = throttle_room(proxy, n);
+        ssize_t got = recv(leg->fd, proxy->scratch + n, room, 0);
         if (got < 0 && errno == EAGAIN) {
             leg->readable = false;
             leg->suspect = false;
@@ -156,7 +158,7 @@ enum step exchange_gather(struct session *s, struct leg *leg, struct held *held,
             relay_failed(s, leg, errno);
             return s->dead ? STEP_OVER : STEP_LOST;
         }
-        if ((size_t)got < RELAY_SCRATCH_BYTES - n && got > 0 && !leg->closing) {
+        if ((size_t)got < room && got > 0 && !leg->closing) {
             leg->readable = false;
         }
         leg->ended = got == 0;
@@ -345,7 +347,7 @@ static enum step work_once(struct session *s)
         break;
     }
     enum step step = STEP_WAIT;
-    if (s->upstream != NULL && s->client.pending == NULL) {
+    if (s->upstream != NULL && s->client.pending == NULL && !throttle_holds_back(s, &s->client)) {
         step = exchange_read_backend(s);
     }
     if (step == STEP_WAIT && exchange_wants_client(s)) {
@@ -381,7 +383,8 @@ void exchange_work(struct session *s)
         return;
     }
     /* While a request is under way nothing is wanted of the client. */
-    bool needs_client = ex->phase != PHASE_ASKING || !ex->asked || s->client.pending != NULL;
+    bool needs_client =
+        ex->phase != PHASE_ASKING || !ex->asked || s->client.pending != NULL || s->client.starved;
     if (needs_client && !s->client.registered && !relay_register(s, &s->client)) {
         return;
     }

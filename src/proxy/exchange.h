@@ -91,7 +91,7 @@ enum step exchange_send_request(struct session *s);
  * is finished. */
 void exchange_take_up_again(struct session *s, bool was_written);
 /* Whether more of the client's bytes are wanted now. */
-bool exchange_wants_client(const struct session *s);
+bool exchange_wants_client(struct session *s);
 enum step exchange_read_client(struct session *s);
 /* The client may have ended its sending while nothing was wanted of it. */
 enum step exchange_look_at_client(struct session *s);

@@ -7,6 +7,7 @@
 
 #include "buffer.h"
 #include "exchange.h"
+#include "throttle.h"
 
 #define UNSENT_TRIES_MAX 10
 /* What is answered at all is answered by then, where the client's end means that it has left; what
@@ -246,14 +247,15 @@ static enum step take_verdict(struct session *s, const struct framing *verdict)
     return step;
 }
 
-bool exchange_wants_client(const struct session *s)
+bool exchange_wants_client(struct session *s)
 {
     const struct exchange *ex = s->exchange;
     /* A request may be answered while the end of it still waits to be sent. */
     if (s->client.pending != NULL || s->backend->pending != NULL) {
         return false;
     }
-    return ex->phase == PHASE_BETWEEN || (ex->phase == PHASE_ASKING && !ex->asked);
+    bool is_asking = ex->phase == PHASE_ASKING && !ex->asked;
+    return ex->phase == PHASE_BETWEEN || (is_asking && !throttle_holds_back(s, s->backend));
 }
 
 /* The client has ended its sending, and nothing of it can be made a request any more. */

@@ -14,10 +14,16 @@
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "splice.h"
 #include "upstream.h"
 
 #define SESSION_ARENA_BYTES (256 * 1024)
 #define ATTEMPT_ARENA_BYTES (64 * 1024)
+
+/* An idle connection is to take at most 700 bytes of ours. Beside its record those are what
+ * libevent has for two descriptors, 40 bytes each (evmap.c), up to twice that while its tables have
+ * room to grow. */
+_Static_assert(sizeof(struct session) <= 700 - 2 * 2 * 40, "connections take too much memory");
 
 struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker,
                            const int *wakes)
@@ -47,6 +53,8 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     slab_init(&proxy->exchange_slab, exchange_bytes(), SESSION_ARENA_BYTES);
     upstreams_init(proxy);
     buffer_init(proxy);
+    splice_init(proxy);
+    proxy->buffer_parts_max = UINT32_MAX;
     return proxy;
 }
 
@@ -87,6 +95,7 @@ void proxy_destroy(struct proxy *proxy)
     slab_fini(&proxy->attempt_slab);
     slab_fini(&proxy->exchange_slab);
     buffer_fini(proxy);
+    splice_fini(proxy);
     fd_close(&proxy->spare_fd);
     free(proxy);
 }
@@ -113,6 +122,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     for (uint32_t i = 0; i < snapshot->n_services; i++) {
         proxy->service_of_row[services[i].row] = i;
     }
+    buffers_apply(proxy);
     listener_rebind(proxy);
     chooser_destroy(old_chooser);
     snapshot_unmap(old);
@@ -193,6 +203,7 @@ uint64_t proxy_turn(struct proxy *proxy)
     connect_retry_cramped(proxy);
     queue_serve(proxy);
     upstreams_work(proxy);
+    splice_work(proxy);
     listener_resume(proxy);
     if (proxy->draining && proxy->now_ms >= proxy->drain_deadline_ms) {
         end_all(proxy);
@@ -226,6 +237,11 @@ uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
     uint64_t upstreams_due = upstreams_due_ms(proxy);
     if (upstreams_due != UINT64_MAX) {
         uint64_t in = upstreams_due > now_ms ? upstreams_due - now_ms : 0;
+        next = in < next ? in : next;
+    }
+    uint64_t splice_due = splice_due_ms(proxy);
+    if (splice_due != UINT64_MAX) {
+        uint64_t in = splice_due > now_ms ? splice_due - now_ms : 0;
         next = in < next ? in : next;
     }
     if (proxy->draining && proxy->drain_deadline_ms != UINT64_MAX) {
@@ -275,8 +291,9 @@ void proxy_explain(struct proxy *proxy, const struct explanation_question *quest
     chooser_explain(proxy->chooser, &request, out);
 }
 
-void proxy_renew_lag(struct proxy *proxy)
+void proxy_beat(struct proxy *proxy)
 {
+    buffers_trim(proxy);
     atomic_store_explicit(&proxy->row->loop_lag_us, proxy->longest_turn_us, memory_order_relaxed);
     proxy->longest_turn_us = 0;
 }
@@ -319,6 +336,8 @@ size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter
             .idle_ms = proxy->now_ms - s->active_ms,
             .bytes_in = s->bytes_in,
             .bytes_out = s->bytes_out,
+            .is_spliced_in = splice_is_used(s, false),
+            .is_spliced_out = splice_is_used(s, true),
         };
     }
     return n;

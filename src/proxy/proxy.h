@@ -59,8 +59,9 @@ void proxy_woken(struct proxy *proxy);
 void proxy_explain(struct proxy *proxy, const struct explanation_question *question,
                    struct explanation *out);
 
-/* Begins the measuring of the longest turn (sb_worker.loop_lag_us) anew. */
-void proxy_renew_lag(struct proxy *proxy);
+/* Now and then: begins the measuring of the longest turn (sb_worker.loop_lag_us) anew, and gives
+ * memory back. */
+void proxy_beat(struct proxy *proxy);
 
 /* Fills out with sessions younger than after_id (0: all), oldest first: at most filter->limit and
  * at most max. Returns how many. */

@@ -13,6 +13,8 @@
 #include "outlier.h"
 #include "pool/ewma.h"
 #include "session.h"
+#include "splice.h"
+#include "throttle.h"
 #include "upstream.h"
 
 static bool register_own(struct session *s, struct leg *leg)
@@ -107,7 +109,7 @@ void relay_failed(struct session *s, struct leg *leg, int error)
     }
 }
 
-static void send_failed(struct session *s, struct leg *to, int error)
+void relay_send_failed(struct session *s, struct leg *to, int error)
 {
     if (s->exchange == NULL) {
         pass_last_words(s, to, to == &s->client ? s->backend : &s->client);
@@ -121,9 +123,11 @@ bool relay_flush(struct session *s, struct leg *to)
     if (buffer == NULL || !to->writable) {
         return true;
     }
-    ssize_t n = send(to->fd, buffer->bytes + buffer->at, buffer->end - buffer->at, MSG_NOSIGNAL);
+    ssize_t n = buffer->slab == BUFFER_PIPE ? splice_drain(buffer, to->fd)
+                                            : send(to->fd, buffer->bytes + buffer->at,
+                                                   buffer->end - buffer->at, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) {
-        send_failed(s, to, errno);
+        relay_send_failed(s, to, errno);
         return false;
     }
     if (n > 0) {
@@ -149,7 +153,7 @@ static bool deliver(struct session *s, struct leg *to, const unsigned char *byte
     }
     if (sent < 0) {
         if (errno != EAGAIN) {
-            send_failed(s, to, errno);
+            relay_send_failed(s, to, errno);
             return false;
         }
         sent = 0;
@@ -161,6 +165,22 @@ static bool deliver(struct session *s, struct leg *to, const unsigned char *byte
         return false;
     }
     return true;
+}
+
+bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n)
+{
+    if (n == 0) {
+        from->ended = true;
+        from->suspect = false;
+        return true;
+    }
+    if (errno == EAGAIN) {
+        from->readable = false;
+        from->suspect = false;
+        return true;
+    }
+    relay_failed(s, from, errno);
+    return false;
 }
 
 bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
@@ -188,13 +208,48 @@ static bool may_be_waiting(const struct session *s, const struct leg *from)
     return from == s->backend && !from->closing && !s->conversed && !s->settled;
 }
 
+static void spend(size_t *budget, size_t n)
+{
+    *budget -= n < *budget ? n : *budget;
+}
+
+/* The same as move_once() by way of a pipe. A spliced byte costs half as much as a copied one. */
+static bool splice_once(struct session *s, struct pipe *pipe, struct leg *from, struct leg *to,
+                        size_t *budget)
+{
+    ssize_t n = splice_fill(pipe, from, to, 2 * *budget);
+    if (n < 0 && splice_gives_way(s, pipe, errno)) {
+        return true;
+    }
+    if (n <= 0) {
+        return relay_read_nothing(s, from, n);
+    }
+    relay_account(s, from, (size_t)n);
+    spend(budget, (size_t)n / 2 + 1);
+    if (!relay_flush(s, to)) {
+        return false;
+    }
+    if (n < RELAY_SCRATCH_BYTES && may_be_waiting(s, from)) {
+        socket_acknowledge(from->fd);
+    }
+    return true;
+}
+
 /* One read of from, passed on to to. False: the session is over. */
 static bool move_once(struct session *s, struct leg *from, struct leg *to, size_t *budget)
 {
+    if (buffers_are_used_up(s->proxy)) {
+        return throttle_move(s, from, to, budget);
+    }
+    struct pipe *pipe = from->full_reads == SPLICE_AFTER ? splice_pipe(s, from) : NULL;
+    if (pipe != NULL) {
+        return splice_once(s, pipe, from, to, budget);
+    }
     ssize_t n = recv(from->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
     if (n > 0) {
         relay_account(s, from, (size_t)n);
-        *budget -= (size_t)n < *budget ? (size_t)n : *budget;
+        spend(budget, (size_t)n);
+        from->full_reads = n < RELAY_SCRATCH_BYTES ? 0 : (from->full_reads + 1U) & 7U;
         /* A short read has emptied the socket, and whatever comes later is a new event; but an end
          * that came with this very event would not be told again. Nor would an error: that is what
          * relay_still_sound() is for. */
@@ -210,18 +265,7 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
         }
         return true;
     }
-    if (n == 0) {
-        from->ended = true;
-        from->suspect = false;
-        return true;
-    }
-    if (errno == EAGAIN) {
-        from->readable = false;
-        from->suspect = false;
-        return true;
-    }
-    relay_failed(s, from, errno);
-    return false;
+    return relay_read_nothing(s, from, n);
 }
 
 /* Moves what can be moved in one direction. False: the session is over. */
@@ -231,7 +275,7 @@ static bool pump(struct session *s, struct leg *from, struct leg *to)
     if (!relay_flush(s, to)) {
         return false;
     }
-    while (from->readable && !from->ended && to->pending == NULL) {
+    while (from->readable && !from->ended && to->pending == NULL && !to->starved) {
         if (budget == 0) {
             session_make_ready(s);
             return true;
@@ -334,6 +378,7 @@ static void note_event(struct leg *leg, short what)
 {
     leg->readable |= (what & (EV_READ | EV_CLOSED)) != 0;
     leg->writable |= (what & EV_WRITE) != 0;
+    leg->starved &= (what & EV_WRITE) == 0;
     leg->closing |= (what & EV_CLOSED) != 0;
     /* libevent tells an error condition as readable and writable without closed. */
     leg->suspect |= (what & (EV_READ | EV_WRITE | EV_CLOSED)) == (EV_READ | EV_WRITE);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "throttle.h"
+#include "splice.h"
 #include "upstream.h"
 
 /* The backend must have spoken last: then, in a protocol of questions and answers, nothing more is
@@ -85,6 +87,7 @@ bool reset_begin(struct session *s)
         return true;
     }
     s->is_resetting = true;
+    splice_stop(s);
     s->state = SESSION_CLIENT_ENDED;
     s->active_ms = proxy->now_ms;
     wheel_set(&proxy->wheel, &s->timer, proxy->now_ms + RESET_TIMEOUT_MS);
@@ -99,7 +102,7 @@ bool reset_begin(struct session *s)
 void reset_timed_out(struct session *s)
 {
     struct proxy *proxy = s->proxy;
-    bool waits_for_client = s->client.pending != NULL;
+    bool waits_for_client = s->client.pending != NULL || s->client.starved;
     uint64_t limit_ms = waits_for_client ? s->half_close_timeout_ms : RESET_TIMEOUT_MS;
     if (limit_ms == 0 || proxy->now_ms - s->active_ms < limit_ms) {
         uint64_t from_ms = waits_for_client ? proxy->now_ms : s->active_ms;
@@ -137,15 +140,16 @@ void reset_work(struct session *s)
         session_finish(s, ENDING_CLIENT_FIN);
         return;
     }
-    for (size_t left = RELAY_BUDGET_BYTES; s->backend->readable && s->client.pending == NULL;
+    for (size_t left = RELAY_BUDGET_BYTES;
+         s->backend->readable && s->client.pending == NULL && !throttle_holds_back(s, &s->client);
          left -= RELAY_SCRATCH_BYTES) {
         if (left == 0) {
             session_make_ready(s);
             return;
         }
         memcpy(s->proxy->scratch, u->tail, u->n_tail);
-        ssize_t n =
-            recv(s->backend->fd, s->proxy->scratch + u->n_tail, RELAY_SCRATCH_BYTES - u->n_tail, 0);
+        size_t room = throttle_room(s->proxy, u->n_tail);
+        ssize_t n = recv(s->backend->fd, s->proxy->scratch + u->n_tail, room, 0);
         if (n < 0 && errno == EAGAIN) {
             s->backend->readable = false;
             s->backend->suspect = false;

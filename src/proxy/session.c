@@ -10,6 +10,8 @@
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "source.h"
+#include "splice.h"
 #include "upstream.h"
 
 static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t service_row)
@@ -112,6 +114,7 @@ static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
     }
     buffer_free(proxy, leg->pending);
     leg->pending = NULL;
+    source_release(proxy, leg);
     if (leg->fd < 0) {
         return;
     }
@@ -158,6 +161,7 @@ static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
     struct proxy *proxy = s->proxy;
     connect_abandon(s);
     exchange_free(s);
+    splice_end(s);
     leg_release(proxy, &s->client, orderly);
     if (s->upstream != NULL) {
         upstream_discard(s, DISCARD_SESSION_END, orderly);

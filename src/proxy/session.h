@@ -45,6 +45,7 @@
 
 struct queue;    /* queue.c */
 struct buffer;   /* what a slow peer has not taken yet: buffer.h */
+struct pipe;     /* splice.c */
 struct upstream; /* upstream.h */
 struct exchange; /* exchange.c */
 struct shelf;    /* upstream.c */
@@ -62,6 +63,9 @@ struct leg {
     bool ended : 1;    /* its end of stream was read */
     bool shut : 1;     /* our end was passed on to it */
     bool corked : 1;   /* what was written last waits in the kernel for more to join it */
+    bool starved : 1;  /* bytes for it wait unread until it is writable: throttle.h */
+    uint32_t full_reads : 3; /* in a row; at SPLICE_AFTER its bytes are spliced: splice.h */
+    uint32_t pair : 17;      /* that its port is counted in; 0: none. With the above in one word */
 };
 
 /* What exists only until a backend is connected. */
@@ -75,6 +79,7 @@ struct attempt {
     uint32_t generation;
     uint32_t epoch; /* health_epoch of the try under way */
     uint32_t tries;
+    bool no_port;         /* some backend could not be connected to for want of a port of ours */
     bool again;           /* a Unix socket's backlog was full: worth another try a little later */
     bool waiting;         /* for a health: linked into proxy->waiting */
     bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */
@@ -121,6 +126,7 @@ struct session {
     struct attempt *attempt;   /* NULL unless it looks for a backend */
     struct upstream *upstream; /* NULL: none is lent to it */
     struct exchange *exchange; /* NULL: its bytes flow unread */
+    SLIST_HEAD(, pipe) pipes;  /* of directions that are spliced now: splice.h */
     struct proxy *proxy;
     TAILQ_ENTRY(session) all_link;
     STAILQ_ENTRY(session) turn_link; /* ready or dead: a dead one is in no ready list */
@@ -132,6 +138,13 @@ STAILQ_HEAD(session_queue, session);
 
 struct listener; /* listener.c */
 LIST_HEAD(listener_list, listener);
+
+/* splice.c */
+struct pipes {
+    LIST_HEAD(, pipe) used, spare;
+    uint32_t n, max; /* of both */
+    uint64_t due_ms; /* when to look at them; UINT64_MAX: no need */
+};
 
 struct proxy {
     struct event_base *base;
@@ -164,12 +177,17 @@ struct proxy {
     struct wheel wheel;
     struct slab session_slab, attempt_slab, upstream_slab, exchange_slab;
     struct slab buffer_slabs[3];
+    struct pipes pipes;
+    uint32_t buffer_parts_max;  /* that are taken when buffer_memory counts as used up */
     LIST_HEAD(, shelf) shelves; /* that hold this worker's upstreams */
     SLIST_HEAD(, shelf) short_shelves;
     struct shelf **shelf_of_slot; /* [SB_SLOTS_MAX]; NULL: there never were any */
+    uint32_t source_turn;         /* source.c: where to begin looking */
     uint64_t upstreams_due_ms;    /* when to look at all of them; UINT64_MAX: no need */
     uint64_t warned_ms;           /* rate limit of the connect failure warning */
     uint64_t warned_accept_ms;
+    uint64_t warned_throttle_ms; /* 0: never */
+    uint64_t n_throttled;        /* since then */
     uint32_t unwarned;
     unsigned char scratch[RELAY_SCRATCH_BYTES];
     unsigned char room[FRAMER_ROOM_BYTES]; /* for what framers rewrite */
@@ -213,16 +231,21 @@ void connect_start(struct session *s);
 void connect_begin(struct session *s);
 /* The event of a backend leg while connecting. */
 void connect_event(struct session *s, short what);
-/* Some health has changed: chooses anew for everyone who waits for one. */
-void connect_retry_waiting(struct proxy *proxy);
-/* Other workers may have closed idle connections that were in the way. */
-void connect_retry_cramped(struct proxy *proxy);
 /* Something has happened to the client before it has a backend. */
 void connect_client_event(struct session *s, short what);
 /* The try under way took too long. */
 void connect_timed_out(struct session *s);
 /* Gives the reserved place and the unconnected descriptor back. */
 void connect_abandon(struct session *s);
+
+/* --- waiting.c --- */
+
+/* Takes it out of whatever it waits in. */
+void connect_stop_waiting(struct session *s);
+/* Some health has changed: chooses anew for everyone who waits for one. */
+void connect_retry_waiting(struct proxy *proxy);
+/* Other workers may have closed idle connections that were in the way. */
+void connect_retry_cramped(struct proxy *proxy);
 
 /* --- endings.c --- */
 
@@ -251,6 +274,11 @@ void relay_account(struct session *s, const struct leg *from, size_t n);
  * now, else by the session's timer. False: it has failed, as below. */
 bool relay_still_sound(struct session *s, struct leg *leg);
 bool relay_look(struct session *s, struct leg *leg); /* at once */
+/* What it means that a read, or a peek, of from has returned n, 0 or below (see errno), and sees to
+ * it. False: the session is over. */
+bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n);
+/* A leg has failed while it was written to: what it has said before still goes to the other one. */
+void relay_send_failed(struct session *s, struct leg *to, int error);
 /* A leg has failed: the session ends, or its request is taken up again elsewhere. */
 void relay_failed(struct session *s, struct leg *leg, int error);
 /* Registers a leg's descriptor with the loop. False: out of memory, the session is finished. */

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "pool/rate.h"
+#include "source.h"
 
 #define UPSTREAM_ARENA_BYTES (64 * 1024)
 #define LOOK_EVERY_MS        100  /* at ages and idle times */
@@ -127,14 +128,10 @@ void upstream_settle(struct upstream *u)
 
 static bool start_opening(struct upstream *u, const struct snapshot_backend *backend)
 {
-    struct sockaddr_storage address;
-    socklen_t len = addr_to_sockaddr(&backend->address, &address);
-    u->leg.fd = socket_open_backend(&backend->address);
-    if (u->leg.fd < 0) {
-        return false;
-    }
-    if (connect(u->leg.fd, (struct sockaddr *)&address, len) != 0 &&
-        (errno != EINPROGRESS || socket_met_itself(u->leg.fd, &backend->address))) {
+    bool is_open = false;
+    int error = source_connect(u->proxy, &u->leg, backend, &is_open);
+    if (!is_open ||
+        (error != 0 && (error != EINPROGRESS || socket_met_itself(u->leg.fd, &backend->address)))) {
         return false;
     }
     return upstream_register(u);
@@ -172,7 +169,8 @@ static void refill(struct proxy *proxy, struct shelf *shelf, uint32_t *left)
     }
     while (shelf->n_idle + shelf->n_opening<pool->reuse.warm_min && * left> 0 &&
            proxy->now_ms >= shelf->open_again_ms) {
-        if (!rate_take(&proxy->sb->slot_rate[shelf->slot], &backend->connect_rate,
+        if (source_is_scarce(proxy, backend) ||
+            !rate_take(&proxy->sb->slot_rate[shelf->slot], &backend->connect_rate,
                        proxy->woken_us * 1000)) {
             return;
         }

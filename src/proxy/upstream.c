@@ -11,6 +11,7 @@
 #include "buffer.h"
 #include "pool/rate.h"
 #include "shelf.h"
+#include "source.h"
 
 #define OPEN_AGAIN_MS    1000 /* after a connection ahead has failed */
 #define STRAY_LOOK_BYTES 4096
@@ -76,6 +77,7 @@ void upstream_end(struct upstream *u, bool orderly)
             socket_reset(u->leg.fd);
         }
     }
+    source_release(proxy, &u->leg);
     if (u->has_place) {
         scoreboard_release(proxy->sb, proxy->worker, SB_UPSTREAM, u->shelf->slot);
     }

@@ -215,15 +215,15 @@ static void advise_range(const struct machine *machine, const struct doctor_plan
         str_printf(&row->value, "%" PRIu64 " %d", first, CAPACITY_PORT_LAST);
     if (widest > 0 && widest * plan->demand.port_pairs < plan->connections)
         str_printf(&row->remedy,
-                   "%" PRIu64 " backend addresses are the least for that many: add backends, or "
-                   "addresses of theirs as further backends",
+                   "%" PRIu64 " pairs of a source and a backend address are the least for that "
+                   "many: give pools source_addresses, or add backends",
                    (plan->connections + widest - 1) / widest);
 }
 
 /*
  * ip-sysctl.rst, ip_local_port_range and ip_local_reserved_ports. A connection needs a port of its
  * own for the same two addresses and the same port of the backend; beyond half of them the kernel's
- * search for a free one gets slow.
+ * search for a free one gets slow, before Linux 6.3.
  */
 static bool judge_ports(const struct machine *machine, const struct doctor_plan *plan,
                         struct doctor_row *row)
@@ -249,7 +249,7 @@ static bool judge_ports(const struct machine *machine, const struct doctor_plan 
     str_printf(&row->why,
                "%" PRIu64 " to %" PRIu64
                ", for each pair of a source and a backend address, here %" PRIu64
-               "; fast up to half of them",
+               "; before Linux 6.3 fast up to half of them",
                machine->port_first, machine->port_last, pairs);
     if (!is_narrow(machine, plan))
         return true;
@@ -273,7 +273,7 @@ static bool judge_narrow_pool(const struct machine *machine, const struct doctor
     str_printf(&row->now, "%" PRIu64, ports);
     str_printf(&row->needed, "%" PRIu64, plan->connections);
     str_printf(&row->why,
-               "pool %s has the fewest backend addresses: fine while it is never asked "
+               "pool %s has the fewest pairs of addresses: fine while it is never asked "
                "to carry all connections",
                plan->narrow_pool);
     return true;

@@ -60,7 +60,7 @@ def test_a_scale_out_of_reach(doctor, words, options):
     ports = rows_of(result)["net.ipv4.ip_local_port_range"]
     assert (ports["state"], ports["needed"]) == ("too low", "2500000 ports")
     assert "here 2" in ports["why"]
-    assert re.search(r"\d+ backend addresses are the least", ports["command"])
+    assert re.search(r"\d+ pairs of a source and a backend address are the least", ports["command"])
 
     text = doctor(*words, **options)
     assert text.returncode == 1

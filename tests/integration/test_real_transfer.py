@@ -13,7 +13,7 @@ MB = 1 << 20
 FIRST = 4 * MB             # read before the reader stops
 KERNEL = 64 * MB           # more than the socket buffers of both legs can hold
 SMALL = 16 << 10           # SO_RCVBUF of the reader
-HELD = 256 << 10           # what a worker may hold of one direction
+HELD = 512 << 10           # what a worker may hold of one direction
 GROWTH = 16 * MB           # what it may grow by, with a sanitizer's own memory
 
 

@@ -54,7 +54,7 @@ def test_doctor_sees_the_range(start):
                           max_connections=100))
     log = wait_for(lambda: re.search(r"max_connections = 100 cannot be reached.*", daemon.log()),
                    what="a warning")[0]
-    assert "ports allow 4; 4 for each backend address, here 1: sysctl -w " in log
+    assert "ports allow 4; 4 for each pair of a source and a backend address, here 1: sysctl -w " in log
     assert "allows 64512 in all" in log
 
     result = doctor(daemon)

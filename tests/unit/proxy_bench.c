@@ -131,6 +131,8 @@ static void fill_header(void)
         .checks_offset = offsetof(struct bench_image, check),
         .entries_offset = sizeof(image),
         .args_offset = sizeof(image),
+        .n_sources = BENCH_BACKENDS * BENCH_SOURCES,
+        .sources_offset = offsetof(struct bench_image, sources),
         .texts_offset = offsetof(struct bench_image, texts),
     };
 }
@@ -150,8 +152,15 @@ static void fill_backend(uint32_t b, const char *name)
 {
     struct sockaddr_in at;
     listening[b] = listen_on_loopback(&at);
-    image.backends[b] = (struct snapshot_backend){
-        .slot = BENCH_SLOT(b), .row = BENCH_ROW(b), .weight = 1, .admin = ADMIN_READY};
+    image.backends[b] = (struct snapshot_backend){.slot = BENCH_SLOT(b),
+                                                  .row = BENCH_ROW(b),
+                                                  .weight = 1,
+                                                  .admin = ADMIN_READY,
+                                                  .first_source = BENCH_SOURCES * b,
+                                                  .n_sources = 1};
+    for (uint32_t i = 0; i < BENCH_SOURCES; i++) {
+        image.sources[BENCH_SOURCES * b + i].pair = BENCH_PAIR(b) + i;
+    }
     strcpy(image.backends[b].name, name);
     addr_from_sockaddr((struct sockaddr *)&at, sizeof(at), &image.backends[b].address);
     bench_set_health(b, SB_HEALTH_UP);
@@ -223,6 +232,9 @@ static void find_no_upstreams(void)
     for (uint32_t b = 0; b < BENCH_BACKENDS; b++) {
         ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(b)], 0);
         ck_assert_uint_eq(sb.slot_upstreams[BENCH_SLOT(b)], 0);
+        for (uint32_t i = 0; i < BENCH_SOURCES; i++) {
+            ck_assert_uint_eq(sb.pairs[BENCH_PAIR(b) + i].used, 0);
+        }
         for (uint32_t w = 0; w < n_workers; w++) {
             const struct sb_upstream_cell *cell = bench_cell_of(w, b);
             ck_assert_uint_eq(cell->idle, 0);
@@ -238,8 +250,10 @@ static void find_nothing_left(void)
     find_no_upstreams();
     ck_assert_uint_eq(sb.services[0].active, 0);
     ck_assert_uint_eq(sb.header->active, 0);
+    ck_assert_uint_eq(sb.header->buffer_parts, 0);
     for (uint32_t w = 0; w < n_workers; w++) {
         ck_assert_uint_eq(sb.workers[w].buffered_bytes, 0);
+        ck_assert_uint_eq(sb.workers[w].buffer_parts, 0);
         ck_assert_uint_eq(sb.workers[w].waiting, 0);
     }
     scoreboard_sum_service(&sb, 0, &sum);

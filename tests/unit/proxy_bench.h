@@ -13,6 +13,7 @@
 #include "proxy/proxy.h"
 
 #define BENCH_WORKERS_MAX 2
+#define BENCH_SOURCES     4 /* that a backend has room for */
 #define BENCH_LISTENER    3 /* id of worker 0's; worker 1 has the next */
 
 /* What bench_apply() hands out next; tests change it at will. */
@@ -23,13 +24,17 @@ struct bench_image {
     struct snapshot_pool pools[2];       /* with backends 0 and 1, of which 1 does not count until
                                             n_backends is 2; with backend 2 */
     struct snapshot_backend backends[3]; /* the test listens at all of them */
-    struct snapshot_check check;         /* of nobody until bench_check() */
+    /* Each backend's from BENCH_SOURCES * b on, of which one counts, the kernel's choice, until
+     * n_sources is more; their pairs are counted from BENCH_PAIR(b). */
+    struct snapshot_source sources[3 * BENCH_SOURCES];
+    struct snapshot_check check; /* of nobody until bench_check() */
     char texts[64];
 };
 
 #define BENCH_BACKENDS 3
 #define BENCH_SLOT(b)  (5 + 2 * (b))
 #define BENCH_ROW(b)   (6 + 2 * (b))
+#define BENCH_PAIR(b)  (1 + BENCH_SOURCES * (b))
 
 extern struct bench_image image;
 extern struct scoreboard sb;

@@ -161,6 +161,60 @@ START_TEST(fini_takes_used_items_too)
 }
 END_TEST
 
+static size_t count_resident(const void *from, size_t pages)
+{
+    unsigned char there[128];
+    size_t n = 0;
+
+    ck_assert_int_eq(mincore((void *)(uintptr_t)from, pages * 4096, there), 0);
+    for (size_t i = 0; i < pages; i++) {
+        n += there[i] & 1;
+    }
+    return n;
+}
+
+/* What is in use keeps its arena, but not the pages of what is free in it. */
+START_TEST(free_items_give_their_pages_back)
+{
+    char *items[7];
+    size_t pages = 512 * 1024 / 4096;
+
+    slab_init(&slab, 66000, 512 * 1024);
+    for (int i = 0; i < COUNT(items); i++) {
+        items[i] = slab_alloc(&slab);
+        memset(items[i], i, 66000);
+    }
+    const char *arena = (char *)((uintptr_t)items[0] & ~(uintptr_t)(512 * 1024 - 1));
+    ck_assert_uint_ge(count_resident(arena, pages), 7 * 16);
+    for (int i = 0; i < COUNT(items); i++) {
+        if (i != 3) {
+            slab_free(&slab, items[i]);
+        }
+    }
+    ck_assert_uint_eq(slab_trim(&slab, 100), 6);
+    ck_assert_uint_le(count_resident(arena, pages), 17 + 6 * 2);
+    ck_assert_uint_eq(slab_trim(&slab, 100), 0);
+    size_t n_kept = 0;
+    for (size_t i = 0; i < 66000; i++) {
+        n_kept += items[3][i] == 3;
+    }
+    ck_assert_uint_eq(n_kept, 66000);
+    /* They are handed out as ever, and what is handed in again is trimmed again. */
+    ck_assert_ptr_eq(slab_alloc(&slab), items[6]);
+    memset(items[6], 6, 66000);
+    slab_free(&slab, items[6]);
+    ck_assert_ptr_eq(slab_alloc(&slab), items[6]);
+    ck_assert_ptr_eq(slab_alloc(&slab), items[5]);
+    slab_free(&slab, items[6]);
+    slab_free(&slab, items[5]);
+    ck_assert_uint_eq(slab_trim(&slab, 100), 2);
+    ck_assert_uint_le(count_resident(arena, pages), 17 + 6 * 2);
+    slab_free(&slab, items[3]); /* the spare one now */
+    ck_assert_uint_eq(slab_trim(&slab, 100), 1);
+    ck_assert_uint_le(count_resident(arena, pages), 7 * 2);
+}
+END_TEST
+
 START_TEST(untouched_pages_stay_untouched)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -294,6 +348,7 @@ int main(void)
     tcase_add_test(tc, one_item_to_and_fro_maps_once);
     tcase_add_test(tc, null_is_free);
     tcase_add_test(tc, fini_takes_used_items_too);
+    tcase_add_test(tc, free_items_give_their_pages_back);
     tcase_add_test(tc, untouched_pages_stay_untouched);
     tcase_add_loop_test(tc, random_use, 0, 4);
 #ifdef SANITIZED

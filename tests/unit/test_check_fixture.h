@@ -252,6 +252,7 @@ UNUSED static unsigned char *draft_make(size_t *out_size)
     header.checks_offset = place(&at, checks_bytes);
     header.entries_offset = (uint32_t)at;
     header.args_offset = place(&at, args_bytes);
+    header.sources_offset = place(&at, 0);
     header.texts_offset = place(&at, draft.n_text_bytes);
     header.size_bytes = at;
     bytes = calloc(1, at);

@@ -85,6 +85,12 @@ static const struct accepted accepted[] = {
     {"global", "max_connections = \"auto\"", NULL},
     {"global", "max_connections = 1", NULL},
     {"global", "max_connections = 2147483647", NULL},
+    {"global", "buffer_memory = \"auto\"", NULL},
+    {"global", "buffer_memory = \"256k\"", NULL},
+    {"global", "buffer_memory = \"1000001\"", NULL},
+    {"global", "buffer_memory = \"8192m\"", "buffer_memory = \"8g\""},
+    {"global", "buffer_memory = 1048576", "buffer_memory = \"1m\""},
+    {"global", "buffer_memory = \"1024g\"", NULL},
     {"global", "user = \"sluice\"", NULL},
     {"global", "user = \"host$\"", NULL},
     {"global", "group = \"www-data\"", NULL},
@@ -272,6 +278,7 @@ struct refused {
     const char *section, *text, *message;
 };
 
+#define SIZES       "write \"auto\" or a size from 256k to 1024g"
 #define CONNECTIONS "2147483647"
 #define A_RATE                                                                                     \
     "not a rate; write a whole number with /s, /m or /h, such as \"100/s\", with a burst "         \
@@ -294,6 +301,11 @@ static const struct refused refused[] = {
     {"global", "max_connections = 99999999999999999999999",
      "max_connections: \"99999999999999999999999\": out of range; write \"auto\" or a whole number "
      "from 1 to " CONNECTIONS},
+    {"global", "buffer_memory = \"255k\"", "buffer_memory: \"255k\": out of range; " SIZES},
+    {"global", "buffer_memory = 0", "buffer_memory: \"0\": out of range; " SIZES},
+    {"global", "buffer_memory = \"1025g\"", "buffer_memory: \"1025g\": out of range; " SIZES},
+    {"global", "buffer_memory = \"1.5m\"", "buffer_memory: \"1.5m\": not a size; " SIZES},
+    {"global", "buffer_memory = \"lots\"", "buffer_memory: \"lots\": not a size; " SIZES},
     {"global", "user = \"\"", "user: \"\": empty; write a value, or leave the option out"},
     {"global", "user = \"@ops\"",
      "user: \"@ops\": not the name of a user; write it without @ or spaces"},
@@ -598,6 +610,7 @@ static void expect_global_defaults(const struct model_global *global)
 {
     ck_assert_uint_eq(global->workers, 0);
     ck_assert_uint_eq(global->max_connections, 0);
+    ck_assert_uint_eq(global->buffer_bytes, 0);
     ck_assert_ptr_null(global->user);
     ck_assert_ptr_null(global->group);
     ck_assert_str_eq(global->control_socket, "/run/sluice/control.sock");
@@ -784,13 +797,14 @@ END_TEST
 
 /* What this release has, in the table's order. */
 static const char known[] =
-    "global: workers max_connections user group control_socket control_mode control_read "
-    "control_operate control_administer log log_format log_level hash_seed "
+    "global: workers max_connections buffer_memory user group control_socket control_mode "
+    "control_read control_operate control_administer log log_format log_level hash_seed "
     "stop_delay drain_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "healthz\n"
-    "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy queue "
+    "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
+    "source_addresses queue "
     "queue_timeout slow_start panic_threshold min_healthy backup_use on_return on_down start "
     "on_unresolved "
     "require notify\n"
@@ -836,7 +850,7 @@ START_TEST(the_table_is_sound)
         /* model_set_backend puts values back bit by bit. */
         ck_assert(!option->settable ||
                   (option->type != OPTION_TEXT && option->type != OPTION_LIST));
-        ck_assert(option->max <= UINT32_MAX);
+        ck_assert(option->type == OPTION_SIZE || option->max <= UINT32_MAX);
         ck_assert(!option->required || option->default_text == NULL);
     }
 }
@@ -890,7 +904,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 15 + 15 + 19);
+    ck_assert_uint_eq(n, 16 + 15 + 20);
 }
 END_TEST
 

@@ -33,7 +33,7 @@ static const struct {
     uint32_t index;
 } places[] = {
     {SB_SLOT, 0},   {SB_SLOT, SB_SLOTS_MAX - 1}, {SB_SERVICE, 0}, {SB_SERVICE, SERVICES_MAX - 1},
-    {SB_DAEMON, 0}, {SB_QUEUE, POOLS_MAX - 1},
+    {SB_DAEMON, 0}, {SB_QUEUE, POOLS_MAX - 1},   {SB_BUFFER, 0},
 };
 
 #define N_PLACES (sizeof(places) / sizeof(places[0]))
@@ -67,6 +67,10 @@ static struct words words_of(size_t place, uint32_t worker)
         words.count = &sb.pools[index].queued;
         words.share = &sb.pool_cells[worker * POOLS_MAX + index].queued;
         words.turns = &sb.pool_cells[worker * POOLS_MAX + index].turns;
+    } else if (places[place].place == SB_BUFFER) {
+        words.count = &sb.header->buffer_parts;
+        words.share = &sb.workers[worker].buffer_parts;
+        words.turns = &sb.workers[worker].buffer_turns;
     }
     return words;
 }
@@ -355,17 +359,23 @@ START_TEST(everything_is_taken_out)
             scoreboard_reserve(&sb, w, SB_SERVICE, i % 2, 0);
             scoreboard_reserve(&sb, w, SB_SLOT, i, 0);
             scoreboard_reserve(&sb, w, SB_QUEUE, i % 3, 0);
+            scoreboard_reserve(&sb, w, SB_BUFFER, 0, 0);
         }
         for (uint32_t p = 0; p < 3; p++)
             atomic_store(&sb.pool_cells[w * POOLS_MAX + p].oldest_us, 7);
         atomic_store(&sb.workers[w].waiting, 3);
         atomic_store(&sb.workers[w].buffered_bytes, 3);
+        atomic_store(&sb.workers[w].pipes, 3);
     }
     ck_assert_uint_eq(scoreboard_repair(&sb, 1), 5);
     ck_assert_uint_eq(atomic_load(&sb.header->active), 5);
     ck_assert_uint_eq(atomic_load(&sb.workers[1].active), 0);
+    ck_assert_uint_eq(atomic_load(&sb.header->buffer_parts), 5);
+    ck_assert_uint_eq(atomic_load(&sb.header->buffer_parts_peak), 10);
+    ck_assert_uint_eq(atomic_load(&sb.workers[1].buffer_parts), 0);
     ck_assert_uint_eq(atomic_load(&sb.workers[1].waiting), 0);
     ck_assert_uint_eq(atomic_load(&sb.workers[1].buffered_bytes), 0);
+    ck_assert_uint_eq(atomic_load(&sb.workers[1].pipes), 0);
     ck_assert_uint_eq(atomic_load(&sb.workers[0].waiting), 3);
     for (uint32_t i = 0; i < 5; i++)
         ck_assert_uint_eq(atomic_load(&sb.slot_active[i]), 1);
@@ -399,6 +409,7 @@ START_TEST(garbage_is_survived)
         (uint64_t)SB_SERVICE << 32 | (SERVICES_MAX + 1),
         (uint64_t)SB_DAEMON << 32 | 2,
         (uint64_t)SB_QUEUE << 32 | (POOLS_MAX + 1),
+        (uint64_t)SB_BUFFER << 32 | 2,
         UINT64_C(5) << 32 | 1,
         UINT64_C(0x100000001) << 32 | 1,
     };

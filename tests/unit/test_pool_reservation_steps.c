@@ -99,9 +99,10 @@ static bool can_step(void)
 static const struct {
     enum sb_place place;
     uint32_t index;
-} places[] = {{SB_SLOT, SLOT}, {SB_SERVICE, SERVICE}, {SB_DAEMON, 0}, {SB_QUEUE, POOL}};
+} places[] = {
+    {SB_SLOT, SLOT}, {SB_SERVICE, SERVICE}, {SB_DAEMON, 0}, {SB_QUEUE, POOL}, {SB_BUFFER, 0}};
 
-#define N_PLACES 4
+#define N_PLACES 5
 
 static size_t place; /* of this test */
 
@@ -121,6 +122,7 @@ static struct words words_of(struct scoreboard *of, uint32_t worker)
         {&of->services[SERVICE].active, &service->active, &service->turns, &row->intent},
         {&of->header->active, &row->active, &row->turns, &row->intent},
         {&of->pools[POOL].queued, &pool->queued, &pool->turns, &row->intent},
+        {&of->header->buffer_parts, &row->buffer_parts, &row->buffer_turns, &row->intent},
     };
     return words[place];
 }

@@ -25,6 +25,7 @@ struct sample {
     struct snapshot_pool pools[2];
     struct snapshot_backend backends[4];
     struct snapshot_check checks[2];
+    struct snapshot_source sources[4];
     uint16_t entries[8];
     char texts[16];
 };
@@ -53,6 +54,8 @@ static void fill_header(void)
         .pools_offset = offsetof(struct sample, pools),
         .backends_offset = offsetof(struct sample, backends),
         .checks_offset = offsetof(struct sample, checks),
+        .n_sources = 4,
+        .sources_offset = offsetof(struct sample, sources),
         .n_entries = 8,
         .entries_offset = offsetof(struct sample, entries),
         .args_offset = offsetof(struct sample, texts),
@@ -111,6 +114,12 @@ static void fill_pools(void)
         sample.backends[i].n_checks = i / 2;
         sample.backends[i].first_check = i / 2;
     }
+    /* Two of its own, and the kernel's choice; a Unix socket has none. */
+    sample.backends[0].n_sources = 2;
+    sample.backends[1].first_source = 2;
+    sample.backends[1].n_sources = 1;
+    for (uint32_t i = 0; i < 2; i++)
+        sample.sources[i] = (struct snapshot_source){.ip = ipv4(0).ip, .pair = 1 + i};
     sample.backends[3].address = (struct addr){.ip.family = ADDR_UNIX, .path = "/run/x"};
 }
 
@@ -161,7 +170,8 @@ START_TEST(an_empty_one_passes)
     header->services_offset = header->listeners_offset = header->pools_offset = end;
     header->backends_offset = header->checks_offset = header->entries_offset = end;
     header->n_text_bytes = 0;
-    header->args_offset = header->texts_offset = end;
+    header->args_offset = header->texts_offset = header->sources_offset = end;
+    header->n_sources = 0;
     header->size_bytes = end;
     ck_assert_int_eq(snapshot_check(&sample, end), 0);
     header->checks_offset = 0; /* not even nothing may be there */
@@ -177,6 +187,7 @@ START_TEST(extremes_pass)
     sample.backends[0].weight = 65535;
     sample.backends[0].admin = ADMIN_MAINTENANCE;
     sample.backends[0].address = (struct addr){0};
+    sample.backends[0].n_sources = 0;
     sample.backends[0].n_checks = 2;
     sample.backends[1].first_check = 2;
     sample.checks[0].port = 65535;
@@ -358,6 +369,21 @@ static const struct fault faults[] = {
     FAULT(header.texts_offset, offsetof(struct sample, entries)),
     FAULT(texts[15], 'x'),
     FAULT(pools[1].send_proxy, SEND_PROXY_V1),
+    FAULT(header.n_sources, 5),
+    FAULT(header.n_sources, 2),
+    FAULT(header.sources_offset, offsetof(struct sample, checks)),
+    FAULT(header.sources_offset, offsetof(struct sample, sources) + 2),
+    FAULT(header.sources_offset, UINT32_MAX - 3),
+    FAULT(backends[0].first_source, 1), /* the kernel's choice beside another */
+    FAULT(backends[0].first_source, UINT32_MAX),
+    FAULT(backends[0].n_sources, 5),
+    FAULT(backends[0].n_sources, UINT32_MAX),
+    FAULT(backends[2].n_sources, 3),
+    FAULT(backends[3].n_sources, 1),
+    FAULT(sources[0].ip.family, ADDR_IPV6),
+    FAULT(sources[0].ip.family, ADDR_NONE),
+    FAULT(sources[1].ip.family, ADDR_FAMILY_COUNT),
+    FAULT(sources[1].pair, SB_PAIRS_MAX),
 };
 
 START_TEST(each_fault_is_found)

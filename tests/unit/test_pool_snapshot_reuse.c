@@ -51,6 +51,7 @@ static void setup(void)
         .backends_offset = offsetof(struct sample, texts),
         .checks_offset = offsetof(struct sample, texts),
         .entries_offset = offsetof(struct sample, texts),
+        .sources_offset = offsetof(struct sample, texts),
         .args_offset = offsetof(struct sample, texts),
         .n_text_bytes = sizeof(sample.texts),
         .texts_offset = offsetof(struct sample, texts),

@@ -173,6 +173,7 @@ static inline void bed_setup(void)
         .checks_offset = offsetof(struct bed, check),
         .entries_offset = offsetof(struct bed, entries),
         .args_offset = sizeof(struct bed),
+        .sources_offset = sizeof(struct bed),
         .texts_offset = sizeof(struct bed),
         .hash_seed = 4711,
     };

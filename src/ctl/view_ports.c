@@ -1,0 +1,42 @@
+/* Live figures of the ports that backends are connected to from. In master. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ctl/view.h"
+#include "pool/ports.h"
+
+static void name_sources(const struct snapshot_source *sources, uint32_t n, struct view_ports *out)
+{
+    if (n == 1 && sources[0].ip.family != ADDR_NONE)
+        (void)addr_ip_format(&sources[0].ip, false, out->source_text);
+    else if (n == 1)
+        snprintf(out->source_text, sizeof(out->source_text), "any");
+    else
+        snprintf(out->source_text, sizeof(out->source_text), "%" PRIu32 " addresses", n);
+    out->source = out->source_text;
+}
+
+void view_ports(const struct view *view, const struct snapshot_backend *backend, uint32_t first,
+                uint32_t n, struct view_ports *out)
+{
+    const struct snapshot_source *sources =
+        &snapshot_sources(view->snapshot)[backend->first_source + first];
+    uint32_t ports = atomic_load_explicit(&view->sb->header->ports, memory_order_relaxed);
+    uint64_t each = ports_limit(ports), most = 0;
+
+    *out = (struct view_ports){.backend = backend->name, .addresses = n};
+    for (uint32_t i = 0; i < n; i++) {
+        const struct sb_pair *pair = &view->sb->pairs[sources[i].pair];
+        uint64_t used = ports_used(view->sb, sources[i].pair);
+
+        out->in_use += used;
+        out->failures += atomic_load_explicit(&pair->failures, memory_order_relaxed);
+        out->headroom += used < each ? each - used : 0;
+        most = used > most ? used : most;
+    }
+    out->limit = ports == 0 && n > 0 ? REPLY_NONE : each * n;
+    out->headroom = ports == 0 && n > 0 ? REPLY_NONE : out->headroom;
+    out->fullest_percent = each > 0 ? most * 100 / each : 0;
+    if (n > 0)
+        name_sources(sources, n, out);
+}

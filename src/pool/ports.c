@@ -1,0 +1,85 @@
+/*
+ * Counting ports by pair. A worker raises its share before the count and lowers it after: so what a
+ * worker that dies in between leaves behind is a count too low by one, which is over once the
+ * pair's last connection is closed, and never one too high, which would stay. In workers and
+ * master.
+ */
+#include "ports.h"
+
+static _Atomic uint16_t *share_of(const struct scoreboard *sb, uint32_t worker, uint32_t pair)
+{
+    return &sb->pair_shares[(size_t)worker * SB_PAIRS_MAX + pair];
+}
+
+/* Saturates: what was too low once is not to become a count of four billion. */
+static void lower(_Atomic uint32_t *count, uint32_t by)
+{
+    uint32_t old = atomic_load_explicit(count, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(count, &old, old > by ? old - by : 0,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+}
+
+/* Only the worker itself writes its shares. */
+static void add_share(_Atomic uint16_t *share, int by)
+{
+    int sum = atomic_load_explicit(share, memory_order_relaxed) + by;
+    atomic_store_explicit(share, (uint16_t)sum, memory_order_release);
+}
+
+bool ports_take(struct scoreboard *sb, uint32_t worker, uint32_t pair, uint32_t limit)
+{
+    if (pair == 0)
+        return true;
+    _Atomic uint16_t *share = share_of(sb, worker, pair);
+    if (atomic_load_explicit(share, memory_order_relaxed) == UINT16_MAX)
+        return false; /* there are no more ports than that */
+    add_share(share, 1);
+    uint32_t old = atomic_fetch_add_explicit(&sb->pairs[pair].used, 1, memory_order_release);
+    if (limit != 0 && old >= limit) {
+        lower(&sb->pairs[pair].used, 1);
+        add_share(share, -1);
+        return false;
+    }
+    return true;
+}
+
+void ports_give(struct scoreboard *sb, uint32_t worker, uint32_t pair)
+{
+    _Atomic uint16_t *share = share_of(sb, worker, pair);
+    if (pair == 0 || atomic_load_explicit(share, memory_order_relaxed) == 0)
+        return;
+    lower(&sb->pairs[pair].used, 1);
+    add_share(share, -1);
+}
+
+void ports_shut(struct scoreboard *sb, uint32_t pair, uint64_t until_ms)
+{
+    if (pair == 0)
+        return;
+    atomic_store_explicit(&sb->pairs[pair].shut_until_ms, until_ms, memory_order_relaxed);
+    atomic_fetch_add_explicit(&sb->pairs[pair].failures, 1, memory_order_relaxed);
+}
+
+bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms)
+{
+    return atomic_load_explicit(&sb->pairs[pair].shut_until_ms, memory_order_relaxed) > now_ms;
+}
+
+uint32_t ports_used(const struct scoreboard *sb, uint32_t pair)
+{
+    return atomic_load_explicit(&sb->pairs[pair].used, memory_order_relaxed);
+}
+
+void ports_take_out(struct scoreboard *sb, uint32_t worker)
+{
+    uint32_t end = atomic_load_explicit(&sb->header->pairs_end, memory_order_acquire);
+    for (uint32_t pair = 1; pair < end && pair < SB_PAIRS_MAX; pair++) {
+        _Atomic uint16_t *share = share_of(sb, worker, pair);
+        uint16_t had = atomic_load_explicit(share, memory_order_acquire);
+        if (had == 0)
+            continue;
+        atomic_store_explicit(share, 0, memory_order_relaxed);
+        lower(&sb->pairs[pair].used, had);
+    }
+}
