@@ -2,7 +2,6 @@
 there is no reuse where there is none."""
 
 import http.client
-import json
 import re
 
 import pytest
@@ -18,9 +17,7 @@ OPENING = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"  # of a client library of Redis
 
 def keeping(name, address, **reuse):
     """A service and its pool of one backend, "a", with such a section reuse."""
-    options = "".join(f"        {option} = {json.dumps(value)}\n" for option, value in reuse.items())
-    text = pool(name, [address]).removesuffix("}\n")
-    return service(name) + f"{text}    reuse {{\n{options}    }}\n}}\n"
+    return service(name) + pool(name, [address], reuse=reuse)
 
 
 def row(daemon, name):

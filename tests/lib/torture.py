@@ -31,7 +31,7 @@ def seed():
     return int(os.environ.get("SLUICE_TORTURE_SEED") or time.time_ns() % 1_000_000_000)
 
 
-def seconds(full=15, quick=4):
+def seconds(full=8, quick=3):
     given = os.environ.get("SLUICE_TORTURE_SECONDS")
     return int(given) if given else quick if QUICK else full
 
@@ -67,14 +67,6 @@ class Peer:
         self.popen.wait()
         self.popen.stdin.close()
         self.popen.stdout.close()
-
-
-def pool_text(backends, reuse, **options):
-    """A pool named "t" with a reuse section."""
-    inside = "".join(f"        {name} = {json.dumps(value).replace(chr(92) * 2, chr(92))}\n"
-                     for name, value in reuse.items())
-    head, rest = pool("t", backends, **options).split("\n", 1)
-    return f"{head}\n    reuse {{\n{inside}    }}\n{rest}"
 
 
 class Torture:
@@ -120,7 +112,7 @@ class Torture:
         section = {"mode": self.mode, "idle_max": f"{idle_max}s", "max_idle": 32,
                    **WIRES[self.wire](self.seed).options(), **reuse}
         self.max_idle = section["max_idle"]
-        return Daemon(service("t") + pool_text(backends, section, scheduler="rr", **options))
+        return Daemon(service("t") + pool("t", backends, reuse=section, scheduler="rr", **options))
 
     def __enter__(self):
         return self

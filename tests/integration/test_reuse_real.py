@@ -9,9 +9,8 @@ import pytest
 import redis as redis_client
 
 from peers import Worker
-from sluice import Daemon, amount, connect, run, service, split, wait_for
+from sluice import Daemon, amount, connect, pool, run, service, split, wait_for
 from software import Memcached, Nginx, Redis
-from torture import pool_text
 
 FILE = bytes(range(256)) * 16
 CLIENTS = 20
@@ -21,7 +20,7 @@ def reusing(start, server, framing, backend=None, reuse=None, **options):
     """A daemon that lends its connections to the server request by request."""
     section = {"mode": "request", "framing": framing, **(reuse or {})}
     backends = {"a": {"address": server.address, **(backend or {})}}
-    return start(Daemon(service("t") + pool_text(backends, section, **options)))
+    return start(Daemon(service("t") + pool("t", backends, reuse=section, **options)))
 
 
 def at_rest(daemon):

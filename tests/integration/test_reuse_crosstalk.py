@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from sluice import WAIT, Daemon, connect, service, wait_for
-from torture import Torture, pool_text, seconds
+from sluice import WAIT, Daemon, connect, pool, service, wait_for
+from torture import Torture, seconds
 
 WIRES = ["http1", "resp", "memcached", "line", "length"]
 DEEDS = ["answer", "late", "pieces", "cut", "leave", "reset", "end", "closed idle", "idle say",
@@ -129,7 +129,7 @@ def backend(start):
 
 
 def lending(start, backend, mode="request", **reuse):
-    return start(Daemon(service("t") + pool_text([backend.address], {"mode": mode, **reuse}),
+    return start(Daemon(service("t") + pool("t", [backend.address], reuse={"mode": mode, **reuse}),
                         workers=1))
 
 
