@@ -56,7 +56,9 @@
     X(OWNED, "owned")                   /* it had come to belong to its session */                 \
     X(NOT_CLEAN, "not_clean")       /* by what the framing saw, something may be left behind */    \
     X(HANDSHAKE, "handshake")       /* bringing it to a client's handshake failed */               \
+    X(TURNED_AWAY, "turned_away")   /* the backend said something, unasked, and closed it */       \
     X(UNHEARD, "unheard")           /* it is not known yet whether the backend speaks first */     \
+    X(UNPROVEN, "unproven")         /* nor whether it keeps idle ones: policy "safe" */            \
     X(SWITCHED_OFF, "switched_off") /* reuse is off for this backend: see reuse_trouble */
 
 #define REASONS_AS_REFUSAL(id, name) REFUSAL_##id,

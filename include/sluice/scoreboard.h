@@ -28,7 +28,7 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 8
+#define SCOREBOARD_LAYOUT 9
 
 /* Pairs of an address that connections to backends come from and one that they go to. Number 0 is
  * none: not counted. They fit into 17 bits (proxy/session.h). */
@@ -185,12 +185,18 @@ struct sb_row_cell {
 };
 
 /* One worker's upstreams of a row: used where the pool keeps connections (reuse), else untouched.
- */
+ * There is one for each worker and backend, so it holds what is counted often and no more. */
 struct sb_upstream_cell {
-    _Atomic uint64_t requests; /* request mode: bound to the backend */
-    _Atomic uint64_t opened;   /* lent: opened for the session or request */
-    _Atomic uint64_t warm;     /* lent: opened ahead, never lent before */
-    _Atomic uint64_t reused;   /* lent: had served before */
+    _Atomic uint64_t requests;           /* with a framing: that came to their end here */
+    _Atomic uint64_t opened;             /* lent: opened for the session or request */
+    _Atomic uint64_t reused;             /* lent: had served before */
+    _Atomic uint32_t idle, lent, pinned; /* now; pinned ones are lent too */
+    uint32_t pad;
+};
+
+/* The rest, of all workers together: they add to it (scoreboard_add()). */
+struct sb_upstream_row {
+    _Atomic uint64_t warm; /* lent: opened ahead, never lent before */
     _Atomic uint64_t discarded[DISCARD_COUNT];
     _Atomic uint64_t stray_bytes;
     _Atomic uint64_t stale;          /* found ended or dirty when it was to be lent */
@@ -199,8 +205,6 @@ struct sb_upstream_cell {
     _Atomic uint64_t resent_retries; /* sent again, by the rules for what may be */
     _Atomic uint64_t open_failures;  /* of opening ahead */
     _Atomic uint64_t pins;           /* requests that took their upstream for the session's own */
-    _Atomic uint32_t idle, lent, pinned; /* now; pinned ones are lent too */
-    uint32_t pad;
 };
 
 /* Why reuse is off for a slot. */
@@ -344,6 +348,7 @@ struct scoreboard {
     struct sb_service_cell *service_cells;   /* [n_workers][SERVICES_MAX] */
     struct sb_pool_cell *pool_cells;         /* [n_workers][POOLS_MAX] */
     struct sb_upstream_cell *upstream_cells; /* [n_workers][BACKENDS_MAX] */
+    struct sb_upstream_row *upstream_rows;   /* [BACKENDS_MAX] */
     struct sb_pair *pairs;                   /* [SB_PAIRS_MAX] */
     _Atomic uint16_t *pair_shares;           /* [n_workers][SB_PAIRS_MAX] of used; a port has 16
                                                 bits, so that is enough */
@@ -456,6 +461,12 @@ static inline void scoreboard_bump(_Atomic uint64_t *counter, uint64_t by)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
+}
+
+/* Adds to a counter that several processes write. */
+static inline void scoreboard_add(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
 /* Sets a slot's health with its reason (cut to fit); a changed health also changes since_ms and

@@ -117,6 +117,12 @@ static enum discard commonest(const struct sb_upstream_sum *sum)
     return top;
 }
 
+/* What is given to a session's first request is chosen by what it may do. */
+static bool is_choosy(const struct reuse_case *about)
+{
+    return about->reuse->mode == REUSE_REQUEST && about->reuse->policy == REUSE_SAFE;
+}
+
 /*
  * Idle ones were there, and most sessions opened another: what is closed for lying about had not
  * served, while hardly any has served twice.
@@ -124,24 +130,28 @@ static enum discard commonest(const struct sb_upstream_sum *sum)
 static bool is_passed_over(const struct reuse_case *about)
 {
     const struct sb_upstream_sum *sum = about->sum;
-    uint64_t unused = sum->discarded_by[DISCARD_MAX_IDLE] + sum->discarded_by[DISCARD_IDLE_MAX];
-    bool is_choosy = about->reuse->mode == REUSE_REQUEST && about->reuse->policy == REUSE_SAFE;
+    uint64_t unused = sum->discarded_by[DISCARD_MAX_IDLE] + sum->discarded_by[DISCARD_IDLE_MAX] +
+                      sum->discarded_by[DISCARD_UNPROVEN];
+    bool were_there = sum->idle > 0 || commonest(sum) != DISCARD_IDLE_MAX;
 
-    return (is_choosy || about->reuse->handshake_key) && sum->reused * 10 < sum->opened &&
-           unused * 2 >= sum->opened && (sum->idle > 0 || commonest(sum) == DISCARD_MAX_IDLE);
+    return sum->reused * 10 < sum->opened && unused * 2 >= sum->opened &&
+           (is_choosy(about) || (about->reuse->handshake_key && were_there));
 }
 
 static void tell_passed_over(const struct reuse_case *about, struct str *out)
 {
-    bool is_choosy = about->reuse->mode == REUSE_REQUEST && about->reuse->policy == REUSE_SAFE;
+    char time[FORMAT_TEXT_MAX];
 
     str_append(out, "idle ones are passed over: ");
-    if (is_choosy)
+    if (is_choosy(about))
         str_append(out, "policy \"safe\" gives them no first request that could not be sent again; "
                         "\"always\" does");
     if (about->reuse->handshake_key)
         str_printf(out, "%stheir handshakes differ from client to client",
-                   is_choosy ? "; or " : "");
+                   is_choosy(about) ? "; or " : "");
+    if (about->sum->idle == 0 && commonest(about->sum) == DISCARD_IDLE_MAX)
+        str_printf(out, "; or none comes within idle_max (%s)",
+                   format_duration(about->reuse->idle_max_ms, time));
 }
 
 /*
@@ -161,9 +171,6 @@ static void tell_idle_max(const struct reuse_case *about, struct str *out)
                "many lie idle for longer than idle_max (%s): a longer one, under the backend's own "
                "limit, keeps them",
                format_duration(about->reuse->idle_max_ms, time));
-    if (about->reuse->mode == REUSE_REQUEST && about->reuse->policy == REUSE_SAFE)
-        str_append(out, "; so does policy = \"always\" where clients send a single request that "
-                        "could not be sent again");
 }
 
 static void tell_closed(const struct reuse_case *about, struct str *out)
@@ -204,7 +211,9 @@ static const char *const discard_texts[DISCARD_COUNT] = {
                              "with reset_expect, in time and nothing behind it",
     [DISCARD_SESSION_END] = "many sessions end in the midst of something",
     [DISCARD_HANDSHAKE] = "the backend does not take the handshake of clients when it is repeated",
+    [DISCARD_TURNED_AWAY] = "the backend turns connections away: it allows fewer than are opened",
     [DISCARD_UNHEARD] = "it was not known yet whether the backend speaks first",
+    [DISCARD_UNPROVEN] = "it was not known yet whether the backend keeps idle ones open",
     [DISCARD_SWITCHED_OFF] = "many were closed when reuse was switched off",
 };
 

@@ -60,6 +60,10 @@ struct framing {
     bool starts;    /* this begins a request: a backend is to be chosen for it */
     bool retriable; /* may be sent a second time, should the backend not answer it: it is whole in
                        this verdict, has no body and is idempotent. Together with starts and ends */
+    bool waits; /* with starts: the answer may wait for what others do, and is not waited for by a
+                   client that ends its sending: the backend is to learn of that at once */
+    bool must_read; /* with starts: the client is to get something else than the answer as it comes,
+                       so that it cannot flow unread */
     struct framing_bytes key;      /* with starts: the handshake that an upstream must have done */
     struct framing_bytes next_key; /* with starts: what it will have done after this request; the
                                       same as key unless it is part of the handshake */
@@ -85,9 +89,6 @@ struct framer_options {
 struct framer_ops {
     const char *name;   /* as in the configuration */
     size_t state_bytes; /* of a state; at most FRAMER_STATE_MAX */
-    /* A client that ends its sending has left, once what can be answered at once is: that is what
-     * the protocol's own servers take it for. Else it may still read. */
-    bool client_leaves;
     /* state is zeroed by the caller; options outlive it. Cannot fail. */
     void (*init)(void *state, const struct framer_options *options);
     /* Frees what the state has come to own; NULL: never anything. */

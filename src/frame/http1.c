@@ -153,18 +153,28 @@ static void begin_exchange(struct http1 *http1, const struct http1_head *head)
     http1_body_begin(&http1->request_body, head, false, true);
 }
 
-/* What Connection has to say towards the backend, NULL: what it says. Other options go, and the
- * fields they name with them: they were said to the next hop, and that is here. */
+/*
+ * What Connection has to say towards the backend, NULL: what it says. Options that nobody needs are
+ * left out, though their fields stay: a backend that heeds them would remove those, and they may be
+ * somebody else's, added in front of us.
+ */
 static const char *request_connection(const struct http1 *http1, const struct http1_head *head)
 {
+    static const char *const texts[2][4] = {
+        {"keep-alive", "keep-alive, TE", "keep-alive", "keep-alive, TE"},
+        {"upgrade", "upgrade, TE", "upgrade, HTTP2-Settings", "upgrade, HTTP2-Settings, TE"},
+    };
     bool keeps = (head->options & HTTP1_KEEP_ALIVE) != 0 || !head->is_1_0;
-    bool has_others = head->n_named > 0 || head->has_proxy_connection ||
-                      ((head->options & HTTP1_UPGRADE) != 0 && !http1->upgrades);
+    unsigned wanted = HTTP1_KEEP_ALIVE | HTTP1_TE;
 
-    if (keeps && (head->options & HTTP1_CLOSE) == 0 && !has_others) {
+    if (http1->upgrades) {
+        wanted |= HTTP1_UPGRADE | HTTP1_SETTINGS;
+    }
+    if (keeps && (head->options & ~wanted) == 0 && !head->has_proxy_connection) {
         return NULL;
     }
-    return http1->upgrades ? "upgrade" : "keep-alive";
+    return texts[http1->upgrades]
+                [((head->options & HTTP1_TE) != 0) + 2 * ((head->options & HTTP1_SETTINGS) != 0)];
 }
 
 /* Behind CONNECT is no HTTP, should the backend agree; should it not, what the client has sent
@@ -216,6 +226,7 @@ static struct framing request_head(struct http1 *http1, const unsigned char *byt
     framing = pass_head(&head, skipped, request_connection(http1, &head), http1->upgrades,
                         &http1->request_body, n, room);
     framing.starts = true;
+    framing.must_read = http1->wants_close; /* which the backend has not been told */
     /* PUT, DELETE and TRACE are idempotent as well (RFC 9110 9.2.2), but what they do is seen by
      * others, between the first time and the second. Of a body none is retriable, even if all of it
      * is here: else it would depend on how the bytes came. */
@@ -250,7 +261,7 @@ static const char *reply_connection(const struct http1 *http1, const struct http
     bool is_right = http1->closes ? says_close && !says_keep
                                   : !says_close && (says_keep || !(head->is_1_0 || http1->is_1_0));
 
-    if (is_right && head->n_named == 0) {
+    if (is_right && (head->options & HTTP1_OTHER) == 0) {
         return NULL;
     }
     if (head->has_upgrade && (head->options & HTTP1_UPGRADE) != 0) { /* an offer (7.8) */
@@ -344,9 +355,12 @@ static struct framing reply_head(struct http1 *http1, const unsigned char *bytes
 {
     struct http1_head head;
     enum http1_fault fault;
-    size_t whole;
+    size_t whole = 0;
 
-    fault = find_head(&http1->reply_scan, bytes, n, 0, &whole);
+    fault = http1_judge_status(bytes, n); /* who speaks another protocol may wait for more words */
+    if (fault == HTTP1_FINE) {
+        fault = find_head(&http1->reply_scan, bytes, n, 0, &whole);
+    }
     if (fault == HTTP1_FINE && whole > 0) {
         fault = http1_read_reply(&head, bytes, whole);
     }

@@ -118,43 +118,6 @@ static void note_credentials(struct http1_head *head, struct framing_bytes value
     }
 }
 
-/*
- * Whether removing fields of this name changes what a message is, whom it is for or who sent it.
- * RFC 9110 7.6.1 forbids to name such fields in Connection. Who does wants somebody behind to see
- * another request than was checked in front.
- */
-static bool is_protected(struct framing_bytes name)
-{
-    static const char *const names[] = {
-        "authorization",
-        "cache-control",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
-        "cookie",
-        "expect",
-        "forwarded",
-        "host",
-        "set-cookie",
-        "transfer-encoding",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-        "x-forwarded-user",
-        "x-real-ip",
-    };
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (is_word(name, names[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool is_name(struct framing_bytes bytes)
 {
     for (size_t i = 0; i < bytes.n; i++) {
@@ -165,6 +128,25 @@ static bool is_name(struct framing_bytes bytes)
     return true;
 }
 
+static uint8_t option_of(struct framing_bytes name)
+{
+    static const struct {
+        const char *name;
+        uint8_t option;
+    } known[] = {
+        {"keep-alive", HTTP1_KEEP_ALIVE},   {"close", HTTP1_CLOSE},
+        {"upgrade", HTTP1_UPGRADE},         {"te", HTTP1_TE},
+        {"http2-settings", HTTP1_SETTINGS},
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (is_word(name, known[i].name)) {
+            return known[i].option;
+        }
+    }
+    return HTTP1_OTHER;
+}
+
 static enum http1_fault note_connection(struct http1_head *head, struct framing_bytes value)
 {
     struct framing_bytes option;
@@ -173,17 +155,10 @@ static enum http1_fault note_connection(struct http1_head *head, struct framing_
         if (option.n == 0) {
             continue;
         }
-        if (is_word(option, "keep-alive")) {
-            head->options |= HTTP1_KEEP_ALIVE;
-        } else if (is_word(option, "close")) {
-            head->options |= HTTP1_CLOSE;
-        } else if (is_word(option, "upgrade")) {
-            head->options |= HTTP1_UPGRADE;
-        } else if (!is_name(option) || is_protected(option) || head->n_named == HTTP1_NAMED_MAX) {
+        if (!is_name(option)) {
             return HTTP1_CONNECTION;
-        } else {
-            head->named[head->n_named++] = option;
         }
+        head->options |= option_of(option);
     }
     return HTTP1_FINE;
 }

@@ -128,7 +128,7 @@ static enum http1_fault read_fields(struct http1_head *head, const unsigned char
 
 static void begin(struct http1_head *head, const unsigned char *bytes, size_t n)
 {
-    memset(head, 0, offsetof(struct http1_head, named));
+    memset(head, 0, sizeof(*head));
     head->at = bytes;
     head->n = n;
     head->fields = (size_t)(line_end(bytes) - bytes) + 2;
@@ -183,21 +183,43 @@ enum http1_fault http1_read_request(struct http1_head *out_head, const unsigned 
     return fault;
 }
 
+enum http1_fault http1_judge_status(const unsigned char *bytes, size_t n)
+{
+    static const char shape[] = "HTTP/1.1 200 "; /* 1: a version, 2: 1 to 9, 0: any digit */
+
+    for (size_t i = 0; i < n && i < sizeof(shape) - 1; i++) {
+        bool is_digit = bytes[i] >= '0' && bytes[i] <= '9';
+        bool fits = bytes[i] == (unsigned char)shape[i];
+
+        if (shape[i] == '1' || shape[i] == '0') {
+            fits = is_digit;
+        } else if (shape[i] == '2') {
+            fits = is_digit && bytes[i] != '0';
+        } else if (i == sizeof(shape) - 2) {
+            fits |= bytes[i] == '\r';
+        }
+        if (!fits) {
+            return HTTP1_START_LINE;
+        }
+        if (shape[i] == '1' && (bytes[i] > '1' || (i == 5 && bytes[i] == '0'))) {
+            return HTTP1_VERSION;
+        }
+    }
+    return HTTP1_FINE;
+}
+
 enum http1_fault http1_read_reply(struct http1_head *out_head, const unsigned char *bytes, size_t n)
 {
     const unsigned char *code = bytes + sizeof("HTTP/1.1");
-    enum http1_fault fault;
+    enum http1_fault fault = http1_judge_status(bytes, n);
 
-    begin(out_head, bytes, n);
-    if (out_head->fields < sizeof("HTTP/1.1 200\r\n") - 1 || code[-1] != ' ' || code[0] < '1' ||
-        code[0] > '9' || code[1] < '0' || code[1] > '9' || code[2] < '0' || code[2] > '9' ||
-        (code[3] != ' ' && code[3] != '\r')) {
-        return HTTP1_START_LINE;
+    if (fault != HTTP1_FINE) {
+        return fault;
     }
+    begin(out_head, bytes, n);
     out_head->status = (uint16_t)((code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0'));
-    fault = read_version(out_head, bytes);
-    return fault != HTTP1_FINE ? fault
-                               : read_fields(out_head, bytes + out_head->fields, bytes + n - 2);
+    out_head->is_1_0 = bytes[sizeof("HTTP/1.1") - 2] == '0';
+    return read_fields(out_head, bytes + out_head->fields, bytes + n - 2);
 }
 
 /* What decides a message's end or target comes too late here, and some reader might still merge it
@@ -207,7 +229,7 @@ enum http1_fault http1_read_trailer(const unsigned char *bytes, size_t n)
     struct http1_head head = {0};
 
     if (read_fields(&head, bytes, bytes + n - 2) != HTTP1_FINE || head.has_length ||
-        head.is_chunked || head.n_hosts > 0 || head.options != 0 || head.n_named > 0) {
+        head.is_chunked || head.n_hosts > 0 || head.options != 0) {
         return HTTP1_TRAILER;
     }
     return HTTP1_FINE;
@@ -226,15 +248,8 @@ static bool is_dropped(const struct http1_head *head, const unsigned char *name,
     case HTTP1_FIELD_UPGRADE:
         return (head->options & HTTP1_UPGRADE) != 0 && !keeps_upgrade;
     default:
-        break;
+        return false;
     }
-    for (size_t i = 0; i < head->n_named; i++) {
-        if (head->named[i].n == n &&
-            strncasecmp((const char *)head->named[i].at, (const char *)name, n) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 size_t http1_rewrite(const struct http1_head *head, const char *connection, bool keeps_upgrade,

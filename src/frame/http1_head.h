@@ -36,10 +36,10 @@ enum http1_option {
     HTTP1_CLOSE = 1,
     HTTP1_KEEP_ALIVE = 2,
     HTTP1_UPGRADE = 4,
+    HTTP1_TE = 8,        /* TE is only heeded with it (RFC 9110 10.1.4) */
+    HTTP1_SETTINGS = 16, /* HTTP2-Settings, too (RFC 7540 3.2.1) */
+    HTTP1_OTHER = 32,    /* any other */
 };
-
-/* Other names in Connection. Nobody sends more. */
-#define HTTP1_NAMED_MAX 8
 
 /* How far the search for the end of a head has come. Offsets from the first byte; zero: begin. */
 struct http1_scan {
@@ -65,9 +65,8 @@ struct http1_head {
     bool has_proxy_connection;
     bool is_bound;   /* speaks of an authentication that is the connection's, not the request's */
     uint8_t options; /* enum http1_option */
-    uint8_t n_hosts, n_named;
+    uint8_t n_hosts;
     uint64_t length;
-    struct framing_bytes named[HTTP1_NAMED_MAX]; /* only n_named are set */
 };
 
 /*
@@ -86,15 +85,18 @@ enum http1_fault http1_scan_trailer(struct http1_scan *scan, const unsigned char
  * only defined with HTTP1_FINE. */
 enum http1_fault http1_read_request(struct http1_head *out_head, const unsigned char *bytes,
                                     size_t n);
+/* What is wrong with a status line as far as it is there: as soon as no more bytes could mend it.
+ */
+enum http1_fault http1_judge_status(const unsigned char *bytes, size_t n);
 enum http1_fault http1_read_reply(struct http1_head *out_head, const unsigned char *bytes,
                                   size_t n);
 enum http1_fault http1_read_trailer(const unsigned char *bytes, size_t n);
 
 /*
- * Writes the head with "Connection: <connection>" for all it had of Connection, Keep-Alive,
- * Proxy-Connection and the fields that Connection names (7.6.1: who removes an option removes the
- * fields of that name); Upgrade stays if keeps_upgrade. room is FRAMER_ROOM_BYTES; returns how many
- * are used.
+ * Writes the head with "Connection: <connection>" for all it had of Connection, Keep-Alive and
+ * Proxy-Connection; Upgrade stays if keeps_upgrade. Fields that Connection names stay as well,
+ * unlike in 7.6.1: a client could else take away what somebody trusted in front of us has added.
+ * room is FRAMER_ROOM_BYTES; returns how many are used.
  */
 size_t http1_rewrite(const struct http1_head *head, const char *connection, bool keeps_upgrade,
                      unsigned char *room);

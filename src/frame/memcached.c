@@ -120,6 +120,7 @@ static struct framing start_request(struct memcached_state *m, const unsigned ch
         .starts = true,
     };
 
+    f.must_read = m->request.noreply;
     m->data_left = m->request.data_bytes;
     m->item_left = 0;
     if (m->data_left > 0) {

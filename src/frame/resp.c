@@ -71,6 +71,7 @@ static struct framing pass(struct resp *resp, enum framing_verb verb, const unsi
     framing.send = (struct framing_bytes){.at = bytes, .n = resp->request.at};
     if (!resp->has_started) {
         framing.starts = true;
+        framing.waits = resp->command->class == RESP_WAIT;
         framing.key = framing.next_key = resp_handshake_key(resp->handshake);
     }
     resp->has_started = true;
@@ -456,7 +457,6 @@ static void resp_again(void *state)
 const struct framer_ops framer_resp = {
     .name = "resp",
     .state_bytes = sizeof(struct resp),
-    .client_leaves = true,
     .init = resp_init,
     .fini = resp_fini,
     .request = resp_request,

@@ -4,7 +4,8 @@
  *
  * Names and flags are those of COMMAND in Redis 7.0, and of the server's src/commands/ for what
  * came later (hash field expiry of 7.4, 8.0 to 8.4). RESP_READ are those flagged readonly but not
- * blocking, and OBJECT and XINFO, all of whose subcommands are. Commands of modules are unknown.
+ * blocking, and OBJECT and XINFO, all of whose subcommands are; RESP_WAIT those flagged blocking.
+ * Commands of modules are unknown.
  *
  * Not allowed though flagged harmlessly: WAIT and WAITAOF speak of the connection's own last write;
  * MIGRATE, SCRIPT and FUNCTION of one server; CONFIG, LATENCY, SLOWLOG, ACL, CLUSTER have
@@ -27,14 +28,14 @@ const struct resp_command resp_commands[] = {
     {"BITFIELD_RO", RESP_READ},
     {"BITOP", RESP_SHARE},
     {"BITPOS", RESP_READ},
-    {"BLMOVE", RESP_SHARE},
-    {"BLMPOP", RESP_SHARE},
-    {"BLPOP", RESP_SHARE},
-    {"BRPOP", RESP_SHARE},
-    {"BRPOPLPUSH", RESP_SHARE},
-    {"BZMPOP", RESP_SHARE},
-    {"BZPOPMAX", RESP_SHARE},
-    {"BZPOPMIN", RESP_SHARE},
+    {"BLMOVE", RESP_WAIT},
+    {"BLMPOP", RESP_WAIT},
+    {"BLPOP", RESP_WAIT},
+    {"BRPOP", RESP_WAIT},
+    {"BRPOPLPUSH", RESP_WAIT},
+    {"BZMPOP", RESP_WAIT},
+    {"BZPOPMAX", RESP_WAIT},
+    {"BZPOPMIN", RESP_WAIT},
     {"CLIENT", RESP_HANDSHAKE},
     {"CLUSTER", RESP_OWN},
     {"COMMAND", RESP_SHARE},
@@ -237,8 +238,8 @@ const struct resp_command resp_commands[] = {
     {"XLEN", RESP_READ},
     {"XPENDING", RESP_READ},
     {"XRANGE", RESP_READ},
-    {"XREAD", RESP_SHARE},
-    {"XREADGROUP", RESP_SHARE},
+    {"XREAD", RESP_WAIT},
+    {"XREADGROUP", RESP_WAIT},
     {"XREVRANGE", RESP_READ},
     {"XSETID", RESP_SHARE},
     {"XTRIM", RESP_SHARE},

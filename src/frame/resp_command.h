@@ -14,6 +14,7 @@ enum resp_class {
                          not just one reply, or nobody knows */
     RESP_SHARE,       /* stateless, with one reply */
     RESP_READ,        /* as well, and changes nothing: may be sent twice */
+    RESP_WAIT,        /* as RESP_SHARE, but may be answered only once others have done something */
     RESP_SCRIPT,      /* as RESP_SHARE, if scripts are declared stateless; else as RESP_OWN */
     RESP_SCRIPT_READ, /* as RESP_READ, likewise */
     RESP_HANDSHAKE,   /* perhaps part of a handshake */

@@ -12,7 +12,8 @@
 #include "sluice/limits.h"
 #include "sources.h"
 
-#define WARM_AUTO 4 /* warm_min = "auto" in mode warm */
+#define WARM_AUTO   4   /* warm_min = "auto" in mode warm */
+#define TIME_MIN_MS 100 /* of times that end connections: how often workers look at them */
 
 /* A section under judgement. */
 struct judge {
@@ -259,6 +260,45 @@ static void judge_numbers(const struct judge *judge)
     }
 }
 
+static void judge_time(const struct judge *judge, const char *option, uint32_t time_ms)
+{
+    char shown[SHOW_MAX];
+
+    if (time_ms != 0 && time_ms < TIME_MIN_MS) {
+        build_fault(judge->build, ERRLIST_ERROR, judge->section, option, 0,
+                    "%s: connections would be closed nearly as soon as they are open; write at "
+                    "least %dms, or 0s for no limit",
+                    build_show(judge->section, option, 0, shown), TIME_MIN_MS);
+    }
+}
+
+/* What can be done, but is of no use. */
+static void judge_use(const struct judge *judge)
+{
+    const struct model_reuse *reuse = judge->reuse;
+    const struct model_pool *pool = judge->pool;
+    char shown[SHOW_MAX];
+
+    if (is_lending(reuse) && reuse->max_uses == 1) {
+        build_fault(judge->build, ERRLIST_WARNING, judge->section, "max_uses", 0,
+                    "%s: each connection serves once, so that none is reused; write at least 2, "
+                    "or 0 for no limit",
+                    build_show(judge->section, "max_uses", 0, shown));
+    }
+    for (uint32_t i = 0; reuse->mode != REUSE_OFF && i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+
+        if (backend->max_connections != 0 && reuse->warm_min > backend->max_connections) {
+            build_fault(judge->build, ERRLIST_WARNING, judge->section, "warm_min", 0,
+                        "%s: more than backend \"%s\" takes by its max_connections, which is %u; "
+                        "write at most that",
+                        build_show(judge->section, "warm_min", 0, shown), backend->name,
+                        backend->max_connections);
+            return;
+        }
+    }
+}
+
 void reuse_validate(struct build *build, const struct conf_section *pool_section,
                     const struct model_pool *pool)
 {
@@ -286,6 +326,9 @@ void reuse_validate(struct build *build, const struct conf_section *pool_section
     judge_reset(&judge);
     judge_needs(&judge);
     judge_numbers(&judge);
+    judge_time(&judge, "idle_max", pool->reuse.idle_max_ms);
+    judge_time(&judge, "max_age", pool->reuse.max_age_ms);
+    judge_use(&judge);
 }
 
 /* --- for workers --- */

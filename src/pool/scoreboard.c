@@ -76,6 +76,7 @@ static size_t lay_out(struct scoreboard *sb, char *base, size_t n_workers)
     sb->service_cells = carve(base, &at, n_workers * SERVICES_MAX * sizeof(*sb->service_cells));
     sb->pool_cells = carve(base, &at, n_workers * POOLS_MAX * sizeof(*sb->pool_cells));
     sb->upstream_cells = carve(base, &at, n_workers * BACKENDS_MAX * sizeof(*sb->upstream_cells));
+    sb->upstream_rows = carve(base, &at, BACKENDS_MAX * sizeof(*sb->upstream_rows));
     sb->pairs = carve(base, &at, SB_PAIRS_MAX * sizeof(*sb->pairs));
     sb->pair_shares = carve(base, &at, n_workers * SB_PAIRS_MAX * sizeof(*sb->pair_shares));
     sb->checks = carve(base, &at, SB_CHECKS_MAX * SB_SLOTS_MAX * sizeof(*sb->checks));
@@ -149,24 +150,27 @@ void scoreboard_sum_upstreams(const struct scoreboard *sb, uint32_t row,
                               struct sb_upstream_sum *out)
 {
     struct sb_upstream_sum sum = {0};
-    uint32_t n = load32(&sb->header->upstreams_used) != 0 ? sb->header->n_workers : 0;
-    for (uint32_t w = 0; w < n; w++) {
+    const struct sb_upstream_row *shared = &sb->upstream_rows[row];
+    bool is_used = load32(&sb->header->upstreams_used) != 0;
+    for (uint32_t w = 0; is_used && w < sb->header->n_workers; w++) {
         const struct sb_upstream_cell *cell = scoreboard_upstream_cell(sb, w, row);
         sum.requests += load64(&cell->requests);
         sum.opened += load64(&cell->opened);
-        sum.warm += load64(&cell->warm);
         sum.reused += load64(&cell->reused);
-        sum.discarded += add_all(cell->discarded, sum.discarded_by, DISCARD_COUNT);
-        sum.stray_bytes += load64(&cell->stray_bytes);
-        sum.stale += load64(&cell->stale);
-        sum.ambiguous += load64(&cell->ambiguous);
-        sum.unsent_retries += load64(&cell->unsent_retries);
-        sum.resent_retries += load64(&cell->resent_retries);
-        sum.open_failures += load64(&cell->open_failures);
-        sum.pins += load64(&cell->pins);
         sum.idle += load32(&cell->idle);
         sum.lent += load32(&cell->lent);
         sum.pinned += load32(&cell->pinned);
+    }
+    if (is_used) {
+        sum.warm = load64(&shared->warm);
+        sum.discarded = add_all(shared->discarded, sum.discarded_by, DISCARD_COUNT);
+        sum.stray_bytes = load64(&shared->stray_bytes);
+        sum.stale = load64(&shared->stale);
+        sum.ambiguous = load64(&shared->ambiguous);
+        sum.unsent_retries = load64(&shared->unsent_retries);
+        sum.resent_retries = load64(&shared->resent_retries);
+        sum.open_failures = load64(&shared->open_failures);
+        sum.pins = load64(&shared->pins);
     }
     *out = sum;
 }
@@ -333,6 +337,8 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
 void scoreboard_clear_row(struct scoreboard *sb, uint32_t row)
 {
     memset(&sb->rows[row], 0, sizeof(sb->rows[row]));
+    if (load32(&sb->header->upstreams_used) != 0)
+        memset(&sb->upstream_rows[row], 0, sizeof(sb->upstream_rows[row]));
     for (uint32_t w = 0; w < sb->header->n_workers; w++) {
         memset(scoreboard_row_cell(sb, w, row), 0, sizeof(struct sb_row_cell));
         if (load32(&sb->header->upstreams_used) != 0)

@@ -15,18 +15,23 @@
  * kernel, or held, until its answer is complete.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "buffer.h"
 #include "exchange.h"
 #include "throttle.h"
 
-/* A client that was refused may read why before its connection is gone. */
-#define LINGER_MS        2000
-#define LINGER_BYTES_MAX (1024 * 1024) /* and so much it may have said meanwhile */
-#define STEPS_A_TURN     32            /* of at most one read each */
+/* A client that is answered while it sends may have to send all of it before it reads the answer.
+ * So long it is listened to, as nginx does (lingering_timeout, lingering_time). */
+#define LINGER_QUIET_MS 5000
+#define LINGER_MS       30000
+/* What goes out without waiting for an acknowledgement: ten segments (RFC 6928). */
+#define FLIGHT_BYTES (10 * 1448)
+#define STEPS_A_TURN 32 /* of at most one read each */
 
 size_t exchange_bytes(void)
 {
@@ -73,6 +78,7 @@ void exchange_free(struct session *s)
     if (ex == NULL) {
         return;
     }
+    exchange_count_request(s);
     s->exchange = NULL;
     if (ex->framer->fini != NULL) {
         ex->framer->fini(ex->state);
@@ -88,9 +94,9 @@ bool exchange_asks(const struct session *s)
     return s->exchange != NULL;
 }
 
-bool exchange_client_left(const struct session *s)
+bool exchange_is_retriable(const struct session *s)
 {
-    return s->exchange != NULL && s->client.ended && s->exchange->framer->client_leaves;
+    return s->exchange != NULL && s->exchange->retriable;
 }
 
 bool exchange_is_idle(const struct session *s)
@@ -191,8 +197,17 @@ void exchange_leave(struct session *s, bool orderly)
     s->exchange->orderly = orderly;
 }
 
+void exchange_count_request(struct session *s)
+{
+    if (s->exchange->uncounted) {
+        s->exchange->uncounted = false;
+        scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+    }
+}
+
 void exchange_let_go(struct session *s, enum discard reason)
 {
+    exchange_count_request(s);
     if (s->upstream != NULL) {
         upstream_discard(s, reason, reason != DISCARD_STRAY_BYTES);
     }
@@ -210,16 +225,10 @@ void exchange_give_back(struct session *s, struct framing_bytes key)
     s->timed = false;
 }
 
-void exchange_own(struct session *s, const char *why)
-{
-    s->exchange->phase = PHASE_OWNED;
-    upstream_pin(s, why);
-}
-
 enum step exchange_refuse(struct session *s, const struct framing *verdict)
 {
     struct exchange *ex = s->exchange;
-    if (verdict->send.n == 0 || ex->answered) {
+    if (verdict->send.n == 0 || ex->answered || s->client.pending != NULL) {
         session_finish(s, ENDING_BAD_MESSAGE);
         return STEP_OVER;
     }
@@ -232,78 +241,114 @@ enum step exchange_refuse(struct session *s, const struct framing *verdict)
     return STEP_ON;
 }
 
-/* --- owning --- */
-
-static enum step pass_held(struct session *s, struct held *held, struct leg *to)
-{
-    struct buffer *buffer = held->buffer;
-    if (buffer == NULL || to->pending != NULL) {
-        return buffer == NULL ? STEP_ON : STEP_WAIT;
-    }
-    held->buffer = NULL;
-    if (to == s->backend) {
-        relay_account(s, &s->client, buffer->end - buffer->at);
-    }
-    bool is_sent = relay_deliver(s, to, buffer->bytes + buffer->at, buffer->end - buffer->at);
-    buffer_free(s->proxy, buffer);
-    return is_sent ? STEP_ON : STEP_OVER;
-}
-
-/* Passes on what is in hand, then leaves the session to the relay. */
-static enum step work_owned(struct session *s)
-{
-    struct exchange *ex = s->exchange;
-    enum step to_backend = pass_held(s, &ex->client, s->backend);
-    if (to_backend == STEP_OVER) {
-        return STEP_OVER;
-    }
-    enum step to_client = pass_held(s, &ex->backend, &s->client);
-    if (to_client != STEP_ON || to_backend != STEP_ON) {
-        return to_client == STEP_OVER ? STEP_OVER : STEP_WAIT;
-    }
-    exchange_free(s);
-    s->state = SESSION_OPEN;
-    session_set_timer(s);
-    relay_work(s);
-    return STEP_OVER;
-}
-
 /* --- leaving --- */
 
-/* A client that was answered in the midst of its words gets what it was told; closing at once would
- * reset it first. */
+/*
+ * Closing with something of the client's unread, or before it has taken what the kernel still has
+ * for it and then says something, would reset it: it would lose what it has not read yet (RFC 9112
+ * 9.6). Then it is told the end first, and closed when it has ended too.
+ */
+static bool must_linger(struct session *s)
+{
+    const struct exchange *ex = s->exchange;
+    int unsent = 0;
+    if (ex->lingers || s->client.ended) {
+        return ex->lingers;
+    }
+    return ex->client.buffer != NULL || s->client.readable ||
+           (s->bytes_out > FLIGHT_BYTES && ioctl(s->client.fd, SIOCOUTQ, &unsent) == 0 &&
+            unsent > 0);
+}
+
+/* The client has said something: it may go on for a while, but not for ever. */
+static void note_lingering(struct session *s)
+{
+    uint64_t left = s->exchange->linger_until_ms - s->proxy->now_ms;
+    s->half_close_timeout_ms = left < LINGER_QUIET_MS ? (uint32_t)left : LINGER_QUIET_MS;
+    s->active_ms = s->proxy->now_ms;
+}
+
+static void begin_to_linger(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    s->client.shut = true;
+    s->client.corked = false;
+    shutdown(s->client.fd, SHUT_WR);
+    buffer_free(s->proxy, ex->client.buffer);
+    ex->client.buffer = NULL;
+    ex->lingers = true;
+    ex->linger_until_ms = s->proxy->now_ms + LINGER_MS;
+    s->state = SESSION_BACKEND_ENDED;
+    note_lingering(s);
+    session_set_timer(s);
+}
+
+enum ending exchange_late(const struct session *s, enum ending late)
+{
+    const struct exchange *ex = s->exchange;
+    /* Of a client that has got all it was to get nothing is missed but its end. */
+    bool is_told = ex != NULL && ex->phase == PHASE_LEAVING && ex->orderly && s->client.shut;
+    bool is_quiet = is_told && !s->client.readable && s->proxy->now_ms < ex->linger_until_ms;
+    return is_quiet ? ENDING_BACKEND_FIN : late;
+}
+
+/* Drops what the client says. */
 static enum step linger(struct session *s)
 {
+    struct exchange *ex = s->exchange;
     struct leg *client = &s->client;
-    if (!client->shut) {
-        client->shut = true;
-        shutdown(client->fd, SHUT_WR);
-        s->state = SESSION_BACKEND_ENDED;
-        wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + LINGER_MS);
-        s->half_close_timeout_ms = LINGER_MS;
-        s->active_ms = s->proxy->now_ms;
-    }
-    while (client->readable) {
-        ssize_t n = recv(client->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
+    enum ending end = ex->orderly ? ENDING_BACKEND_FIN : ENDING_BAD_MESSAGE;
+    for (size_t left = RELAY_BUDGET_BYTES; client->readable && left > 0;) {
+        ssize_t n = client->ended ? 0 : recv(client->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
         if (n < 0 && errno == EAGAIN) {
             client->readable = false;
-            break;
+            return STEP_WAIT;
         }
-        if (n <= 0 || (s->exchange->n_lingered += (uint32_t)n) > LINGER_BYTES_MAX) {
-            session_finish(s, s->exchange->orderly ? ENDING_BACKEND_FIN : ENDING_BAD_MESSAGE);
+        if (n < 0 && ex->orderly) {
+            relay_failed(s, client, errno);
             return STEP_OVER;
         }
+        if (n <= 0 || s->proxy->now_ms >= ex->linger_until_ms) {
+            session_finish(s, n > 0 ? ENDING_HALF_CLOSE_TIMEOUT : end);
+            return STEP_OVER;
+        }
+        left -= (size_t)n < left ? (size_t)n : left;
+        note_lingering(s);
+    }
+    if (client->readable) {
+        session_make_ready(s); /* others first */
+    }
+    return STEP_WAIT;
+}
+
+/* None of what it still says is of use; but it may have to say it before it reads. */
+static enum step drop_ahead(struct session *s)
+{
+    struct leg *client = &s->client;
+    for (size_t left = RELAY_BUDGET_BYTES; client->readable && !client->ended && left > 0;) {
+        ssize_t n = recv(client->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
+        if (n <= 0) {
+            return relay_read_nothing(s, client, n) ? STEP_WAIT : STEP_OVER;
+        }
+        left -= (size_t)n < left ? (size_t)n : left;
+    }
+    if (client->readable && !client->ended) {
+        session_make_ready(s); /* others first */
     }
     return STEP_WAIT;
 }
 
 static enum step work_leaving(struct session *s)
 {
-    struct exchange *ex = s->exchange;
     if (s->client.pending != NULL) {
-        return STEP_WAIT;
+        return drop_ahead(s);
     }
-    if (ex->lingers) {
+    if (s->client.shut) {
+        return linger(s);
+    }
+    if (must_linger(s)) {
+        begin_to_linger(s);
+        s->client.readable |= s->client.ended;
         return linger(s);
     }
     session_finish(s, s->client.ended ? ENDING_CLIENT_FIN : ENDING_BACKEND_FIN);
@@ -322,8 +367,15 @@ static enum step send_on_kept(struct session *s)
         ex->again = true;
         return STEP_ON;
     }
-    scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+    ex->uncounted = true;
     return exchange_send_request(s);
+}
+
+/* Of a handshake that is repeated for the client it gets nothing. */
+static bool may_read_backend(struct session *s)
+{
+    return s->exchange->phase == PHASE_PREPARING ||
+           (s->client.pending == NULL && !throttle_holds_back(s, &s->client));
 }
 
 static enum step work_once(struct session *s)
@@ -340,23 +392,23 @@ static enum step work_once(struct session *s)
         }
         return send_on_kept(s);
     case PHASE_OWNED:
-        return work_owned(s);
+        return exchange_work_owned(s);
     case PHASE_LEAVING:
         return work_leaving(s);
     default:
         break;
     }
     enum step step = STEP_WAIT;
-    if (s->upstream != NULL && s->client.pending == NULL && !throttle_holds_back(s, &s->client)) {
+    if (s->upstream != NULL && may_read_backend(s)) {
         step = exchange_read_backend(s);
     }
     if (step == STEP_WAIT && exchange_wants_client(s)) {
         step = exchange_read_client(s);
     }
-    if (step == STEP_WAIT && s->client.closing) {
+    if (step == STEP_WAIT && (s->client.closing || s->client.ended)) {
         step = exchange_look_at_client(s);
     }
-    return step;
+    return step == STEP_WAIT ? exchange_unblock_client(s) : step;
 }
 
 void exchange_work(struct session *s)
@@ -382,9 +434,10 @@ void exchange_work(struct session *s)
         !relay_still_sound(s, s->backend)) {
         return;
     }
-    /* While a request is under way nothing is wanted of the client. */
-    bool needs_client =
-        ex->phase != PHASE_ASKING || !ex->asked || s->client.pending != NULL || s->client.starved;
+    /* While a request is under way nothing is wanted of the client; but who may have to wait long
+     * for its answer may leave. */
+    bool needs_client = ex->phase != PHASE_ASKING || !ex->asked || ex->waits ||
+                        s->client.pending != NULL || s->client.starved;
     if (needs_client && !s->client.registered && !relay_register(s, &s->client)) {
         return;
     }

@@ -39,7 +39,7 @@ struct exchange {
                                of no use any more */
     struct framing_bytes key, next_key; /* that the request wants; the framer's */
     const char *why;                    /* the request is to own its upstream */
-    uint32_t n_lingered;                /* bytes dropped behind the last answer */
+    uint64_t linger_until_ms;           /* how long to listen behind the last answer */
     uint8_t phase;
     uint8_t unsent_tries;
     bool asked : 1;      /* the request is complete */
@@ -58,7 +58,10 @@ struct exchange {
     bool orderly : 1;    /* how the session ends when it leaves */
     bool lingers : 1;    /* it leaves a client that may still be sending */
     bool working : 1;
-    bool again : 1; /* to look for a backend once more */
+    bool waits : 1;     /* the request: see framer.h */
+    bool must_read : 1; /* its answer */
+    bool again : 1;     /* to look for a backend once more */
+    bool uncounted : 1; /* a request is under way that will count as one of its backend */
     _Alignas(16) unsigned char state[FRAMER_STATE_MAX];
 };
 
@@ -70,15 +73,14 @@ struct exchange {
 enum step exchange_gather(struct session *s, struct leg *leg, struct held *held, size_t *out_n);
 /* Keeps bytes of the scratch buffer from at on. tried: the framer has seen them. */
 enum step exchange_put_back(struct session *s, struct held *held, size_t at, size_t n, bool tried);
+/* The request under way has come to its end at this backend, and counts. */
+void exchange_count_request(struct session *s);
 /* The session ends once the client has taken what it is still to get. */
 void exchange_leave(struct session *s, bool orderly);
 /* The upstream and the backend's place are given up. */
 void exchange_let_go(struct session *s, enum discard reason);
 /* The upstream goes to others that have done the same handshake. */
 void exchange_give_back(struct session *s, struct framing_bytes key);
-/* Bytes flow unread from now on, as soon as what is in hand is passed on. why: NULL where the
- * client has no part in it. */
-void exchange_own(struct session *s, const char *why);
 /* The framer will not have what somebody sent: the client is told, where there are words for it. */
 enum step exchange_refuse(struct session *s, const struct framing *verdict);
 
@@ -95,6 +97,18 @@ bool exchange_wants_client(struct session *s);
 enum step exchange_read_client(struct session *s);
 /* The client may have ended its sending while nothing was wanted of it. */
 enum step exchange_look_at_client(struct session *s);
+
+/* What the client sends next is not read, but has an upstream for itself. */
+enum step exchange_ask_unread(struct session *s, const char *why);
+
+/* --- exchange_own.c --- */
+
+/* Bytes flow unread from now on, as soon as what is in hand is passed on. why: NULL where it is no
+ * news of what the client does. */
+void exchange_own(struct session *s, const char *why);
+enum step exchange_work_owned(struct session *s);
+/* Nothing else is to be done: the client may be kept from reading by what it cannot send. */
+enum step exchange_unblock_client(struct session *s);
 
 /* --- exchange_answer.c --- */
 

@@ -23,6 +23,7 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
     struct exchange *ex = s->exchange;
     bool closes_early = !ex->asked || ex->is_deaf; /* before it had all of the request */
     bool closes = verdict->closes || closes_early;
+    exchange_count_request(s);
     ex->was_served = true;
     ex->phase = PHASE_BETWEEN;
     ex->is_fresh = false;
@@ -37,7 +38,9 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
     }
     if (n_stray > 0) {
         upstream_strayed(s->upstream, n_stray);
-        exchange_let_go(s, DISCARD_STRAY_BYTES);
+    }
+    if (n_stray > 0 || s->backend->shut) {
+        exchange_let_go(s, n_stray > 0 ? DISCARD_STRAY_BYTES : DISCARD_SESSION_END);
         if (verdict->pinned) {
             exchange_leave(s, true); /* what the client has begun there is lost */
         }
@@ -58,6 +61,7 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
         }
         exchange_give_back(s, verdict->key);
     }
+    ex->key = ex->next_key = verdict->key; /* as long as nothing more is understood of the client */
     s->state = SESSION_BETWEEN;
     return STEP_ON;
 }
@@ -181,8 +185,9 @@ static enum step parse_bytes(struct session *s, size_t n)
             return ex->phase == PHASE_PREPARING ? finish_preparing(s, &verdict, at < n)
                                                 : finish_reply(s, &verdict, n - at);
         }
-        more = (at < n || verdict.more) && s->client.pending == NULL &&
-               (ex->phase == PHASE_ASKING || ex->phase == PHASE_PREPARING);
+        more =
+            (at < n || verdict.more) && (ex->phase == PHASE_PREPARING ||
+                                         (ex->phase == PHASE_ASKING && s->client.pending == NULL));
     }
     return exchange_put_back(s, &ex->backend, at, n, false);
 }

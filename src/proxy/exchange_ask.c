@@ -10,9 +10,6 @@
 #include "throttle.h"
 
 #define UNSENT_TRIES_MAX 10
-/* What is answered at all is answered by then, where the client's end means that it has left; what
- * waits for something to happen is given up. */
-#define LEFT_MS 200
 
 enum step exchange_look_for_backend(struct session *s)
 {
@@ -28,17 +25,24 @@ enum step exchange_look_for_backend(struct session *s)
 void exchange_take_up_again(struct session *s, bool was_written)
 {
     struct exchange *ex = s->exchange;
-    struct sb_upstream_cell *cell = upstream_cell(s->proxy, s->row);
+    struct sb_upstream_row *shared = upstream_row(s->proxy, s->row);
+    if (s->backend->shut) { /* it has let go of what its client no longer waits for */
+        exchange_let_go(s, DISCARD_SESSION_END);
+        exchange_leave(s, true);
+        session_make_ready(s);
+        return;
+    }
     bool may = ex->request != NULL && !ex->answered && !ex->pinned &&
                (was_written ? ex->retriable && !ex->resent : ex->unsent_tries < UNSENT_TRIES_MAX);
     if (!may) {
         if (!ex->answered && ex->phase == PHASE_ASKING) {
-            scoreboard_bump(&cell->ambiguous, 1);
+            scoreboard_add(&shared->ambiguous, 1);
         }
         session_finish(s, ENDING_BACKEND_RESET);
         return;
     }
-    scoreboard_bump(was_written ? &cell->resent_retries : &cell->unsent_retries, 1);
+    scoreboard_add(was_written ? &shared->resent_retries : &shared->unsent_retries, 1);
+    ex->uncounted = false;
     ex->resent |= was_written;
     ex->fresh_only |= was_written;
     ex->unsent_tries++;
@@ -122,14 +126,13 @@ enum step exchange_send_request(struct session *s)
 {
     struct exchange *ex = s->exchange;
     ex->phase = PHASE_ASKING;
-    if (ex->request == NULL) {
-        return STEP_ON;
-    }
-    const struct framing_bytes bytes = {ex->request->bytes + ex->request->at,
-                                        ex->request->end - ex->request->at};
-    enum step step = ask(s, bytes);
-    if (step == STEP_OVER || ex->phase != PHASE_ASKING) {
-        return step;
+    if (ex->request != NULL) {
+        const struct framing_bytes bytes = {ex->request->bytes + ex->request->at,
+                                            ex->request->end - ex->request->at};
+        enum step step = ask(s, bytes);
+        if (step == STEP_OVER || ex->phase != PHASE_ASKING) {
+            return step;
+        }
     }
     if (!ex->retriable || ex->resent) {
         buffer_free(s->proxy, ex->request);
@@ -142,11 +145,12 @@ enum step exchange_send_request(struct session *s)
 }
 
 /* Whether a backend that has just been connected to was the first to speak. By the time that its
- * words are read the request will have reached it. */
+ * words are read the request will have reached it. One that has closed behind them is full. */
 static bool has_greeted(const struct session *s)
 {
     char byte;
-    return s->backend->readable && recv(s->backend->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return s->backend->readable && !s->backend->closing &&
+           recv(s->backend->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void exchange_bound(struct session *s, bool is_fresh)
@@ -159,7 +163,7 @@ void exchange_bound(struct session *s, bool is_fresh)
         upstream_switch_off(s->upstream, REUSE_SPEAKS_FIRST);
     }
     ex->owns |= upstream_is_switched_off(s->upstream);
-    scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
+    ex->uncounted = true;
     if (is_fresh && ex->key.n != 0 && ex->framer->prepare != NULL) {
         struct framing_bytes bytes = ex->framer->prepare(ex->state);
         ex->phase = PHASE_PREPARING;
@@ -193,6 +197,8 @@ static enum step start_request(struct session *s, const struct framing *verdict)
     ex->fresh_only = false;
     ex->is_deaf = false;
     ex->unsent_tries = 0;
+    ex->waits = verdict->waits;
+    ex->must_read = verdict->must_read;
     ex->owns = verdict->verb == FRAMING_OWN;
     ex->why = verdict->why;
     if (verdict->send.n > 0) {
@@ -204,6 +210,25 @@ static enum step start_request(struct session *s, const struct framing *verdict)
     }
     ex->phase = PHASE_STARTING;
     ex->again = s->upstream == NULL;
+    return STEP_ON;
+}
+
+enum step exchange_ask_unread(struct session *s, const char *why)
+{
+    struct exchange *ex = s->exchange;
+    struct buffer *held = ex->client.buffer;
+    struct framing verdict = {
+        .verb = FRAMING_OWN, .key = ex->next_key, .next_key = ex->next_key, .why = why};
+    if (held != NULL) {
+        verdict.send = (struct framing_bytes){held->bytes + held->at, held->end - held->at};
+    }
+    enum step step = start_request(s, &verdict);
+    if (step != STEP_ON) {
+        return step;
+    }
+    buffer_free(s->proxy, held);
+    ex->client = (struct held){0};
+    ex->fresh_only = true; /* it could not be sent again */
     return STEP_ON;
 }
 
@@ -251,11 +276,13 @@ bool exchange_wants_client(struct session *s)
 {
     const struct exchange *ex = s->exchange;
     /* A request may be answered while the end of it still waits to be sent. */
-    if (s->client.pending != NULL || s->backend->pending != NULL) {
+    if (s->backend->pending != NULL) {
         return false;
     }
+    /* It may be sent whole before any of its answer is read: that holds nothing up. */
     bool is_asking = ex->phase == PHASE_ASKING && !ex->asked;
-    return ex->phase == PHASE_BETWEEN || (is_asking && !throttle_holds_back(s, s->backend));
+    bool is_next = ex->phase == PHASE_BETWEEN && s->client.pending == NULL;
+    return is_next || (is_asking && !throttle_holds_back(s, s->backend));
 }
 
 /* The client has ended its sending, and nothing of it can be made a request any more. */
@@ -268,28 +295,36 @@ static enum step client_ended(struct session *s)
     return STEP_OVER;
 }
 
-/* Half closed, it still gets its answer, for half_close_timeout; unless its protocol takes that for
- * having left. */
+/* Where the answer may wait for what others do, the backend is told of the client's end, as it
+ * would be without reuse: one that can answer does, the others let go. */
+static void tell_end(struct session *s)
+{
+    const struct exchange *ex = s->exchange;
+    bool is_sent = ex->phase == PHASE_ASKING && ex->asked && s->backend->pending == NULL;
+    if (is_sent && ex->waits && !s->backend->shut) {
+        s->backend->shut = true;
+        shutdown(s->backend->fd, SHUT_WR);
+    }
+}
+
+/* Half closed, it still gets its answers, each within half_close_timeout. */
 enum step exchange_look_at_client(struct session *s)
 {
     struct exchange *ex = s->exchange;
     /* It has all its answers, and no request of it is waiting here. */
     bool is_all_told = s->client.pending == NULL && (ex->client.buffer == NULL || ex->client.tried);
     char byte;
+    tell_end(s);
     if (!s->client.ended) {
         if (recv(s->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0) {
             return STEP_WAIT;
         }
         s->client.ended = true;
         s->active_ms = s->proxy->now_ms;
-        if (ex->framer->client_leaves &&
-            (s->half_close_timeout_ms == 0 || s->half_close_timeout_ms > LEFT_MS)) {
-            s->half_close_timeout_ms = LEFT_MS;
-        }
-        if (ex->phase == PHASE_ASKING) {
-            s->state = SESSION_CLIENT_ENDED;
-            session_set_timer(s);
-        }
+    }
+    if (ex->phase == PHASE_ASKING && s->state == SESSION_OPEN) {
+        s->state = SESSION_CLIENT_ENDED;
+        session_set_timer(s);
     }
     /* Half a request stays one. */
     bool is_over = ex->phase == PHASE_BETWEEN || (ex->phase == PHASE_ASKING && !ex->asked);
@@ -309,7 +344,7 @@ enum step exchange_read_client(struct session *s)
         return step;
     }
     if (s->client.ended && !is_held) {
-        return client_ended(s);
+        return s->client.pending == NULL ? client_ended(s) : STEP_WAIT;
     }
     s->active_ms = proxy->now_ms;
     more |= n > 0;

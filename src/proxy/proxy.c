@@ -220,33 +220,20 @@ uint64_t proxy_turn(struct proxy *proxy)
 
 uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
 {
+    const uint64_t due[] = {
+        listener_resume_ms(proxy),
+        queue_due_ms(proxy),
+        upstreams_due_ms(proxy),
+        splice_due_ms(proxy),
+        proxy->draining ? proxy->drain_deadline_ms : UINT64_MAX,
+    };
     uint64_t next = wheel_next_ms(&proxy->wheel, now_ms);
-    uint64_t resume = listener_resume_ms(proxy);
-    if (resume != UINT64_MAX) {
-        uint64_t in = resume > now_ms ? resume - now_ms : 0;
-        next = in < next ? in : next;
-    }
-    uint64_t queue_due = queue_due_ms(proxy);
-    if (queue_due != UINT64_MAX) {
-        uint64_t in = queue_due > now_ms ? queue_due - now_ms : 0;
+    for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++) {
+        uint64_t in = due[i] > now_ms ? due[i] - now_ms : 0;
         next = in < next ? in : next;
     }
     if (!TAILQ_EMPTY(&proxy->cramped)) {
         next = next < 1 ? next : 1;
-    }
-    uint64_t upstreams_due = upstreams_due_ms(proxy);
-    if (upstreams_due != UINT64_MAX) {
-        uint64_t in = upstreams_due > now_ms ? upstreams_due - now_ms : 0;
-        next = in < next ? in : next;
-    }
-    uint64_t splice_due = splice_due_ms(proxy);
-    if (splice_due != UINT64_MAX) {
-        uint64_t in = splice_due > now_ms ? splice_due - now_ms : 0;
-        next = in < next ? in : next;
-    }
-    if (proxy->draining && proxy->drain_deadline_ms != UINT64_MAX) {
-        uint64_t in = proxy->drain_deadline_ms > now_ms ? proxy->drain_deadline_ms - now_ms : 0;
-        next = in < next ? in : next;
     }
     return next;
 }

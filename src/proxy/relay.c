@@ -268,8 +268,7 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
     return relay_read_nothing(s, from, n);
 }
 
-/* Moves what can be moved in one direction. False: the session is over. */
-static bool pump(struct session *s, struct leg *from, struct leg *to)
+bool relay_pump(struct session *s, struct leg *from, struct leg *to)
 {
     size_t budget = RELAY_BUDGET_BYTES;
     if (!relay_flush(s, to)) {
@@ -350,7 +349,7 @@ void relay_work(struct session *s)
         reset_work(s);
         return;
     }
-    if (!pump(s, &s->client, s->backend) || !pump(s, s->backend, &s->client)) {
+    if (!relay_pump(s, &s->client, s->backend) || !relay_pump(s, s->backend, &s->client)) {
         return;
     }
     if (!relay_still_sound(s, &s->client) || !relay_still_sound(s, s->backend)) {
@@ -392,6 +391,7 @@ void relay_client_event(evutil_socket_t fd, short what, void *arg)
     note_event(&s->client, what);
     if (s->attempt != NULL) {
         connect_client_event(s, what);
+        (void)(s->dead || relay_flush(s, &s->client)); /* answers to what it asked before */
         return;
     }
     relay_work(s);

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "throttle.h"
 #include "splice.h"
+#include "throttle.h"
 #include "upstream.h"
 
 /* The backend must have spoken last: then, in a protocol of questions and answers, nothing more is

@@ -246,6 +246,9 @@ void session_set_timer(struct session *s)
     if (s->watched && outlier_due_ms(s) < due) {
         due = outlier_due_ms(s);
     }
+    if (exchange_due_ms(s) < due) {
+        due = exchange_due_ms(s);
+    }
     if (s->hold.place != 0 && s->proxy->now_ms + LEASE_RENEW_MS < due) {
         due = s->proxy->now_ms + LEASE_RENEW_MS;
     }
@@ -266,6 +269,12 @@ static void fire_open(struct session *s)
     if (s->exchange != NULL && !s->client.registered && !relay_register(s, &s->client)) {
         return;
     }
+    if (exchange_due_ms(s) <= s->proxy->now_ms) {
+        exchange_work(s);
+        if (s->dead || s->attempt != NULL) {
+            return;
+        }
+    }
     if (!s->settled && s->proxy->now_ms >= s->started_ms + SETTLE_MS) {
         s->settled = true;
         if (s->upstream != NULL) {
@@ -278,7 +287,7 @@ static void fire_open(struct session *s)
         enum ending late = s->state == SESSION_OPEN || s->state == SESSION_BETWEEN
                                ? ENDING_IDLE_TIMEOUT
                                : ENDING_HALF_CLOSE_TIMEOUT;
-        session_finish(s, exchange_client_left(s) ? ENDING_CLIENT_FIN : late);
+        session_finish(s, exchange_late(s, late));
         return;
     }
     if (!relay_look(s, &s->client) || !relay_look(s, s->backend)) {

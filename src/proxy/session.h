@@ -259,6 +259,8 @@ void relay_client_event(evutil_socket_t fd, short what, void *arg);
 void relay_backend_event(evutil_socket_t fd, short what, void *arg);
 /* Moves bytes both ways as far as they go now. */
 void relay_work(struct session *s);
+/* Moves bytes one way. False: the session is over. */
+bool relay_pump(struct session *s, struct leg *from, struct leg *to);
 /* Writes what the leg has been holding. False: the session is over, or its request is taken up
  * again elsewhere. */
 bool relay_flush(struct session *s, struct leg *to);
@@ -299,8 +301,13 @@ bool exchange_may_share(const struct session *s, const struct snapshot_reuse *re
 void exchange_bound(struct session *s, bool is_fresh);
 /* The backend has failed before its answer was complete. */
 void exchange_backend_failed(struct session *s, int error);
-/* Whether its client has ended, which in its protocol means that it has left. */
-bool exchange_client_left(const struct session *s);
+/* How the session ends that nothing has come of for too long; late: without a framing. */
+enum ending exchange_late(const struct session *s, enum ending late);
+/* When to look whether its client is kept from reading by what it cannot send; UINT64_MAX: it is
+ * not. */
+uint64_t exchange_due_ms(const struct session *s);
+/* Whether its last request could have been sent again. */
+bool exchange_is_retriable(const struct session *s);
 /* Whether it was answered, and nothing more of it is in hand. */
 bool exchange_is_idle(const struct session *s);
 /* Whether it has got something to be answered, so that the end of the client's sending is none of

@@ -15,7 +15,8 @@
 #define LOOK_EVERY_MS        100  /* at ages and idle times */
 #define OPEN_AGAIN_MS        1000 /* after there was no room or memory for one more */
 #define OPENINGS_A_TURN      32
-#define LISTEN_MS            1000 /* for a greeting */
+#define KEPT_MS              200 /* idle for so long, and the backend keeps idle ones */
+#define UNPROVEN_IDLE_MAX    4   /* enough to find that out by */
 
 void upstreams_init(struct proxy *proxy)
 {
@@ -197,7 +198,9 @@ static void end_old(struct proxy *proxy, struct shelf *shelf)
         }
     }
     TAILQ_FOREACH_SAFE (u, &shelf->opening, link, next) {
-        if (proxy->now_ms - u->opened_ms >= pool->connect_timeout_ms) {
+        if (u->has_spoken) {
+            upstream_listen_on(u);
+        } else if (proxy->now_ms - u->opened_ms >= pool->connect_timeout_ms) {
             upstream_opening_failed(u);
         }
     }
@@ -290,13 +293,48 @@ static void listen_for_greeting(struct proxy *proxy, struct shelf *shelf)
         return;
     }
     const struct upstream *u = TAILQ_LAST(&shelf->idle, upstream_list);
-    uint32_t half_ms = shelf_pool(proxy, shelf)->reuse.idle_max_ms / 2; /* before it is closed */
-    uint32_t listen_ms = half_ms != 0 && half_ms < LISTEN_MS ? half_ms : LISTEN_MS;
-    if (u != NULL && u->is_ahead && proxy->now_ms - u->idle_ms >= listen_ms) {
+    if (u != NULL && u->is_ahead && proxy->now_ms - u->idle_ms >= shelf_listen_ms(proxy, shelf)) {
         atomic_store_explicit(&proxy->sb->slots[shelf->slot].heard, 1, memory_order_relaxed);
     } else if (u == NULL && shelf->n_opening == 0 && proxy->now_ms >= shelf->open_again_ms) {
         open_ahead(proxy, shelf);
     }
+}
+
+/* Those that served first are the last ones of the list. */
+static void look_for_proof(struct proxy *proxy, struct shelf *shelf)
+{
+    const struct upstream *u;
+    TAILQ_FOREACH_REVERSE(u, &shelf->idle, upstream_list, link)
+    {
+        if (shelf_is_proven(shelf) || proxy->now_ms - u->idle_ms < KEPT_MS) {
+            return;
+        }
+        shelf->keeps = u->uses > 0;
+    }
+}
+
+/*
+ * Under policy "safe" a first request that could not be sent again is only given to what is proven,
+ * so where all clients send such a one, none ever serves twice. Then idle ones have to prove
+ * something by themselves, and more of them than that takes would only fill the backend up. Other
+ * requests, where there are any, take all of them.
+ */
+enum discard shelf_doubt(const struct proxy *proxy, const struct shelf *shelf, bool is_retriable)
+{
+    const struct snapshot_reuse *reuse = &shelf_pool(proxy, shelf)->reuse;
+    const struct upstream *u;
+    uint32_t n = 0;
+    if (shelf_is_unheard(proxy, shelf)) {
+        return DISCARD_UNHEARD;
+    }
+    if (reuse->mode != REUSE_REQUEST || reuse->policy != REUSE_SAFE || is_retriable ||
+        shelf_is_proven(shelf)) {
+        return DISCARD_COUNT;
+    }
+    TAILQ_FOREACH (u, &shelf->idle, link) {
+        n += u->uses > 0;
+    }
+    return n < UNPROVEN_IDLE_MAX ? DISCARD_COUNT : DISCARD_UNPROVEN;
 }
 
 /* All shelves, now and then. Returns whether there is anything to look at again. */
@@ -308,10 +346,11 @@ static bool look_at_all(struct proxy *proxy, uint32_t *left)
         if (shelf->pool == SNAPSHOT_NONE) {
             continue;
         }
+        end_old(proxy, shelf);
         if (!shelf_may_keep(proxy, shelf)) {
             clear(shelf, shelf_fault(proxy, shelf));
         }
-        end_old(proxy, shelf);
+        look_for_proof(proxy, shelf);
         listen_for_greeting(proxy, shelf);
         refill(proxy, shelf, left);
         any |= shelf->n_idle + shelf->n_opening > 0 ||

@@ -17,7 +17,8 @@ struct shelf {
     SLIST_ENTRY(shelf) short_link;
     uint32_t n_first_strays; /* on upstreams that had served once at most */
     bool has_proven;         /* some upstream served again after it had lain idle */
-    bool is_short;           /* may lack idle ones: linked into proxy->short_shelves */
+    bool keeps;    /* some upstream has lain open and quiet for a while behind an answer */
+    bool is_short; /* may lack idle ones: linked into proxy->short_shelves */
 };
 
 static inline const struct snapshot_pool *shelf_pool(const struct proxy *proxy,
@@ -42,6 +43,14 @@ bool shelf_is_unheard(const struct proxy *proxy, const struct shelf *shelf);
 /* Whether the backend may have idle upstreams at all; and if not, why. */
 bool shelf_may_keep(const struct proxy *proxy, const struct shelf *shelf);
 enum discard shelf_fault(const struct proxy *proxy, const struct shelf *shelf);
+/* Whether the backend is known to keep idle connections, for a while. */
+static inline bool shelf_is_proven(const struct shelf *shelf)
+{
+    return shelf->has_proven || shelf->keeps;
+}
+/* Why one more is not to be kept yet, for want of knowledge; DISCARD_COUNT: it is. is_retriable: it
+ * has served such a request. */
+enum discard shelf_doubt(const struct proxy *proxy, const struct shelf *shelf, bool is_retriable);
 /* Its idle ones have become fewer. */
 void shelf_note_taken(struct proxy *proxy, struct shelf *shelf);
 /* Some shelf has one more: it is to be looked at now and then. */
@@ -62,5 +71,19 @@ void upstream_drop(struct upstream *u, enum discard reason, bool orderly);
 enum discard upstream_fault(const struct upstream *u);
 /* Opening ahead came to nothing. */
 void upstream_opening_failed(struct upstream *u);
+
+/* --- trouble.c --- */
+
+/* Something has come on an idle one: counts what nobody had asked for. */
+void upstream_note_stray(struct upstream *u);
+/* How long a backend is listened to before it is known whether it greets. */
+uint32_t shelf_listen_ms(const struct proxy *proxy, const struct shelf *shelf);
+/* Of those that were opened ahead, and not in mode warm: something has come. Ends it, or listens
+ * on. */
+void upstream_ahead_spoke(struct upstream *u);
+/* One has spoken some time ago: that was a greeting if nothing came of it. */
+void upstream_listen_on(struct upstream *u);
+/* The end of one has come (in mode warm, too). */
+void upstream_ahead_ended(struct upstream *u);
 
 #endif

@@ -13,13 +13,17 @@
 #include "shelf.h"
 #include "source.h"
 
-#define OPEN_AGAIN_MS    1000 /* after a connection ahead has failed */
-#define STRAY_LOOK_BYTES 4096
-#define PROVEN_IDLE_MS   1000
+#define OPEN_AGAIN_MS  1000 /* after a connection ahead has failed */
+#define PROVEN_IDLE_MS 1000
 
 struct sb_upstream_cell *upstream_cell(const struct proxy *proxy, uint32_t row)
 {
     return scoreboard_upstream_cell(proxy->sb, proxy->worker, row);
+}
+
+struct sb_upstream_row *upstream_row(const struct proxy *proxy, uint32_t row)
+{
+    return &proxy->sb->upstream_rows[row];
 }
 
 /* Gauges are this worker's own words, like its counters. */
@@ -88,7 +92,7 @@ void upstream_end(struct upstream *u, bool orderly)
 
 void upstream_drop(struct upstream *u, enum discard reason, bool orderly)
 {
-    scoreboard_bump(&upstream_cell(u->proxy, u->shelf->row)->discarded[reason], 1);
+    scoreboard_add(&upstream_row(u->proxy, u->shelf->row)->discarded[reason], 1);
     upstream_end(u, orderly);
 }
 
@@ -115,16 +119,6 @@ void upstream_discard(struct session *s, enum discard reason, bool orderly)
 }
 
 /* --- events of those that nobody has borrowed --- */
-
-/* Something has come: counts what nobody had asked for. */
-static void note_stray(struct upstream *u)
-{
-    unsigned char bytes[STRAY_LOOK_BYTES];
-    ssize_t n = recv(u->leg.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (n > 0) {
-        upstream_strayed(u, (size_t)n);
-    }
-}
 
 static bool may_greet(const struct upstream *u)
 {
@@ -155,12 +149,16 @@ bool upstream_is_silent(const struct upstream *u)
 
 static void discard_unquiet(struct upstream *u, enum quiet quiet)
 {
-    if (quiet == QUIET_ENDED) {
+    if (u->is_ahead && !may_greet(u)) {
+        upstream_ahead_spoke(u);
+    } else if (u->is_ahead) {
+        upstream_ahead_ended(u);
+    } else if (quiet == QUIET_ENDED) {
         upstream_drop(u, DISCARD_BACKEND_CLOSED, true);
-        return;
+    } else {
+        upstream_note_stray(u);
+        upstream_drop(u, DISCARD_STRAY_BYTES, false);
     }
-    note_stray(u);
-    upstream_drop(u, DISCARD_STRAY_BYTES, false);
 }
 
 static void idle_event(struct upstream *u)
@@ -185,12 +183,16 @@ void upstream_opening_failed(struct upstream *u)
 {
     struct proxy *proxy = u->proxy;
     u->shelf->open_again_ms = proxy->now_ms + OPEN_AGAIN_MS;
-    scoreboard_bump(&upstream_cell(proxy, u->shelf->row)->open_failures, 1);
+    scoreboard_add(&upstream_row(proxy, u->shelf->row)->open_failures, 1);
     upstream_end(u, true);
 }
 
 static void opening_event(struct upstream *u, short what)
 {
+    if (u->has_spoken) {
+        upstream_ahead_spoke(u);
+        return;
+    }
     if (what & (EV_READ | EV_CLOSED) && socket_error(u->leg.fd) != 0) {
         upstream_opening_failed(u);
         return;
@@ -270,11 +272,12 @@ enum discard upstream_fault(const struct upstream *u)
 }
 
 /* Whether its backend is not about to close it, as far as one can know: it has served again after
- * it had lain idle, or others of its kind have and it was in use a moment ago. Or it is fresh. */
+ * it had lain idle, or others of its kind have, or have lain idle for longer, and it was in use a
+ * moment ago. Or it is fresh. */
 static bool is_proven(const struct upstream *u)
 {
     bool is_recent = u->proxy->now_ms - u->idle_ms < PROVEN_IDLE_MS;
-    return u->uses > 1 || u->is_ahead || (u->shelf->has_proven && is_recent);
+    return u->uses > 1 || u->is_ahead || (shelf_is_proven(u->shelf) && is_recent);
 }
 
 static bool is_wanted(const struct upstream *u, const struct upstream_wish *wish,
@@ -299,7 +302,7 @@ static struct upstream *take_idle(struct shelf *shelf, const struct upstream_wis
         }
         enum quiet quiet = listen_to(u);
         if (quiet == QUIET_STRAY || quiet == QUIET_ENDED) {
-            scoreboard_bump(&upstream_cell(u->proxy, shelf->row)->stale, 1);
+            scoreboard_add(&upstream_row(u->proxy, shelf->row)->stale, 1);
             discard_unquiet(u, quiet);
             continue;
         }
@@ -371,7 +374,11 @@ static void lend_to(struct session *s, struct upstream *u)
     struct sb_upstream_cell *cell = upstream_cell(u->proxy, u->shelf->row);
     if (u->leg.fd >= 0) {
         upstream_unlist(u);
-        scoreboard_bump(u->is_ahead ? &cell->warm : &cell->reused, 1);
+        if (u->is_ahead) {
+            scoreboard_add(&upstream_row(u->proxy, u->shelf->row)->warm, 1);
+        } else {
+            scoreboard_bump(&cell->reused, 1);
+        }
     }
     u->is_ahead = false;
     u->private |= shelf_pool(u->proxy, u->shelf)->reuse.mode == REUSE_WARM;
@@ -429,8 +436,8 @@ void upstream_give_back(struct session *s, struct framing_bytes key)
     shelf->has_proven |= u->uses > 1;
     enum discard fault =
         !shelf_may_keep(proxy, shelf) ? shelf_fault(proxy, shelf) : upstream_fault(u);
-    if (fault == DISCARD_COUNT && shelf_is_unheard(proxy, shelf)) {
-        fault = DISCARD_UNHEARD;
+    if (fault == DISCARD_COUNT) {
+        fault = shelf_doubt(proxy, shelf, exchange_is_retriable(s));
     }
     bool is_quiet = leg->pending == NULL && !leg->ended && !leg->closing;
     if (u->private || u->pinned || fault != DISCARD_COUNT || !is_quiet || !set_key(u, key) ||
@@ -462,16 +469,15 @@ void upstream_give_back(struct session *s, struct framing_bytes key)
 void upstream_pin(struct session *s, const char *why)
 {
     struct upstream *u = s->upstream;
-    struct sb_upstream_cell *cell = upstream_cell(u->proxy, u->shelf->row);
     if (u->pinned) {
         return;
     }
     u->pinned = true;
-    gauge(&cell->pinned, 1);
+    gauge(&upstream_cell(u->proxy, u->shelf->row)->pinned, 1);
     if (why == NULL) {
         return; /* reuse is off for this backend: no news of its clients */
     }
-    scoreboard_bump(&cell->pins, 1);
+    scoreboard_add(&upstream_row(u->proxy, u->shelf->row)->pins, 1);
     uint32_t row =
         atomic_load_explicit(&u->proxy->sb->slots[u->shelf->slot].pool, memory_order_relaxed);
     if (row >= POOLS_MAX || s->was_pinned) {

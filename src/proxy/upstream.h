@@ -39,6 +39,7 @@ struct upstream {
     bool private : 1;            /* never given back: its pool does not keep such as this session */
     bool settled : 1;            /* keepalive and user_timeout are set */
     bool is_ahead : 1;           /* opened ahead, not lent yet */
+    bool has_spoken : 1;         /* opened ahead, and to be listened to for its end since idle_ms */
     bool pinned : 1;
     uint32_t n_key;
     uint32_t n_tail, n_expected;
@@ -102,7 +103,8 @@ void upstream_strayed(struct upstream *u, size_t n);
 void upstream_switch_off(struct upstream *u, enum reuse_trouble trouble);
 /* Reuse is off for its backend: bytes are to flow as they would without it. */
 bool upstream_is_switched_off(const struct upstream *u);
-/* Counters of its backend in this worker. */
+/* Counters of its backend, in this worker and in all of them. */
 struct sb_upstream_cell *upstream_cell(const struct proxy *proxy, uint32_t row);
+struct sb_upstream_row *upstream_row(const struct proxy *proxy, uint32_t row);
 
 #endif

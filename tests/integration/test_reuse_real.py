@@ -2,6 +2,8 @@
 benchmark and its Python client, memcached under its."""
 
 import re
+import socket
+import struct
 import threading
 
 import pymemcache
@@ -9,7 +11,7 @@ import pytest
 import redis as redis_client
 
 from peers import Worker
-from sluice import Daemon, amount, connect, pool, run, service, split, wait_for
+from sluice import WAIT, Daemon, amount, connect, pool, run, service, split, wait_for
 from software import Memcached, Nginx, Redis
 
 FILE = bytes(range(256)) * 16
@@ -251,6 +253,66 @@ def test_redis_blocking(through):
     many(push, 10)
     assert [popper.result() for popper in poppers] == [
         [nth * 100 + value for value in range(10)] for nth in range(10)]
+
+
+def receive(sock, size):
+    data = bytearray()
+    while len(data) < size and (got := sock.recv(1 << 20)):
+        data += got
+    return bytes(data)
+
+
+@pytest.mark.parametrize("mode", ["request", "session"])
+def test_redis_all_sent_first(start, redis, mode):
+    """Who reads only when all is sent, more of both than kernels hold, is not waited for."""
+    daemon = reusing(start, redis, "resp", reuse={"mode": mode})
+    key, value, count = b"k" * 1000, b"v" * 1000, 30_000
+    answer = b"$1000\r\n%s\r\n" % value
+    with connect(daemon.address("t")) as sock:
+        sock.sendall(b"SET %s %s\r\n" % (key, value))
+        assert receive(sock, 5) == b"+OK\r\n"
+        sock.sendall(b"*2\r\n$3\r\nGET\r\n$1000\r\n%s\r\n" % key * count)
+        assert receive(sock, count * len(answer)) == answer * count
+    assert daemon.backend("t", "a")["pins"] == 1
+
+
+def test_redis_half_closed(start, redis):
+    """All that was asked before the end is answered, however long that takes."""
+    daemon = reusing(start, redis, "resp")
+    with connect(daemon.address("t")) as sock:
+        sock.sendall(b"PING\r\n")
+        assert receive(sock, 7) == b"+PONG\r\n"
+        with redis.paused():
+            sock.sendall(b"PING\r\nECHO again\r\n")
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(1)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+        sock.settimeout(WAIT)
+        assert receive(sock, 100) == b"+PONG\r\n$5\r\nagain\r\n"
+    assert at_rest(daemon)["pins"] == 0
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["end", "reset"])
+def test_redis_blocked_client_leaves(start, redis, leave):
+    """Its connection is given up at once: it takes no element that comes later."""
+    daemon = reusing(start, redis, "resp")
+    with redis_client.Redis(*split(redis.address)) as direct:
+        def waiting():
+            return [one for one in direct.client_list() if one["cmd"] == "blpop"]
+        sock = connect(daemon.address("t"))
+        sock.sendall(b"BLPOP left 0\r\n")
+        wait_for(waiting, what="it to wait")
+        leave(sock)
+        wait_for(lambda: not waiting(), timeout=1, what="Redis to be told")
+        direct.lpush("left", "x")
+        assert direct.llen("left") == 1
+        direct.delete("left")
 
 
 def test_redis_subscribers(through):

@@ -164,6 +164,7 @@ static void check_verdict(struct run *run, const struct framing *f, const unsign
         MUST(run, send->at + send->n <= run->room + FRAMER_ROOM_BYTES, "sends beyond its room");
     }
     MUST(run, !(f->ends && f->more), "wants more behind the end");
+    MUST(run, f->starts || (!f->waits && !f->must_read), "speaks of a request's nature too late");
     switch (f->verb) {
     case FRAMING_HOLD:
         MUST(run, n < FRAMER_HOLD_MAX, "holds too much");
@@ -252,7 +253,8 @@ static void start_request(struct run *run, const struct framing *f)
     MUST(run, run->framer->prepare != NULL || (f->key.n == 0 && f->next_key.n == 0),
          "a key, and nothing to prepare it with");
     end_line(run);
-    str_printf(run->out, "request starts%s", f->retriable ? " retriable" : "");
+    str_printf(run->out, "request starts%s%s", f->retriable ? " retriable" : "",
+               f->waits ? " waits" : "");
     note_key(run, "key", f->key);
     note_key(run, "next", f->next_key);
     str_append(run->out, "\n");

@@ -443,6 +443,11 @@ struct sb_upstream_cell *bench_cell_of(uint32_t worker, uint32_t b)
     return scoreboard_upstream_cell(&sb, worker, BENCH_ROW(b));
 }
 
+struct sb_upstream_row *bench_row(uint32_t b)
+{
+    return &sb.upstream_rows[BENCH_ROW(b)];
+}
+
 uint64_t bench_ended(enum ending reason)
 {
     struct sb_service_sum sum;

@@ -140,6 +140,7 @@ static inline struct sb_upstream_cell *bench_cell(uint32_t b)
 {
     return bench_cell_of(0, b);
 }
+struct sb_upstream_row *bench_row(uint32_t b); /* of all workers together */
 uint64_t bench_ended(enum ending reason);
 uint64_t bench_refused(enum refusal reason);
 /* Waits for the end of one more upstream of backend b, and finds that it was for this reason. */

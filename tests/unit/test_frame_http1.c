@@ -207,6 +207,29 @@ START_TEST(chunk_extensions_and_trailers_are_bounded)
 }
 END_TEST
 
+/* --- answers that cannot go on as they come --- */
+
+static bool must_be_read(const char *request)
+{
+    static unsigned char room[FRAMER_ROOM_BYTES];
+    max_align_t state[FRAMER_STATE_MAX / sizeof(max_align_t)] = {0};
+
+    framer_http1.init(state, NULL);
+    struct framing f =
+        framer_http1.request(state, (const unsigned char *)request, strlen(request), room);
+    ck_assert(f.starts);
+    return f.must_read;
+}
+
+START_TEST(only_who_is_to_be_closed_must_be_told)
+{
+    ck_assert(!must_be_read("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ck_assert(!must_be_read("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+    ck_assert(must_be_read("GET / HTTP/1.0\r\n\r\n"));
+    ck_assert(must_be_read("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+}
+END_TEST
+
 /* --- limits --- */
 
 /* A head of so many bytes. */
@@ -261,6 +284,7 @@ int main(void)
         a_request_that_is_not_whole_waits,
         bad_chunks_end_the_session,
         chunk_extensions_and_trailers_are_bounded,
+        only_who_is_to_be_closed_must_be_told,
         heads_are_bounded,
     };
 

@@ -325,6 +325,17 @@ START_TEST(says)
 }
 END_TEST
 
+/* The proof that is asked for behind it is not the client's. */
+START_TEST(only_silence_must_be_read)
+{
+    static const unsigned char loud[] = "delete a\r\n", silent[] = "delete a noreply\r\n";
+    max_align_t state[2][FRAMER_STATE_MAX / sizeof(max_align_t)] = {0};
+
+    ck_assert(!framer_memcached.request(state[0], loud, sizeof(loud) - 1, NULL).must_read);
+    ck_assert(framer_memcached.request(state[1], silent, sizeof(silent) - 1, NULL).must_read);
+}
+END_TEST
+
 START_TEST(again_forgets_the_answer)
 {
     static const unsigned char get[] = "get a\r\n", value[] = "VALUE a 0 9\r\n", end[] = "END\r\n";
@@ -463,6 +474,7 @@ int main(void)
     tcase_add_loop_test(tc, shares, 0, sizeof(shared) / sizeof(*shared));
     tcase_add_loop_test(tc, owns, 0, sizeof(owning) / sizeof(*owning));
     tcase_add_loop_test(tc, says, 0, sizeof(dialogues) / sizeof(*dialogues));
+    tcase_add_test(tc, only_silence_must_be_read);
     tcase_add_test(tc, again_forgets_the_answer);
     tcase_add_test(tc, lines_have_a_limit);
     tcase_add_test(tc, keys_have_a_limit);

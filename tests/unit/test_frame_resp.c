@@ -54,9 +54,8 @@ START_TEST(only_what_changes_nothing_may_be_sent_twice)
 {
     static const char *const may[] = {"GET k",        "mget a b",          "ZRANGE z 0 1", "SCAN 0",
                                       "XRANGE s - +", "OBJECT ENCODING k", "DBSIZE"};
-    static const char *const may_not[] = {
-        "SET k v", "INCR k",  "BLPOP l 0", "XREAD STREAMS s 0", "PING", "PUBLISH c m",
-        "LPOP l",  "GETEX k", "MULTI",     "WATCH k",           "EXEC", "XREADGROUP GROUP"};
+    static const char *const may_not[] = {"SET k v", "INCR k", "PING",    "PUBLISH c m", "LPOP l",
+                                          "GETEX k", "MULTI",  "WATCH k", "EXEC"};
     for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++) {
         str_printf(&client, "%s\r\n", may[i]);
         expect("", "", RETRIABLE);
@@ -64,6 +63,26 @@ START_TEST(only_what_changes_nothing_may_be_sent_twice)
     for (size_t i = 0; i < sizeof(may_not) / sizeof(may_not[0]); i++) {
         str_printf(&client, "%s\r\n", may_not[i]);
         expect("", "", PLAIN);
+    }
+}
+END_TEST
+
+/* For what others may never do. */
+START_TEST(who_may_have_to_wait_is_told)
+{
+    static const char *const may[] = {"BLPOP l 0",
+                                      "brpop l m 1",
+                                      "BRPOPLPUSH l m 0",
+                                      "BLMOVE l m LEFT LEFT 0",
+                                      "BLMPOP 0 1 l LEFT",
+                                      "BZPOPMIN z 0",
+                                      "BZPOPMAX z 0",
+                                      "BZMPOP 0 1 z MIN",
+                                      "XREAD BLOCK 0 STREAMS s 0",
+                                      "XREADGROUP GROUP g c STREAMS s >"};
+    for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++) {
+        str_printf(&client, "%s\r\n", may[i]);
+        expect("", "", "request starts waits key \"\" next \"\"\n");
     }
 }
 END_TEST
@@ -352,6 +371,7 @@ int main(void)
         a_half_request_is_held,
         requests_that_say_nothing_are_dropped,
         only_what_changes_nothing_may_be_sent_twice,
+        who_may_have_to_wait_is_told,
         what_is_sent_twice_stays_the_same,
         an_answer_may_be_forgotten_half_way,
         quit_is_answered_here,

@@ -150,6 +150,12 @@ END_TEST
 
 /* --- what is refused --- */
 
+#define TOO_SHORT                                                                                  \
+    "connections would be closed nearly as soon as they are open; write at least 100ms, or 0s "    \
+    "for "                                                                                         \
+    "no limit"
+#define NEVER_TWICE                                                                                \
+    "each connection serves once, so that none is reused; write at least 2, or 0 for no limit"
 #define A_MESSAGE(text) "f:3: pool \"web\" / reuse: " text "\n"
 #define MODES           "write \"off\", \"warm\", \"session\" or \"request\""
 #define FRAMINGS        "write \"none\", \"http1\", \"resp\", \"memcached\", \"line\" or \"length\""
@@ -255,6 +261,14 @@ static const char *const refused[][2] = {
     {"mode = warm warm_min = 0",
      "warm_min: \"0\": mode \"warm\" does nothing else than keep connections ready; write at least "
      "1, or mode = \"off\""},
+    {"mode = warm idle_max = \"99ms\"", "idle_max: \"99ms\": " TOO_SHORT},
+    {"mode = warm idle_max = \"100ms\"", NULL},
+    {FRAMED "max_age = \"1ms\"", "max_age: \"1ms\": " TOO_SHORT},
+    {"mode = off max_age = \"1ms\"", "max_age: \"1ms\": " TOO_SHORT},
+    /* Warnings. */
+    {FRAMED "max_uses = 1", "warning: max_uses: \"1\": " NEVER_TWICE},
+    {"mode = session framing = http1 max_uses = 1", "warning: max_uses: \"1\": " NEVER_TWICE},
+    {"mode = off max_uses = 1", NULL},
 };
 
 START_TEST(bad_sections_are_refused)
@@ -264,7 +278,9 @@ START_TEST(bad_sections_are_refused)
         STR_AUTO expected = {0};
 
         wrap("", refused[i][0], &text);
-        str_printf(&expected, A_MESSAGE("%s"), refused[i][1]);
+        if (refused[i][1] != NULL) {
+            str_printf(&expected, A_MESSAGE("%s"), refused[i][1]);
+        }
         expect_messages(str_text(&text), str_text(&expected));
     }
 }
@@ -281,6 +297,30 @@ START_TEST(all_faults_are_said_at_once)
             A_MESSAGE("handshake: \"key\": " ONLY_FOR("resp")) A_MESSAGE(NEEDS_FRAMING)
                 A_MESSAGE("warm_min: \"99\": more than max_idle, which is 64; "
                           "write at most that, or a larger max_idle"));
+}
+END_TEST
+
+/* warm_min counts per worker, and any worker may be the first. */
+START_TEST(no_more_is_kept_ready_than_the_backend_takes)
+{
+    static const char *const cases[][3] = {
+        {"mode = warm warm_min = 5", "max_connections = 4",
+         A_MESSAGE("warning: warm_min: \"5\": more than backend \"b\" takes by its "
+                   "max_connections, which is 4; write at most that")},
+        {"mode = warm warm_min = 4", "max_connections = 4", ""},
+        {"mode = warm warm_min = 5", "max_connections = 0", ""},
+        {"mode = off warm_min = 5", "max_connections = 4", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        STR_AUTO text = {0};
+
+        str_printf(&text,
+                   SERVICE "pool \"web\" {\nreuse { %s }\n" BACKEND
+                           "backend \"b\" { address = \"10.0.0.2:80\" %s }\n}\n",
+                   cases[i][0], cases[i][1]);
+        expect_messages(str_text(&text), cases[i][2]);
+    }
 }
 END_TEST
 
@@ -432,6 +472,7 @@ int main(void)
 {
     return RUN_SUITE("model reuse", good_sections_are_taken_and_printed, defaults,
                      framings_are_the_framers, bad_sections_are_refused,
-                     all_faults_are_said_at_once, a_proxy_header_names_one_client,
-                     reset_texts_are_bounded, secrets_are_not_shown, changes);
+                     all_faults_are_said_at_once, no_more_is_kept_ready_than_the_backend_takes,
+                     a_proxy_header_names_one_client, reset_texts_are_bounded,
+                     secrets_are_not_shown, changes);
 }

@@ -416,11 +416,33 @@ START_TEST(clear_slot)
 }
 END_TEST
 
+/* Resident once every worker has met every backend: 1,000 of them and 110 workers. Services and
+ * pools take the pages of a few. */
+START_TEST(much_of_everything_fits_16_mib)
+{
+    const size_t backends = 1000, workers = 110, pages = 4 * 4096;
+    size_t cells =
+        sizeof(struct sb_slot_cell) + sizeof(struct sb_row_cell) + sizeof(struct sb_upstream_cell);
+    size_t rows = sizeof(struct sb_slot) + sizeof(struct sb_check) + sizeof(struct sb_row) +
+                  sizeof(struct sb_upstream_row) + 64 /* the dense arrays */;
+
+    ck_assert_uint_le(backends * workers * cells + backends * rows + workers * pages,
+                      (size_t)16 << 20);
+}
+END_TEST
+
 START_TEST(clear_row)
 {
     struct sb_row_sum sum;
+    struct sb_upstream_sum upstreams;
 
+    atomic_store(&sb.header->upstreams_used, 1);
     for (uint32_t row = 4; row <= 6; row++) {
+        scoreboard_bump(&scoreboard_upstream_cell(&sb, 1, row)->reused, row);
+        scoreboard_bump(&scoreboard_upstream_cell(&sb, 2, row)->reused, row);
+        scoreboard_add(&sb.upstream_rows[row].discarded[DISCARD_OWNED], row);
+        scoreboard_add(&sb.upstream_rows[row].discarded[DISCARD_EVICTED], 1);
+        scoreboard_add(&sb.upstream_rows[row].pins, row);
         atomic_store(&sb.rows[row].connections_total, row);
         atomic_store(&sb.rows[row].connections_peak, row);
         sb_hist_add(&sb.rows[row].connect_time_us, row, 0);
@@ -431,6 +453,11 @@ START_TEST(clear_row)
         uint32_t left = row == 5 ? 0 : row;
         scoreboard_sum_row(&sb, row, &sum);
         ck_assert_uint_eq(sum.bytes_in, left);
+        scoreboard_sum_upstreams(&sb, row, &upstreams);
+        ck_assert_uint_eq(upstreams.reused, 2 * left);
+        ck_assert_uint_eq(upstreams.discarded, left == 0 ? 0 : left + 1);
+        ck_assert_uint_eq(upstreams.discarded_by[DISCARD_OWNED], left);
+        ck_assert_uint_eq(upstreams.pins, left);
         ck_assert_uint_eq(atomic_load(&sb.rows[row].connections_total), left);
         ck_assert_uint_eq(atomic_load(&sb.rows[row].connections_peak), left);
         ck_assert((sb_hist_percentile(&sb.rows[row].connect_time_us, 500, 0) == 0) == (row == 5));
@@ -504,6 +531,7 @@ int main(void)
     tcase_add_test(tcase, a_record_left_half_written);
     tcase_add_test(tcase, reads_are_consistent);
     tcase_add_test(tcase, clear_slot);
+    tcase_add_test(tcase, much_of_everything_fits_16_mib);
     tcase_add_test(tcase, clear_row);
     tcase_add_test(tcase, clear_service);
     tcase_add_test(tcase, clear_pool);

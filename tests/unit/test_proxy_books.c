@@ -30,9 +30,10 @@ static bool is_balanced(const struct sb_upstream_sum *all)
     uint64_t open = all->idle + all->lent;
     struct sb_service_sum sum;
     scoreboard_sum_service(&sb, 0, &sum);
-    return all->requests == all->opened + all->reused && all->opened == all->discarded + open &&
-           sb.slot_upstreams[BENCH_SLOT(0)] == open && open <= LIMIT &&
-           sb.slot_active[BENCH_SLOT(0)] == all->lent && all->pinned == 0 &&
+    uint64_t again = all->unsent_retries + all->resent_retries;
+    return all->requests + all->lent + again == all->opened + all->reused &&
+           all->opened == all->discarded + open && sb.slot_upstreams[BENCH_SLOT(0)] == open &&
+           open <= LIMIT && sb.slot_active[BENCH_SLOT(0)] == all->lent && all->pinned == 0 &&
            sum.connections_total == sum.refused + sum.ended + sb.services[0].active;
 }
 

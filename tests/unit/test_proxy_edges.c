@@ -48,12 +48,12 @@ START_TEST(a_late_answer_is_not_given_to_the_next_session)
     bench_hear_discard(0, DISCARD_STRAY_BYTES);
     bench_hear_reset(up);
     bench_hear_silence(client);
-    ck_assert_uint_eq(cell->stray_bytes, 5);
+    ck_assert_uint_eq(bench_row(0)->stray_bytes, 5);
     ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(0)], 0);
     up = bench_serve(client, -1);
     bench_serve(client, up);
     ck_assert_uint_eq(cell->opened, 2);
-    ck_assert_uint_eq(cell->pins, 0);
+    ck_assert_uint_eq(bench_row(0)->pins, 0);
 }
 END_TEST
 
@@ -66,7 +66,7 @@ START_TEST(a_late_answer_is_the_sessions_own_if_there_was_no_other)
     bench_say(up, "late\n");
     bench_hear(client, "late\n");
     ck_assert_uint_eq(cell->pinned, 1);
-    ck_assert_uint_eq(cell->stray_bytes, 0);
+    ck_assert_uint_eq(bench_row(0)->stray_bytes, 0);
     bench_close(client);
     bench_hear_end(up);
     bench_close(up);
@@ -129,21 +129,115 @@ START_TEST(who_has_ended_waits_for_an_answer_but_not_for_ever)
 }
 END_TEST
 
-START_TEST(who_has_ended_has_left_where_the_protocol_says_so)
+/* All of them, each in its time. */
+START_TEST(who_has_ended_gets_all_its_answers)
+{
+    int client;
+    bool in_time = _i < 2;
+    image.service.half_close_timeout_ms = HALF_CLOSE;
+    start(REUSE_REQUEST, FRAMING_RESP);
+    int up = ask(&client, _i & 1, "KEYS *\r\n", "*0\r\n");
+    bench_say(client, "PING\r\n");
+    bench_end(client);
+    bench_settle();
+    bench_pass((_i & 1) == 0 ? FIRST_LOOK : 0);
+    bench_settle();
+    bench_pass(HALF_CLOSE - 100);
+    bench_hear_silence(client);
+    bench_say(up, "*0\r\n");
+    bench_hear(client, "*0\r\n");
+    bench_hear(up, "PING\r\n");
+    bench_pass(HALF_CLOSE - 100);
+    bench_hear_silence(client);
+    bench_pass(in_time ? 0 : 200);
+    if (in_time) {
+        bench_say(up, "+PONG\r\n");
+        bench_hear(client, "+PONG\r\n");
+        bench_hear_end(client);
+        UNTIL(bench_ended(ENDING_CLIENT_FIN) == 1);
+        ck_assert_uint_eq(cell->idle, 1);
+    } else {
+        bench_hear_reset(client);
+        UNTIL(bench_ended(ENDING_HALF_CLOSE_TIMEOUT) == 1);
+    }
+}
+END_TEST
+
+#define POP    "BLPOP k 0\r\n"
+#define POPPED "*2\r\n$1\r\nk\r\n$1\r\nv\r\n"
+
+/* Who waits for what others do, and ends, no longer wants it: that is for the backend to know, and
+ * at once, or it would give it to nobody. */
+START_TEST(who_ends_while_it_waits_has_its_end_passed_on)
+{
+    int client;
+    start(REUSE_REQUEST, FRAMING_RESP);
+    int up = ask(&client, _i & 1, POP, POPPED);
+    if (_i >= 2) {
+        bench_say(client, "PING\r\n");
+    }
+    bench_end(client);
+    bench_hear_end(up);
+    bench_hear_silence(client);
+    (_i == 2 ? bench_reset : bench_close)(up);
+    bench_hear_end(client);
+    bench_hear_discard(0, DISCARD_SESSION_END);
+    UNTIL(bench_ended(ENDING_CLIENT_FIN) + bench_ended(ENDING_BACKEND_FIN) == 1);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 0);
+}
+END_TEST
+
+/* The answer was on its way already. What comes behind it is nobody's, as ever. */
+START_TEST(who_ends_while_it_waits_may_get_its_answer_all_the_same)
+{
+    int client;
+    start(REUSE_REQUEST, FRAMING_RESP);
+    int up = ask(&client, _i & 1, POP, POPPED);
+    if (_i >= 2) {
+        bench_say(client, "PING\r\n");
+    }
+    bench_end(client);
+    bench_hear_end(up);
+    bench_say(up, _i == 1 ? POPPED POPPED : POPPED);
+    bench_hear(client, POPPED);
+    bench_hear_discard(0, _i == 1 ? DISCARD_STRAY_BYTES : DISCARD_SESSION_END);
+    if (_i >= 2) {
+        up = bench_accept(0);
+        bench_hear(up, "PING\r\n");
+        bench_say(up, "+PONG\r\n");
+        bench_hear(client, "+PONG\r\n");
+        UNTIL(cell->idle == 1);
+    }
+    bench_hear_end(client);
+    UNTIL(bench_ended(ENDING_CLIENT_FIN) == 1);
+}
+END_TEST
+
+START_TEST(a_transaction_ends_with_what_was_told_of_its_clients_end)
+{
+    start(REUSE_REQUEST, FRAMING_RESP);
+    int client = bench_client();
+    int up = exchange(client, -1, "MULTI\r\n", "+OK\r\n");
+    bench_say(client, POP);
+    bench_hear(up, POP);
+    bench_end(client);
+    bench_hear_end(up);
+    bench_say(up, "+QUEUED\r\n");
+    bench_hear(client, "+QUEUED\r\n");
+    bench_hear_end(client);
+    bench_hear_discard(0, DISCARD_OWNED);
+}
+END_TEST
+
+START_TEST(who_leaves_while_it_waits_is_missed_at_once)
 {
     int client;
     start(REUSE_REQUEST, FRAMING_RESP);
     int up = ask(&client, _i, "BLPOP k 0\r\n", "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
-    bench_end(client);
-    bench_settle();
-    bench_pass(_i == 0 ? FIRST_LOOK : 0);
-    bench_settle();
-    ck_assert_uint_eq(bench_ended(ENDING_CLIENT_FIN), 0); /* an answer may be on its way */
-    bench_pass(250);
-    bench_hear_end(client);
+    bench_reset(client);
     bench_hear_discard(0, DISCARD_SESSION_END);
-    bench_hear_end(up);
-    ck_assert_uint_eq(bench_ended(ENDING_CLIENT_FIN), 1);
+    bench_hear_reset(up);
+    ck_assert_uint_eq(bench_ended(ENDING_CLIENT_RESET), 1);
 }
 END_TEST
 
@@ -238,6 +332,8 @@ START_TEST(a_greeting_to_nobody_switches_reuse_off)
     int probe = bench_accept(0);
     UNTIL(cell->idle == 1);
     bench_say(probe, "welcome\n");
+    bench_settle();
+    bench_pass(1100);
     bench_hear_discard(0, DISCARD_STRAY_BYTES);
     bench_hear_reset(probe);
     ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_SPEAKS_FIRST);
@@ -282,7 +378,11 @@ int main(void)
     tcase_add_test(tc, a_late_answer_is_the_sessions_own_if_there_was_no_other);
     tcase_add_test(tc, a_question_is_put_behind_what_has_no_answer);
     tcase_add_loop_test(tc, who_has_ended_waits_for_an_answer_but_not_for_ever, 0, 2);
-    tcase_add_loop_test(tc, who_has_ended_has_left_where_the_protocol_says_so, 0, 2);
+    tcase_add_loop_test(tc, who_has_ended_gets_all_its_answers, 0, 4);
+    tcase_add_loop_test(tc, who_ends_while_it_waits_has_its_end_passed_on, 0, 4);
+    tcase_add_loop_test(tc, who_ends_while_it_waits_may_get_its_answer_all_the_same, 0, 4);
+    tcase_add_test(tc, a_transaction_ends_with_what_was_told_of_its_clients_end);
+    tcase_add_loop_test(tc, who_leaves_while_it_waits_is_missed_at_once, 0, 2);
     tcase_add_test(tc, only_opening_counts_for_connect_rate);
     tcase_add_test(tc, a_handshake_of_two_commands_finds_who_has_done_both);
     tcase_add_test(tc, nothing_is_kept_before_one_has_been_listened_to);

@@ -63,8 +63,28 @@ START_TEST(a_greeting_is_no_answer)
     bench_hear_end(client);
     bench_close(client);
     bench_hear_discard(0, DISCARD_OWNED);
-    ck_assert_uint_eq(bench_cell(0)->pins, 0);
+    ck_assert_uint_eq(bench_row(0)->pins, 0);
     ck_assert_uint_eq(sb.pools[0].pinned_sessions, 0);
+}
+END_TEST
+
+/* Nor is what a server says that has no room for one more, and closes. */
+START_TEST(what_a_full_backend_says_is_no_greeting)
+{
+    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    bench_start();
+    int client = bench_client();
+    bench_say(client, "ask\n");
+    UNTIL(sb.slot_active[BENCH_SLOT(0)] == 1);
+    bench_acknowledge(0);
+    int up = bench_accept(0);
+    bench_say(up, "full\n");
+    bench_end(up);
+    bench_hear(client, "full\n");
+    ck_assert(!is_switched_off());
+    bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
+    bench_serve(bench_client(), -1);
+    ck_assert_uint_eq(bench_cell(0)->idle, 1);
 }
 END_TEST
 
@@ -98,15 +118,45 @@ START_TEST(a_greeting_ends_reuse)
     int ups[] = {bench_accept(0), bench_accept(0)};
     UNTIL(bench_cell(0)->idle == 2);
     bench_say(ups[0], "220 ready\n");
+    UNTIL(bench_cell(0)->idle == 1); /* it is not lent any more */
+    bench_pass(900);
+    ck_assert(!is_switched_off()); /* it may be a farewell */
+    bench_pass(200);
     bench_hear_end(ups[1]);
-    ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_SPEAKS_FIRST);
-    ck_assert_uint_eq(bench_cell(0)->discarded[DISCARD_STRAY_BYTES], 1);
-    ck_assert_uint_eq(bench_cell(0)->discarded[DISCARD_SWITCHED_OFF], 1);
+    ck_assert(is_switched_off());
+    ck_assert_uint_eq(bench_row(0)->discarded[DISCARD_STRAY_BYTES], 1);
+    ck_assert_uint_eq(bench_row(0)->discarded[DISCARD_SWITCHED_OFF], 1);
     bench_pass(2000);
     find_none_called();
     find_plain_session();
-    ck_assert_uint_eq(bench_cell(0)->pins, 0);
+    ck_assert_uint_eq(bench_row(0)->pins, 0);
     ck_assert_uint_eq(sb.pools[0].pinned_sessions, 0); /* no news of its clients */
+}
+END_TEST
+
+/* Some servers say so when they have no room, and close. */
+START_TEST(a_backend_that_is_full_does_not_greet)
+{
+    bench_reuse(REUSE_REQUEST, FRAMING_RESP)->warm_min = 2;
+    bench_start();
+    for (int i = 0; i < 3; i++) {
+        int ups[] = {bench_accept(0), bench_accept(0)};
+        UNTIL(bench_cell(0)->idle == 2);
+        for (int k = 0; k < 2; k++) {
+            bench_say(ups[k], "-ERR max number of clients reached\r\n");
+            if (_i == 0) {
+                bench_settle();
+                bench_pass(400);
+            }
+            bench_close(ups[k]);
+            bench_hear_discard(0, DISCARD_TURNED_AWAY);
+        }
+        bench_pass(4500); /* it is left alone for a while */
+        find_none_called();
+        bench_pass(600);
+    }
+    ck_assert(!is_switched_off());
+    bench_accept(0);
 }
 END_TEST
 
@@ -153,6 +203,10 @@ START_TEST(who_greets_meanwhile_is_found_out)
     UNTIL(bench_cell(0)->idle == 1);
     bench_pass(500);
     bench_say(listening, "220 ready\n");
+    bench_settle();
+    bench_pass(600);
+    ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].heard, 0);
+    bench_pass(600);
     bench_hear_discard(0, DISCARD_STRAY_BYTES);
     ck_assert(is_switched_off());
     bench_pass(3000);
@@ -267,8 +321,10 @@ int main(void)
     Suite *suite = suite_create("proxy/greeting");
     TCase *tc = bench_case(suite, "all", bench_setup_one);
     tcase_add_test(tc, a_greeting_is_no_answer);
+    tcase_add_test(tc, what_a_full_backend_says_is_no_greeting);
     tcase_add_test(tc, a_quick_answer_is_no_greeting);
     tcase_add_loop_test(tc, a_greeting_ends_reuse, 0, 2);
+    tcase_add_loop_test(tc, a_backend_that_is_full_does_not_greet, 0, 2);
     tcase_add_loop_test(tc, nothing_is_kept_before_the_backend_was_listened_to, 0, 2);
     tcase_add_loop_test(tc, who_greets_meanwhile_is_found_out, 0, 2);
     tcase_add_test(tc, who_leaves_meanwhile_is_listened_to_anew);

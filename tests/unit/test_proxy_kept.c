@@ -118,7 +118,7 @@ START_TEST(only_request_mode_sends_again)
     bench_hear_reset(client);
     bench_settle();
     ck_assert(!bench_is_called(0));
-    ck_assert_uint_eq(bench_cell(0)->ambiguous, 1);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 1);
 }
 END_TEST
 

@@ -118,7 +118,7 @@ START_TEST(a_handshake_that_is_refused_then_ends_the_session)
     bench_hear_reset(client);
     bench_hear_end(fresh);
     bench_hear_discard(0, DISCARD_HANDSHAKE);
-    ck_assert_uint_eq(cell->ambiguous, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 0);
 }
 END_TEST
 
@@ -139,8 +139,8 @@ START_TEST(an_end_during_a_handshake_leads_elsewhere)
     bench_hear(fresh, "SET k v\r\n");
     bench_say(fresh, "+OK\r\n");
     bench_hear(client, "+OK\r\n");
-    ck_assert_uint_eq(cell->unsent_retries, 1);
-    ck_assert_uint_eq(cell->resent_retries, 0);
+    ck_assert_uint_eq(bench_row(0)->unsent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 0);
 }
 END_TEST
 
@@ -196,7 +196,7 @@ START_TEST(a_transaction_pins_until_it_is_over)
     get(other, up);
     ck_assert_uint_eq(cell->opened, 2);
     ck_assert_uint_eq(bench_discards(0), 0);
-    ck_assert_uint_eq(cell->pins, 1);
+    ck_assert_uint_eq(bench_row(0)->pins, 1);
     ck_assert_uint_eq(sb.pools[0].pinned_sessions, 1);
     ck_assert_str_eq(sb.pools[0].pin_command, "MULTI");
 }
@@ -211,7 +211,7 @@ START_TEST(a_session_counts_once_among_those_that_pin)
         up = run(client, up, "MULTI\r\n", "+OK\r\n");
         run(client, up, "DISCARD\r\n", "+OK\r\n");
     }
-    ck_assert_uint_eq(cell->pins, 3);
+    ck_assert_uint_eq(bench_row(0)->pins, 3);
     ck_assert_uint_eq(sb.pools[0].pinned_sessions, 1);
 }
 END_TEST
@@ -282,7 +282,7 @@ START_TEST(a_subscriber_owns_its_upstream)
     bench_say(client, "SCRIBE\r\n");
     bench_hear(up, "SCRIBE\r\n");
     ck_assert_uint_eq(cell->pinned, 1);
-    ck_assert_uint_eq(cell->pins, 1);
+    ck_assert_uint_eq(bench_row(0)->pins, 1);
     ck_assert_str_eq(sb.pools[0].pin_command, "SUBSCRIBE");
     get(bench_client(), -1);
     bench_end(client);
@@ -330,7 +330,7 @@ START_TEST(an_upgrade_that_is_declined_owns_nothing)
     int client = bench_client();
     int up = run(client, -1, UPGRADE, declined);
     run(bench_client(), up, UPGRADE, declined);
-    ck_assert_uint_eq(bench_cell(0)->pins, 0);
+    ck_assert_uint_eq(bench_row(0)->pins, 0);
 }
 END_TEST
 

@@ -168,7 +168,7 @@ START_TEST(more_behind_the_answer_is_found)
     bench_hear_end(client);
     bench_say(up, "!");
     bench_hear_discard(0, DISCARD_STRAY_BYTES);
-    ck_assert_uint_eq(cell->stray_bytes, 1);
+    ck_assert_uint_eq(bench_row(0)->stray_bytes, 1);
     talk(-1);
 }
 END_TEST

@@ -70,9 +70,9 @@ START_TEST(unanswered_it_is_sent_once_more)
     int third = bench_accept(0);
     bench_hear(third, GET);
     answer(client, third);
-    ck_assert_uint_eq(cell->resent_retries, 1);
-    ck_assert_uint_eq(cell->unsent_retries, 0);
-    ck_assert_uint_eq(cell->ambiguous, 0);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->unsent_retries, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 0);
     bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
     bench_hear_silence(second);
     ask(client, GET, third);
@@ -92,8 +92,9 @@ START_TEST(never_a_third_time)
     bench_hear_reset(client);
     bench_settle();
     ck_assert(!bench_is_called(0));
-    ck_assert_uint_eq(cell->resent_retries, 1);
-    ck_assert_uint_eq(cell->ambiguous, 1);
+    ck_assert_uint_eq(cell->requests, 2); /* each once, however often it was sent */
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 1);
     ck_assert_uint_eq(bench_ended(ENDING_BACKEND_RESET), 1);
 }
 END_TEST
@@ -108,7 +109,7 @@ START_TEST(a_first_request_is_sent_once_more_too)
     up = bench_accept(0);
     bench_hear(up, GET);
     answer(client, up);
-    ck_assert_uint_eq(cell->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 1);
 }
 END_TEST
 
@@ -122,8 +123,8 @@ START_TEST(what_may_do_something_is_not_sent_again)
     bench_hear_reset(client);
     bench_settle();
     ck_assert(!bench_is_called(0));
-    ck_assert_uint_eq(cell->ambiguous, 1);
-    ck_assert_uint_eq(cell->resent_retries, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 0);
     ck_assert_uint_eq(bench_ended(ENDING_BACKEND_RESET), 1);
 }
 END_TEST
@@ -139,9 +140,9 @@ START_TEST(unsent_it_is_sent_elsewhere)
     up = bench_accept(0);
     bench_hear(up, POST);
     answer(client, up);
-    ck_assert_uint_eq(cell->unsent_retries, 1);
-    ck_assert_uint_eq(cell->resent_retries, 0);
-    ck_assert_uint_eq(cell->ambiguous, 0);
+    ck_assert_uint_eq(bench_row(0)->unsent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 0);
     bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
 }
 END_TEST
@@ -159,8 +160,8 @@ START_TEST(unsent_it_may_still_be_sent_once_more)
     up = bench_accept(0);
     bench_hear(up, GET);
     answer(client, up);
-    ck_assert_uint_eq(cell->unsent_retries, 1);
-    ck_assert_uint_eq(cell->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->unsent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 1);
 }
 END_TEST
 
@@ -176,8 +177,9 @@ START_TEST(an_answer_that_has_begun_is_not_asked_for_again)
     bench_hear_reset(client);
     bench_settle();
     ck_assert(!bench_is_called(0));
-    ck_assert_uint_eq(cell->resent_retries, 0);
-    ck_assert_uint_eq(cell->ambiguous, 0); /* the backend has done it, and the client knows */
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous,
+                      0); /* the backend has done it, and the client knows */
 }
 END_TEST
 
@@ -194,7 +196,7 @@ START_TEST(half_a_head_is_no_answer)
     up = bench_accept(0);
     bench_hear(up, GET);
     answer(client, up);
-    ck_assert_uint_eq(cell->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(0)->resent_retries, 1);
     ask(client, GET, up);
 }
 END_TEST
@@ -211,7 +213,7 @@ START_TEST(a_backend_may_answer_and_go_before_it_has_all)
     bench_close(up); /* with bytes unread: a reset */
     bench_hear(client, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     bench_hear_end(client);
-    ck_assert_uint_eq(cell->ambiguous, 0);
+    ck_assert_uint_eq(bench_row(0)->ambiguous, 0);
 }
 END_TEST
 
@@ -231,7 +233,9 @@ START_TEST(it_may_go_to_another_backend)
     up = bench_accept(1 - b);
     bench_hear(up, GET);
     answer(client, up);
-    ck_assert_uint_eq(bench_cell(b)->resent_retries, 1);
+    ck_assert_uint_eq(bench_row(b)->resent_retries, 1);
+    ck_assert_uint_eq(bench_cell(b)->requests, 0);
+    ck_assert_uint_eq(bench_cell(1 - b)->requests, 1); /* where it was answered */
     ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(b)], 0);
 }
 END_TEST
@@ -272,6 +276,79 @@ START_TEST(what_one_has_proved_goes_for_others_for_a_while)
 }
 END_TEST
 
+/* One client after the other, with a single request that could not be sent again. */
+static int post_once(int upstream)
+{
+    int client = bench_client();
+    int up = ask(client, POST, upstream);
+    answer(client, up);
+    bench_close(client);
+    return up;
+}
+
+/* Nobody but idle ones themselves could ever prove that they stay open. */
+START_TEST(one_that_lies_quiet_for_a_while_proves_it_for_all)
+{
+    start(REUSE_SAFE);
+    int up = post_once(-1);
+    bench_pass(190);
+    bench_settle();
+    int other = post_once(-1);
+    ck_assert_uint_eq(cell->opened, 2);
+    bench_pass(120); /* now the first one has been quiet for long enough */
+    bench_settle();
+    post_once(other);
+    post_once(other);
+    ck_assert_uint_eq(cell->opened, 2);
+    ck_assert_uint_eq(cell->reused, 2);
+    bench_hear_silence(up);
+}
+END_TEST
+
+START_TEST(one_that_is_closed_soon_proves_nothing)
+{
+    start(REUSE_SAFE);
+    for (int i = 0; i < 5; i++) {
+        int up = post_once(-1);
+        bench_pass(150);
+        bench_close(up);
+        bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
+        bench_pass(300);
+    }
+    ck_assert_uint_eq(cell->opened, 5);
+}
+END_TEST
+
+/* What is not to be lent is not hoarded: backends have limits. */
+START_TEST(until_then_only_a_few_are_kept)
+{
+    start(REUSE_SAFE);
+    for (int i = 0; i < 4; i++) {
+        post_once(-1);
+    }
+    for (int i = 0; i < 3; i++) {
+        bench_hear_end(post_once(-1));
+        bench_hear_discard(0, DISCARD_UNPROVEN);
+    }
+    ck_assert_uint_eq(cell->idle, 4);
+}
+END_TEST
+
+START_TEST(others_take_what_they_may)
+{
+    int client[6], ups[6];
+    start(REUSE_SAFE);
+    for (int i = 0; i < 6; i++) {
+        client[i] = bench_client();
+        ups[i] = ask(client[i], GET, -1);
+    }
+    for (int i = 0; i < 6; i++) {
+        answer(client[i], ups[i]);
+    }
+    ck_assert_uint_eq(cell->idle, 6);
+}
+END_TEST
+
 START_TEST(a_first_request_that_may_be_sent_again_takes_any)
 {
     int client;
@@ -308,6 +385,10 @@ int main(void)
     tcase_add_test(tc, it_may_go_to_another_backend);
     tcase_add_test(tc, a_first_request_that_may_do_something_wants_a_proven_one);
     tcase_add_loop_test(tc, what_one_has_proved_goes_for_others_for_a_while, 0, 2);
+    tcase_add_test(tc, one_that_lies_quiet_for_a_while_proves_it_for_all);
+    tcase_add_test(tc, one_that_is_closed_soon_proves_nothing);
+    tcase_add_test(tc, until_then_only_a_few_are_kept);
+    tcase_add_test(tc, others_take_what_they_may);
     tcase_add_test(tc, a_first_request_that_may_be_sent_again_takes_any);
     tcase_add_test(tc, policy_always_takes_any_for_all);
     return bench_run(suite);

@@ -38,7 +38,7 @@ START_TEST(some_are_ready_before_the_first_client)
     bench_hear(client, "hi");
     bench_accept(0); /* in its place */
     UNTIL(bench_cell(0)->idle == 2);
-    ck_assert_uint_eq(bench_cell(0)->warm, 1);
+    ck_assert_uint_eq(bench_row(0)->warm, 1);
     ck_assert_uint_eq(bench_cell(0)->opened, 0);
     ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(0)], 1);
     ck_assert_uint_eq(sb.rows[BENCH_ROW(0)].connections_total, 1);
@@ -78,8 +78,8 @@ START_TEST(when_none_is_ready_one_is_opened)
     UNTIL(bench_cell(0)->idle == 1);
     bench_client();
     bench_client();
-    UNTIL(bench_cell(0)->warm + bench_cell(0)->opened == 2); /* both come in one turn */
-    ck_assert_uint_eq(bench_cell(0)->warm, 1);
+    UNTIL(bench_row(0)->warm + bench_cell(0)->opened == 2); /* both come in one turn */
+    ck_assert_uint_eq(bench_row(0)->warm, 1);
     ck_assert_uint_eq(bench_cell(0)->lent, 2);
 }
 END_TEST
@@ -95,8 +95,8 @@ START_TEST(a_greeting_waits_for_its_client)
     ck_assert_uint_eq(bench_cell(0)->idle, 1);
     int client = bench_client();
     bench_hear(client, "220 ready\r\n");
-    ck_assert_uint_eq(bench_cell(0)->warm, 1);
-    ck_assert_uint_eq(bench_cell(0)->stray_bytes, 0);
+    ck_assert_uint_eq(bench_row(0)->warm, 1);
+    ck_assert_uint_eq(bench_row(0)->stray_bytes, 0);
     ck_assert_uint_eq(sb.slots[BENCH_SLOT(0)].reuse_trouble, REUSE_FINE);
     bench_say(client, "QUIT\r\n");
     bench_hear(up, "QUIT\r\n");
@@ -110,6 +110,7 @@ START_TEST(one_that_ends_is_replaced)
     bench_start();
     int up = bench_accept(0);
     UNTIL(bench_cell(0)->idle == 1);
+    bench_pass(300);
     if (_i == 1) {
         bench_say(up, "220 ready\r\n");
         bench_settle();
@@ -125,20 +126,37 @@ START_TEST(one_that_ends_is_replaced)
 }
 END_TEST
 
+/* Who closes at once would do so again. */
+START_TEST(one_that_ends_at_once_is_replaced_a_second_later)
+{
+    warm(1);
+    bench_start();
+    int up = bench_accept(0);
+    UNTIL(bench_cell(0)->idle == 1);
+    bench_pass(100);
+    bench_close(up);
+    bench_hear_discard(0, DISCARD_BACKEND_CLOSED);
+    bench_pass(900);
+    find_none_called();
+    bench_pass(200);
+    bench_accept(0);
+}
+END_TEST
+
 START_TEST(a_refused_opening_is_tried_again_a_second_later)
 {
     warm(3);
     bench_stop_listening(0);
     bench_start();
-    UNTIL(bench_cell(0)->open_failures > 0);
+    UNTIL(bench_row(0)->open_failures > 0);
     bench_settle();
-    uint64_t n = bench_cell(0)->open_failures;
+    uint64_t n = bench_row(0)->open_failures;
     ck_assert_uint_le(n, 3);
     bench_pass(900);
     bench_settle();
-    ck_assert_uint_eq(bench_cell(0)->open_failures, n);
+    ck_assert_uint_eq(bench_row(0)->open_failures, n);
     bench_pass(200);
-    UNTIL(bench_cell(0)->open_failures > n);
+    UNTIL(bench_row(0)->open_failures > n);
     ck_assert_uint_eq(bench_discards(0), 0);
     image.backends[0].address = image.backends[1].address;
     bench_apply();
@@ -170,9 +188,9 @@ START_TEST(an_opening_that_hangs_is_given_up)
     UNTIL(sb.slot_upstreams[BENCH_SLOT(0)] == 1);
     bench_settle();
     bench_pass(2900);
-    ck_assert_uint_eq(bench_cell(0)->open_failures, 0);
+    ck_assert_uint_eq(bench_row(0)->open_failures, 0);
     bench_pass(200);
-    ck_assert_uint_eq(bench_cell(0)->open_failures, 1);
+    ck_assert_uint_eq(bench_row(0)->open_failures, 1);
     ck_assert_uint_eq(sb.slot_upstreams[BENCH_SLOT(0)], 0);
     ck_assert_uint_eq(bench_cell(0)->idle, 0);
 }
@@ -188,7 +206,7 @@ START_TEST(what_is_being_opened_ends_with_its_backend)
     bench_set_health(0, SB_HEALTH_DOWN);
     UNTIL(sb.slot_upstreams[BENCH_SLOT(0)] == 0);
     bench_pass(4000);
-    ck_assert_uint_eq(bench_cell(0)->open_failures, 0);
+    ck_assert_uint_eq(bench_row(0)->open_failures, 0);
     ck_assert_uint_eq(bench_discards(0), 0);
 }
 END_TEST
@@ -252,7 +270,7 @@ START_TEST(they_stay_within_max_connections)
     bench_pass(1100);
     find_none_called();
     ck_assert_uint_eq(sb.slot_upstreams[BENCH_SLOT(0)], 2);
-    ck_assert_uint_eq(bench_cell(0)->open_failures, 0); /* full is no failure */
+    ck_assert_uint_eq(bench_row(0)->open_failures, 0); /* full is no failure */
     int client = bench_client();
     bench_say(client, "hello");
     bench_hear(ups[1], "hello");
@@ -324,7 +342,7 @@ START_TEST(opened_ahead_and_then_kept)
     ck_assert_uint_eq(bench_cell(0)->idle, 2);
     bench_serve(bench_client(), up);
     bench_hear_silence(second);
-    ck_assert_uint_eq(bench_cell(0)->warm, 1);
+    ck_assert_uint_eq(bench_row(0)->warm, 1);
     ck_assert_uint_eq(bench_cell(0)->reused, 1);
     ck_assert_uint_eq(bench_cell(0)->opened, 0);
 }
@@ -340,7 +358,7 @@ START_TEST(opened_ahead_is_good_for_any_request)
     int up = bench_accept(0);
     UNTIL(bench_cell(0)->idle == 1);
     bench_serve(bench_client(), up);
-    ck_assert_uint_eq(bench_cell(0)->warm, 1);
+    ck_assert_uint_eq(bench_row(0)->warm, 1);
 }
 END_TEST
 
@@ -353,6 +371,7 @@ int main(void)
     tcase_add_test(tc, when_none_is_ready_one_is_opened);
     tcase_add_test(tc, a_greeting_waits_for_its_client);
     tcase_add_loop_test(tc, one_that_ends_is_replaced, 0, 3);
+    tcase_add_test(tc, one_that_ends_at_once_is_replaced_a_second_later);
     tcase_add_test(tc, a_refused_opening_is_tried_again_a_second_later);
     tcase_add_test(tc, an_opening_that_hangs_is_given_up);
     tcase_add_test(tc, none_is_opened_while_the_backend_is_down);
