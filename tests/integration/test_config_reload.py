@@ -448,7 +448,13 @@ def test_session_through_many_reloads(start, echo, origin):
     sock = start(open_session(daemon.address("s")))
     daemon.reload(more)
     daemon.reload(base)
-    before = all_descriptors(daemon)
+    seen = [all_descriptors(daemon)]
+
+    def rests():
+        seen.append(all_descriptors(daemon))
+        return seen[-5:] == 5 * seen[-1:]
+    wait_for(rests, what="what the first reloads have left behind to be gone")
+    before = seen[-1]
     for _ in range(amount(50, 10)):
         daemon.reload(more)
         daemon.reload(base)
