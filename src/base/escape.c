@@ -1,5 +1,5 @@
 /* Escapes in a text that stands for bytes. Pure; in every process that reads such texts. */
-#include "base/escape.h"
+#include "escape.h"
 
 #include <ctype.h>
 #include <string.h>

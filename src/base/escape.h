@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "base/str.h"
+#include "str.h"
 
 /* The byte that text, which is not empty, begins with, and in *out_len how many characters it is
  * written in; -1 for an escape that is none of these. */
