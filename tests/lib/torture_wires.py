@@ -511,6 +511,8 @@ class Resp(Wire):
                 return None
             args.append(bytes(buffer[end + 2:end + 2 + size]))
             at = end + size + 4
+            if buffer[at - 2:at] != b"\r\n":  # a RESET has come into a cut one
+                raise ValueError
         return args, at
 
     def take(self, conn):
