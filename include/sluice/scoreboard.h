@@ -28,7 +28,7 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 9
+#define SCOREBOARD_LAYOUT 11
 
 /* Pairs of an address that connections to backends come from and one that they go to. Number 0 is
  * none: not counted. They fit into 17 bits (proxy/session.h). */
@@ -258,11 +258,22 @@ struct sb_lease {
 
 #define SB_LEASES_MAX (UINT32_C(1) << 20) /* 32 MiB once every place is in use; a power of two */
 
+enum sb_pair_trouble {
+    SB_PAIR_FINE,
+    SB_PAIR_NO_PORT, /* connect() found none, though by our count there were some */
+    SB_PAIR_ABSENT,  /* bind(): the address cannot be used, most often as it is not here */
+    SB_PAIR_TROUBLE_COUNT
+};
+
 /* What connections of one pair use: src/pool/ports.h. */
 struct sb_pair {
     _Atomic uint32_t used;          /* ports, of all workers together */
     _Atomic uint32_t failures;      /* times that the kernel had no port, or not the address */
     _Atomic uint64_t shut_until_ms; /* after such a failure, monotonic; 0: it is not shut */
+    /* Of the last attempt to connect from it: */
+    _Atomic uint32_t trouble; /* enum sb_pair_trouble */
+    _Atomic uint16_t error;   /* errno of it */
+    _Atomic uint16_t in_a_row;
 };
 
 struct sb_worker {
@@ -304,6 +315,10 @@ struct sb_header {
     _Atomic uint32_t health_fail;    /* 1: the operator wants health answers to say no */
     _Atomic uint32_t upstreams_used; /* 1: some worker has written an upstream cell. Until then none
                                         is read: even that would take memory for all of them */
+    _Atomic uint32_t ports_missed;   /* the same of ports_out in rows, for master, who looks at it
+                                        again and again */
+    _Atomic uint32_t sources_turned; /* times that an address to connect from could be used no more,
+                                        or again: then master looks through the pairs */
     _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */
     _Atomic uint32_t peak;
     /* Memory for slow peers that workers have taken, in parts of SB_BUFFER_PART_BYTES. Written only

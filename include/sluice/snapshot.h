@@ -8,7 +8,9 @@
  *
  * Hash tables: the lookup tables of pools whose scheduler hashes (Maglev; Eisenbud et al., NSDI
  * 2016), as backends' indices within their pool. They follow from configured weights and names
- * alone, so that nothing that moves by itself ever makes a new one.
+ * alone, so that nothing that moves by itself ever makes a new one. They are most of the bytes by
+ * far, so only master goes through them, before anyone gets them; whoever looks an entry up minds
+ * that it may be no backend.
  */
 #ifndef SLUICE_SNAPSHOT_H
 #define SLUICE_SNAPSHOT_H
@@ -121,7 +123,8 @@ struct snapshot_reuse {
     uint32_t length_little_endian, length_includes_header; /* 0 or 1 */
     uint32_t handshake_key, scripts;                       /* of framing resp, 0 or 1 */
     /* Reset exchange of REUSE_SESSION: into the texts of the checks' args, bytes that may contain
-     * NUL; no bytes: none. */
+     * NUL, and marks for nonces, with which they are at most REUSE_RESET_BYTES_MAX; no bytes:
+     * none. */
     uint32_t reset_send, reset_send_bytes, reset_expect, reset_expect_bytes;
     uint32_t pad;
     uint64_t settings; /* hash of all that makes two upstreams of one backend different */
@@ -145,7 +148,7 @@ struct snapshot_pool {
     uint32_t min_healthy;
     uint32_t backup_use;             /* enum backup_use */
     uint32_t on_return, on_down;     /* enum session_fate */
-    uint32_t first_entry, n_entries; /* its hash table; 0 entries: none */
+    uint32_t first_entry, n_entries; /* its hash table, which others may share; 0 entries: none */
     uint32_t require_any;            /* 1: one passing check is enough */
     struct snapshot_outlier outlier;
     struct snapshot_reuse reuse;
@@ -217,8 +220,10 @@ const char *snapshot_text(const struct snapshot_header *snapshot, uint32_t offse
 /* All hash tables one after the other; a pool's begins at first_entry. */
 const uint16_t *snapshot_entries(const struct snapshot_header *snapshot);
 
-/* Maps a memfd sealed against writing and shrinking read-only and checks it. The descriptor stays
- * the caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot). */
+/* Maps a memfd sealed against writing and shrinking read-only, and does all of snapshot_check() but
+ * looking at entries of hash tables: what that took would hold a worker's sessions up. The
+ * descriptor stays the caller's. NULL on failure with errno (EINVAL: not sealed, or no snapshot).
+ */
 const struct snapshot_header *snapshot_map(int fd);
 void snapshot_unmap(const struct snapshot_header *snapshot); /* NULL is allowed */
 

@@ -67,12 +67,12 @@ static size_t list_worker_pids(const struct scoreboard *sb, uint64_t pids[static
 }
 
 /* One that cannot be read makes the sum unknown. */
-static uint64_t sum_memory(const struct reply_uints *pids)
+static uint64_t sum_memory(const struct ctl_host *host, const struct reply_uints *pids)
 {
     uint64_t sum = 0;
 
     for (size_t i = 0; i < pids->count; i++) {
-        uint64_t bytes = memory_of_process((pid_t)pids->items[i]);
+        uint64_t bytes = host->ops->memory(host->self, (pid_t)pids->items[i]);
 
         if (bytes == UINT64_MAX)
             return REPLY_NONE;
@@ -85,6 +85,7 @@ static void put_info(struct request *request, const struct view *view,
                      const struct ctl_host_info *info)
 {
     const struct sb_header *header = view->sb->header;
+    const struct ctl_host *host = &request->host;
     int32_t monitor = atomic_load_explicit(&header->monitor_pid, memory_order_relaxed);
     const uint64_t bounds[] = {info->connections_by_descriptors, info->connections_by_ports,
                                info->connections_by_memory};
@@ -104,11 +105,11 @@ static void put_info(struct request *request, const struct view *view,
         .worker_pids = {pids, list_worker_pids(view->sb, pids)},
         .monitor_restarts = atomic_load_explicit(&header->monitor_restarts, memory_order_relaxed),
         .memory_master_bytes = memory_of_process(info->pid),
-        .memory_monitor_bytes = monitor > 0 ? memory_of_process(monitor) : REPLY_NONE,
+        .memory_monitor_bytes = monitor > 0 ? host->ops->memory(host->self, monitor) : REPLY_NONE,
         .log_dropped = info->log_dropped,
     };
 
-    row.memory_workers_bytes = sum_memory(&row.worker_pids);
+    row.memory_workers_bytes = sum_memory(host, &row.worker_pids);
     reply_record(&request->reply, info_columns, &row);
 }
 

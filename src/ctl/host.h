@@ -67,6 +67,8 @@ struct ctl_health {
 
 struct ctl_host_ops {
     void (*info)(void *host, struct ctl_host_info *out);
+    /* Of a worker or the monitor, as memory_read() counts it. */
+    uint64_t (*memory)(void *host, pid_t pid);
     const struct model *(*model)(void *host); /* running; valid until control returns to the loop */
     /* The same as the workers see it: services, pools and backends in the model's order. As valid.
      */

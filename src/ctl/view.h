@@ -74,7 +74,11 @@ struct view_ports {
     uint64_t headroom;      /* REPLY_NONE: not known */
     uint64_t fullest_percent;
     uint64_t failures; /* times that the kernel had none, or not the address */
+    /* "ok", "full", "held by others": the kernel has none though we count some, "unusable: …", "3
+     * unusable: …" */
+    const char *state;
     char source_text[ADDR_TEXT_MAX];
+    char state_text[96];
 };
 /* n sources of a backend from first on, n at least 1. out must not be moved afterwards. */
 void view_ports(const struct view *view, const struct snapshot_backend *backend, uint32_t first,

@@ -275,5 +275,6 @@ const struct column view_ports_columns[] = {
     COLUMN(view_ports, headroom, "HEADROOM", COLUMN_UINT),
     COLUMN(view_ports, fullest_percent, "FULLEST_PERCENT", COLUMN_UINT),
     COLUMN(view_ports, failures, "FAILURES", COLUMN_UINT),
+    COLUMN(view_ports, state, "STATE", COLUMN_TEXT),
     {0},
 };

@@ -1,6 +1,7 @@
 /* Live figures of the ports that backends are connected to from. In master. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/view.h"
 #include "pool/ports.h"
@@ -14,6 +15,33 @@ static void name_sources(const struct snapshot_source *sources, uint32_t n, stru
     else
         snprintf(out->source_text, sizeof(out->source_text), "%" PRIu32 " addresses", n);
     out->source = out->source_text;
+}
+
+/* Of several, the worst that one of them is in. */
+static void name_state(const struct view *view, const struct snapshot_source *sources, uint32_t n,
+                       struct view_ports *out)
+{
+    uint32_t count[SB_PAIR_TROUBLE_COUNT] = {0};
+    uint16_t error = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        enum sb_pair_trouble trouble = ports_trouble(view->sb, sources[i].pair);
+
+        count[trouble]++;
+        if (trouble == SB_PAIR_ABSENT)
+            error =
+                atomic_load_explicit(&view->sb->pairs[sources[i].pair].error, memory_order_relaxed);
+    }
+    out->state = out->state_text;
+    if (count[SB_PAIR_ABSENT] > 0 && n == 1)
+        snprintf(out->state_text, sizeof(out->state_text), "unusable: %s", strerror(error));
+    else if (count[SB_PAIR_ABSENT] > 0)
+        snprintf(out->state_text, sizeof(out->state_text), "%" PRIu32 " unusable: %s",
+                 count[SB_PAIR_ABSENT], strerror(error));
+    else if (count[SB_PAIR_NO_PORT] > 0)
+        out->state = "held by others";
+    else
+        out->state = out->limit != REPLY_NONE && out->in_use >= out->limit ? "full" : "ok";
 }
 
 void view_ports(const struct view *view, const struct snapshot_backend *backend, uint32_t first,
@@ -31,12 +59,17 @@ void view_ports(const struct view *view, const struct snapshot_backend *backend,
 
         out->in_use += used;
         out->failures += atomic_load_explicit(&pair->failures, memory_order_relaxed);
-        out->headroom += used < each ? each - used : 0;
+        if (ports_trouble(view->sb, sources[i].pair) != SB_PAIR_ABSENT)
+            out->headroom += used < each ? each - used : 0;
         most = used > most ? used : most;
     }
     out->limit = ports == 0 && n > 0 ? REPLY_NONE : each * n;
     out->headroom = ports == 0 && n > 0 ? REPLY_NONE : out->headroom;
+    /* More are in use than may be once the kernel's range was made narrower. */
+    most = most < each ? most : each;
     out->fullest_percent = each > 0 ? most * 100 / each : 0;
-    if (n > 0)
+    if (n > 0) {
         name_sources(sources, n, out);
+        name_state(view, sources, n, out);
+    }
 }

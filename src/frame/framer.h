@@ -6,7 +6,10 @@
  * One request is outstanding at a time. The caller gives the client's bytes to request() until a
  * verdict ends the request, then the backend's bytes to reply() until a verdict ends the reply
  * (reply() may be called before the request has ended: a backend may answer early), and only then
- * what else the client has sent to request() again. After FRAMING_OWN neither is called any more.
+ * what else the client has sent to request() again. An upstream that has given any byte of an
+ * answer, other than interim ones, before its request had ended is not clean, whatever comes: it
+ * may not have read the rest, and take that for the next request. After FRAMING_OWN neither is
+ * called any more.
  *
  * In doubt a framer says FRAMING_OWN, or that the upstream is not clean; it never guesses. Whatever
  * way the same bytes are split over calls, the messages' boundaries and bytes are the same.

@@ -32,8 +32,10 @@ struct http1 {
     struct http1_body request_body, reply_body;
     bool is_bound; /* from some exchange on, to the end: the upstream knows who the client is */
     /* Of this exchange's request: */
-    bool is_head, is_1_0, wants_close, upgrades;
+    bool is_head, is_1_0, wants_close, upgrades, expects;
     /* Of its reply: */
+    bool is_early;       /* some of what is no interim one came before the request had ended */
+    bool was_told_to_go; /* the backend wants the body: 100 has come */
     bool closes;         /* the client has been told so */
     const char *unclean; /* why the upstream ends with it, NULL: it does not */
 };
@@ -134,6 +136,16 @@ static struct framing pass_body(struct http1_body *body, const unsigned char *by
 
 /* --- requests --- */
 
+/* A reply is to come, of which nothing is known. */
+static void forget_reply(struct http1 *http1)
+{
+    http1->reply = REPLY_HEAD;
+    http1->reply_scan = (struct http1_scan){0};
+    http1->is_early = http1->was_told_to_go = false;
+    http1->closes = false;
+    http1->unclean = NULL;
+}
+
 /* What the client wants of its connection (RFC 9112 9.3), and what the reply will depend on. */
 static void begin_exchange(struct http1 *http1, const struct http1_head *head)
 {
@@ -144,12 +156,11 @@ static void begin_exchange(struct http1 *http1, const struct http1_head *head)
     http1->wants_close = !keeps || (head->options & HTTP1_CLOSE) != 0;
     /* RFC 9110 7.8: nothing without the option, nothing in HTTP/1.0. */
     http1->upgrades = head->has_upgrade && (head->options & HTTP1_UPGRADE) != 0 && !head->is_1_0;
+    http1->expects = head->has_expect;
     http1->is_bound |= head->is_bound;
-    http1->closes = false;
-    http1->unclean = NULL;
+    forget_reply(http1);
     http1->request = REQUEST_BODY;
-    http1->reply = REPLY_HEAD;
-    http1->request_scan = http1->reply_scan = (struct http1_scan){0};
+    http1->request_scan = (struct http1_scan){0};
     http1_body_begin(&http1->request_body, head, false, true);
 }
 
@@ -284,6 +295,8 @@ static void judge_reply(struct http1 *http1, const struct http1_head *head)
         http1->unclean = "chunked reply to HTTP/1.0";
     } else if (!keeps || (head->options & HTTP1_CLOSE) != 0) {
         http1->unclean = "backend closes";
+    } else if (http1->expects && !http1->was_told_to_go) {
+        http1->unclean = "no 100 before the answer";
     }
 }
 
@@ -294,9 +307,8 @@ static void judge_reply(struct http1 *http1, const struct http1_head *head)
  */
 static struct framing end_reply(struct http1 *http1, struct framing framing)
 {
-    if (http1->request != REQUEST_ENDED) {
+    if (http1->is_early) {
         http1->unclean = "answer before the request ended";
-        http1->closes = true;
     }
     framing.ends = true;
     framing.closes = http1->closes;
@@ -314,7 +326,7 @@ static struct framing end_reply(struct http1 *http1, struct framing framing)
 }
 
 /* An interim reply is not for clients that cannot know any (RFC 9110 15.2). */
-static struct framing pass_interim(struct http1 *http1, const struct http1_head *head)
+static struct framing pass_interim(struct http1 *http1, const struct http1_head *head, size_t n)
 {
     struct framing framing = {.verb = FRAMING_FORWARD, .used = head->n};
 
@@ -322,6 +334,8 @@ static struct framing pass_interim(struct http1 *http1, const struct http1_head 
         framing.send = (struct framing_bytes){head->at, head->n};
     }
     http1->is_bound |= head->is_bound;
+    http1->was_told_to_go |= head->status == 100;
+    http1->is_early = http1->request != REQUEST_ENDED && n > head->n;
     http1->reply_scan = (struct http1_scan){0};
     return framing;
 }
@@ -374,7 +388,7 @@ static struct framing reply_head(struct http1 *http1, const unsigned char *bytes
         return pass_switch(http1, &head);
     }
     if (head.status < 200) {
-        return pass_interim(http1, &head);
+        return pass_interim(http1, &head, n);
     }
     return pass_reply(http1, &head, n, room);
 }
@@ -388,6 +402,7 @@ static struct framing http1_reply(void *state, const unsigned char *bytes, size_
     if (n == 0) {
         return hold;
     }
+    http1->is_early |= http1->request != REQUEST_ENDED;
     if (http1->reply != REPLY_BODY) {
         return http1->reply == REPLY_HEAD ? reply_head(http1, bytes, n, room)
                                           : refuse("stray bytes", NULL);
@@ -410,12 +425,7 @@ static struct framing http1_reply_ended(void *state)
 
 static void http1_again(void *state)
 {
-    struct http1 *http1 = state;
-
-    http1->reply = REPLY_HEAD;
-    http1->reply_scan = (struct http1_scan){0};
-    http1->closes = false;
-    http1->unclean = NULL;
+    forget_reply(state);
 }
 
 const struct framer_ops framer_http1 = {

@@ -179,6 +179,7 @@ enum http1_field http1_classify(const unsigned char *name, size_t n)
         {NAME("transfer-encoding"), HTTP1_FIELD_CODING},
         {NAME("keep-alive"), HTTP1_FIELD_KEEP_ALIVE},
         {NAME("upgrade"), HTTP1_FIELD_UPGRADE},
+        {NAME("expect"), HTTP1_FIELD_EXPECT},
         {NAME("authorization"), HTTP1_FIELD_CREDENTIALS},
         {NAME("www-authenticate"), HTTP1_FIELD_CREDENTIALS},
         {NAME("proxy-authorization"), HTTP1_FIELD_CREDENTIALS},
@@ -206,6 +207,9 @@ enum http1_fault http1_note_field(struct http1_head *head, enum http1_field fiel
         return note_connection(head, value);
     case HTTP1_FIELD_CREDENTIALS:
         note_credentials(head, value);
+        break;
+    case HTTP1_FIELD_EXPECT:
+        head->has_expect = true;
         break;
     case HTTP1_FIELD_HOST:
         return note_host(head, value);

@@ -62,6 +62,7 @@ struct http1_head {
     bool has_length;
     bool is_chunked; /* never with has_length */
     bool has_upgrade;
+    bool has_expect; /* whatever it says */
     bool has_proxy_connection;
     bool is_bound;   /* speaks of an authentication that is the connection's, not the request's */
     uint8_t options; /* enum http1_option */

@@ -15,6 +15,7 @@ struct length_state {
     const struct framer_options *options;
     uint64_t request_left; /* of the request under way, 0: none is */
     uint64_t reply_left;
+    bool is_early; /* the answer has begun before its request had ended */
 };
 
 static void length_init(void *state, const struct framer_options *options)
@@ -90,6 +91,7 @@ static struct framing length_request(void *state, const unsigned char *bytes, si
             return (struct framing){.verb = FRAMING_HOLD};
         }
         length->request_left = whole;
+        length->is_early = false;
     }
     struct framing f = pass(&length->request_left, bytes, n);
     f.starts = starts;
@@ -102,6 +104,7 @@ static struct framing length_reply(void *state, const unsigned char *bytes, size
     struct length_state *length = state;
 
     (void)room;
+    length->is_early |= length->request_left > 0;
     if (length->reply_left == 0) {
         if (n < length->options->length_bytes) {
             return (struct framing){.verb = FRAMING_HOLD};
@@ -114,8 +117,8 @@ static struct framing length_reply(void *state, const unsigned char *bytes, size
     }
     struct framing f = pass(&length->reply_left, bytes, n);
     if (f.ends) {
-        f.clean = length->request_left == 0;
-        f.closes = !f.clean;
+        f.clean = !length->is_early;
+        f.closes = length->request_left > 0;
         f.why = f.clean ? NULL : "answer before the request ended";
     }
     return f;
@@ -132,6 +135,7 @@ static void length_again(void *state)
     struct length_state *length = state;
 
     length->reply_left = 0;
+    length->is_early = false;
 }
 
 const struct framer_ops framer_length = {

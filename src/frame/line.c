@@ -13,6 +13,7 @@
 struct line_state {
     size_t seen;     /* bytes that are held, and have no newline in them */
     bool is_passing; /* a request is under way, passed on as it comes */
+    bool is_early;   /* its answer has begun before it had ended */
 };
 
 static void line_init(void *state, const struct framer_options *options)
@@ -37,6 +38,7 @@ static struct framing line_request(void *state, const unsigned char *bytes, size
     f.used = end != NULL ? (size_t)(end - bytes) + 1 : visible;
     f.send = (struct framing_bytes){bytes, f.used};
     line->seen = 0;
+    line->is_early &= !f.starts;
     line->is_passing = end == NULL;
     return f;
 }
@@ -44,17 +46,18 @@ static struct framing line_request(void *state, const unsigned char *bytes, size
 static struct framing line_reply(void *state, const unsigned char *bytes, size_t n,
                                  unsigned char *room)
 {
-    const struct line_state *line = state;
+    struct line_state *line = state;
     const unsigned char *end = memchr(bytes, '\n', n);
     struct framing f = {.verb = FRAMING_FORWARD, .ends = end != NULL};
 
     (void)room;
     f.used = end != NULL ? (size_t)(end - bytes) + 1 : n;
     f.send = (struct framing_bytes){bytes, f.used};
+    line->is_early |= line->is_passing;
     if (f.ends) {
-        f.clean = !line->is_passing;
+        f.clean = !line->is_early;
         f.closes = line->is_passing;
-        f.why = line->is_passing ? "answer before the request ended" : NULL;
+        f.why = line->is_early ? "answer before the request ended" : NULL;
     }
     return f;
 }
@@ -67,7 +70,9 @@ static struct framing line_reply_ended(void *state)
 
 static void line_again(void *state)
 {
-    (void)state;
+    struct line_state *line = state;
+
+    line->is_early = false;
 }
 
 const struct framer_ops framer_line = {

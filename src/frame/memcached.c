@@ -29,6 +29,7 @@ struct memcached_state {
     uint64_t item_left;               /* of the answer's data and their CRLF */
     size_t seen;                      /* bytes of a held line that have no newline in them */
     enum memcached_phase phase;
+    bool is_early; /* the answer has begun before its request had ended */
 };
 
 static void memcached_init(void *state, const struct framer_options *options)
@@ -123,6 +124,7 @@ static struct framing start_request(struct memcached_state *m, const unsigned ch
     f.must_read = m->request.noreply;
     m->data_left = m->request.data_bytes;
     m->item_left = 0;
+    m->is_early = false;
     if (m->data_left > 0) {
         bool is_bad; /* is seen again when these bytes come first */
         continue_data(m, &f, bytes, n, &is_bad);
@@ -331,16 +333,16 @@ static enum line_meaning take_answer(struct memcached_state *m, const unsigned c
     return meaning;
 }
 
-/* The end of an answer, but for whether its request has ended. */
+/* The end of an answer. */
 static void end_answer(const struct memcached_state *m, struct framing *f,
                        enum line_meaning meaning, const char *why)
 {
     f->ends = true;
     f->clean = meaning == ENDS;
     f->why = why;
-    if (m->phase != AT_LINE) {
+    f->closes = m->phase != AT_LINE;
+    if (m->is_early) {
         f->clean = false;
-        f->closes = true;
         f->why = "answer before the request ended";
     }
 }
@@ -373,6 +375,7 @@ static struct framing memcached_reply(void *state, const unsigned char *bytes, s
     const char *why = NULL;
 
     (void)room;
+    m->is_early |= m->phase != AT_LINE;
     if (m->request.noreply) {
         return reply_proof(m, bytes, n);
     }
@@ -400,6 +403,7 @@ static void memcached_again(void *state)
     struct memcached_state *m = state;
 
     m->item_left = 0;
+    m->is_early = false;
 }
 
 const struct framer_ops framer_memcached = {

@@ -192,8 +192,8 @@ const struct option_def option_table[] = {
      .help = "Whether a connection to a backend begins with a PROXY header that names the client, "
              "and of which version: v1 is text, v2 binary. Checks of the backend's own address "
              "then begin with one, too."},
-    {POOL(source_addresses), .name = "source_addresses", .type = OPTION_LIST,
-     .default_text = "{ }", .reloadable = true,
+    {POOL(source_addresses), .name = "source_addresses", .type = OPTION_LIST, .default_text = "{ }",
+     .reloadable = true,
      .help = "Addresses of this machine to connect to backends from, ranges of them and networks: "
              "10.0.0.1, 10.0.0.16-10.0.0.31, 10.1.0.0/28. Each has all ports once for every "
              "backend; the one with most of them left is taken. For a backend of a family that is "
@@ -298,11 +298,17 @@ const struct option_def option_table[] = {
     {REUSE(reset_send), .name = "reset_send", .type = OPTION_TEXT, .default_text = "",
      .reloadable = true,
      .help = "Mode session without a framing: what a backend is sent after a session to make it "
-             "forget that, as in \"RESET\\r\\n\". Any byte can be written as \\\\xHH."},
+             "forget that. In it and in reset_expect {nonce} is 16 hex digits, new ones each time, "
+             "that nobody can guess: without them a client's data may pass for the answer. For "
+             "Redis it is \"RESET\\r\\nPING {nonce}\\r\\n\". A client that stops in the midst of "
+             "a request has these bytes added to that, and one that may run scripts can fake any "
+             "answer: write framing instead where there is one. Any byte can be written as "
+             "\\\\xHH."},
     {REUSE(reset_expect), .name = "reset_expect", .type = OPTION_TEXT, .default_text = "",
      .reloadable = true,
      .help = "What the backend must answer to reset_send, exactly and with nothing after it, for "
-             "the connection to be handed on; else it is closed. Written as reset_send is."},
+             "the connection to be handed on; else it is closed. Written as reset_send is; for "
+             "Redis it is \"+RESET\\r\\n$16\\r\\n{nonce}\\r\\n\"."},
     {REUSE(policy), .name = "policy", .type = OPTION_WORD, .default_text = "safe",
      .words = reuse_policy_words, .reloadable = true,
      .help = "Mode request: which connection a client's first request may go on. With safe it is "

@@ -118,6 +118,8 @@ static void clear_record(struct sb_pair *record)
 {
     atomic_store_explicit(&record->failures, 0, memory_order_relaxed);
     atomic_store_explicit(&record->shut_until_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&record->trouble, SB_PAIR_FINE, memory_order_relaxed);
+    atomic_store_explicit(&record->in_a_row, 0, memory_order_relaxed);
 }
 
 static void number_new(struct snapshot_source *source, uint64_t hash, void *arg)

@@ -5,10 +5,12 @@
  */
 #include "reuse.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/escape.h"
+#include "base/nonce.h"
 #include "sluice/limits.h"
 #include "sources.h"
 
@@ -167,24 +169,53 @@ static int decode(const char *text, char *out, struct str *out_problem)
     return n;
 }
 
-static void judge_reset_text(const struct judge *judge, const char *option, const char *text)
+/* Returns whether the bytes that it stands for hold a nonce, -1 where it stands for none. */
+static int judge_reset_text(const struct judge *judge, const char *option, const char *text)
 {
     STR_AUTO problem = {0};
-    int n = decode(text, NULL, &problem);
+    char *bytes = malloc(strlen(text) + 1);
+    int n = bytes != NULL ? decode(text, bytes, &problem) : 0;
+    size_t length = n > 0 ? nonce_put(bytes, (size_t)n, NULL, NULL) : 0;
+    bool has_nonce = n > 0 && nonce_is_in(bytes, (size_t)n);
 
+    judge->build->no_memory |= bytes == NULL;
+    free(bytes);
     if (n < 0 && conf_find(judge->section, option)->values[0].secret) {
         str_reset(&problem);
         str_append(&problem, "an unknown escape is in what it stands for; write a backslash as "
                              "\\\\ there");
     }
-    if (n > REUSE_RESET_BYTES_MAX) {
-        str_printf(&problem, "%d bytes long; write at most %d", n, REUSE_RESET_BYTES_MAX);
+    if (length > REUSE_RESET_BYTES_MAX) {
+        str_printf(&problem, "%zu bytes long%s; write at most %d", length,
+                   has_nonce ? " with the digits of each " NONCE_MARK : "", REUSE_RESET_BYTES_MAX);
     }
     if (problem.len > 0) {
         char shown[SHOW_MAX];
 
         build_fault(judge->build, ERRLIST_ERROR, judge->section, option, 0, "%s: %s",
                     build_show(judge->section, option, 0, shown), str_text(&problem));
+    }
+    return n < 0 ? -1 : has_nonce;
+}
+
+/* Only what nobody could have prepared tells the answer to the reset from a client's data. */
+static void judge_nonce(const struct judge *judge, bool is_sent, bool is_expected)
+{
+    if (is_sent && !is_expected) {
+        build_fault(judge->build, ERRLIST_ERROR, judge->section, "reset_expect", 0,
+                    "without the " NONCE_MARK " of reset_send, so that it proves nothing; write it "
+                    "where the backend answers with it, or leave it out of reset_send");
+    } else if (is_expected && !is_sent) {
+        build_fault(judge->build, ERRLIST_ERROR, judge->section, "reset_expect", 0,
+                    "the backend cannot answer with a " NONCE_MARK " that it was never sent; write "
+                    "it in reset_send, too, where the backend sends it back");
+    } else if (!is_sent && judge->reuse->mode == REUSE_SESSION) {
+        build_fault(judge->build, ERRLIST_WARNING, judge->section, "reset_expect", 0,
+                    "a client's data that ends like this passes for the answer, and the next "
+                    "client gets the rest of it; write " NONCE_MARK " here and in reset_send, "
+                    "which is new digits each time, where the backend sends it back: for Redis "
+                    "reset_send = \"RESET\\r\\nPING " NONCE_MARK "\\r\\n\" and reset_expect = "
+                    "\"+RESET\\r\\n$16\\r\\n" NONCE_MARK "\\r\\n\"");
     }
 }
 
@@ -195,8 +226,9 @@ static void judge_reset(const struct judge *judge)
     bool sends = reuse->reset_send[0] != '\0';
     bool expects = reuse->reset_expect[0] != '\0';
 
-    judge_reset_text(judge, "reset_send", reuse->reset_send);
-    judge_reset_text(judge, "reset_expect", reuse->reset_expect);
+    int nonce_sent = judge_reset_text(judge, "reset_send", reuse->reset_send);
+    int nonce_expected = judge_reset_text(judge, "reset_expect", reuse->reset_expect);
+
     if (reuse->mode != REUSE_OFF && reuse->mode != REUSE_SESSION) {
         return;
     }
@@ -212,6 +244,8 @@ static void judge_reset(const struct judge *judge)
                     "framing \"%s\" tells already when a connection is as good as new; leave "
                     "reset_send and reset_expect out, or framing",
                     word_of("framing", reuse->framing));
+    } else if (sends && nonce_sent >= 0 && nonce_expected >= 0) {
+        judge_nonce(judge, nonce_sent > 0, nonce_expected > 0);
     }
 }
 

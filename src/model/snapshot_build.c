@@ -1,10 +1,12 @@
 /*
- * Writes a planned model as one block: header, services, listeners, pools, backends, checks, hash
- * tables, arguments of checks, texts of these and of reset exchanges. A pool's checks stand once,
- * shared by its backends; a backend's own stand for themselves. In master.
+ * Writes a planned model as one block: header, services, listeners, pools, backends, checks,
+ * arguments of checks, texts of these and of reset exchanges; and, one at a time, the hash tables
+ * that stand behind it. A pool's checks stand once, shared by its backends; a backend's own stand
+ * for themselves. In master.
  */
 #include "snapshot_build.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +38,10 @@ struct layout {
     struct snapshot_backend *backends;
     struct snapshot_source *sources;
     struct snapshot_check *checks;
-    uint16_t *entries;
     struct snapshot_arg *args;
     char *texts;
     /* Filled so far: */
     uint32_t service, listener, pool, backend, source, check, entry, arg, text;
-    const struct snapshot_header *previous;
 };
 
 static void count_checks(const struct model_check *checks, size_t n, size_t *n_checks,
@@ -56,7 +56,7 @@ static void count_checks(const struct model_check *checks, size_t n, size_t *n_c
 /* Returns false beyond a bound. */
 static bool count_pools(const struct model *model, struct snapshot_header *header)
 {
-    size_t n_backends = 0, n_checks = 0, n_entries = 0, n_args = 0, n_bytes = 0;
+    size_t n_backends = 0, n_checks = 0, n_args = 0, n_bytes = 0;
     size_t n_sources = 0;
     size_t n_reset_bytes = 0; /* a few KiB for each pool at most */
 
@@ -65,7 +65,6 @@ static bool count_pools(const struct model *model, struct snapshot_header *heade
 
         n_backends += pool->n_backends;
         n_sources += sources_needed(pool);
-        n_entries += table_size(pool);
         n_reset_bytes += reuse_text_bytes(&pool->reuse);
         count_checks(pool->checks, pool->n_checks, &n_checks, &n_args, &n_bytes);
         for (size_t j = 0; j < pool->n_backends; j++) {
@@ -82,7 +81,6 @@ static bool count_pools(const struct model *model, struct snapshot_header *heade
     header->n_backends = (uint32_t)n_backends;
     header->n_sources = (uint32_t)n_sources;
     header->n_checks = (uint32_t)n_checks;
-    header->n_entries = (uint32_t)n_entries;
     header->n_args = (uint32_t)n_args;
     header->n_text_bytes = (uint32_t)(n_bytes + n_reset_bytes);
     return true;
@@ -112,7 +110,8 @@ static uint32_t reserve(uint64_t *size, uint32_t n, size_t bytes)
     return offset;
 }
 
-/* Bounds on the counts keep all of it well under 4 GiB. */
+/* Of all but the hash tables, which are placed when their pools are. Bounds on the counts keep all
+ * of it well under 4 GiB. */
 static void set_offsets(struct snapshot_header *header)
 {
     uint64_t size = 0;
@@ -125,10 +124,9 @@ static void set_offsets(struct snapshot_header *header)
     header->backends_offset = reserve(&size, header->n_backends, sizeof(struct snapshot_backend));
     header->sources_offset = reserve(&size, header->n_sources, sizeof(struct snapshot_source));
     header->checks_offset = reserve(&size, header->n_checks, sizeof(struct snapshot_check));
-    header->entries_offset = reserve(&size, header->n_entries, sizeof(uint16_t));
     header->args_offset = reserve(&size, header->n_args, sizeof(struct snapshot_arg));
     header->texts_offset = reserve(&size, header->n_text_bytes, 1);
-    header->size_bytes = size;
+    header->entries_offset = (uint32_t)size;
 }
 
 /* So many, then one per interval: rounded up, so that the rate is not exceeded. */
@@ -280,32 +278,36 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
     (void)strlcpy(to->name, from->name, sizeof(to->name));
 }
 
-/* Returns 0 or -ENOMEM. */
-static int fill_table(struct layout *layout, const struct model_pool *from,
-                      struct snapshot_pool *pool)
+/* Pools of the same servers are common: they share a table. */
+static void place_table(struct layout *layout, const struct model_pool *from,
+                        struct snapshot_pool *pool)
 {
-    uint32_t size = table_size(from);
-    uint64_t seed = layout->header.hash_seed;
-    uint16_t *entries = layout->entries + layout->entry;
-    const uint16_t *known;
-
+    pool->n_entries = table_size(from);
+    if (pool->n_entries == 0) {
+        return;
+    }
+    pool->table_inputs = table_inputs(from, pool->n_entries, layout->header.hash_seed);
+    for (const struct snapshot_pool *other = layout->pools; other < pool; other++) {
+        if (table_is_same(other, pool)) {
+            pool->first_entry = other->first_entry;
+            return;
+        }
+    }
     pool->first_entry = layout->entry;
-    pool->n_entries = size;
-    if (size == 0) {
-        return 0;
-    }
-    layout->entry += size;
-    pool->table_inputs = table_inputs(from, size, seed);
-    known = table_find(layout->previous, pool);
-    if (known != NULL) {
-        memcpy(entries, known, size * sizeof(*entries));
-        return 0;
-    }
-    return table_build(from, size, seed, entries);
+    layout->entry += pool->n_entries;
 }
 
-/* Returns 0 or -ENOMEM. */
-static int fill_pool(struct layout *layout, const struct model_pool *from)
+/* Once all tables have their places. */
+static void finish_header(const struct layout *layout, struct snapshot_header *header)
+{
+    uint64_t size = header->entries_offset;
+
+    header->n_entries = layout->entry;
+    (void)reserve(&size, header->n_entries, sizeof(uint16_t));
+    header->size_bytes = size;
+}
+
+static void fill_pool(struct layout *layout, const struct model_pool *from)
 {
     struct snapshot_pool *to = &layout->pools[layout->pool++];
     uint32_t first_check = fill_checks(layout, from->checks, from->n_checks);
@@ -340,7 +342,7 @@ static int fill_pool(struct layout *layout, const struct model_pool *from)
     for (size_t i = 0; i < from->n_backends; i++) {
         fill_backend(layout, from, &sources, first_check, &from->backends[i]);
     }
-    return fill_table(layout, from, to);
+    place_table(layout, from, to);
 }
 
 static void set_arrays(struct layout *layout, char *bytes)
@@ -353,27 +355,12 @@ static void set_arrays(struct layout *layout, char *bytes)
     layout->backends = (void *)(bytes + header->backends_offset);
     layout->sources = (void *)(bytes + header->sources_offset);
     layout->checks = (void *)(bytes + header->checks_offset);
-    layout->entries = (void *)(bytes + header->entries_offset);
     layout->args = (void *)(bytes + header->args_offset);
     layout->texts = bytes + header->texts_offset;
 }
 
-/* Returns 0 or -ENOMEM. */
-static int fill(struct layout *layout, const struct model *model)
-{
-    int rc = 0;
-
-    for (size_t i = 0; i < model->n_services; i++) {
-        fill_service(layout, &model->services[i]);
-    }
-    for (size_t i = 0; i < model->n_pools && rc == 0; i++) {
-        rc = fill_pool(layout, &model->pools[i]);
-    }
-    return rc;
-}
-
 void *snapshot_build(const struct model *model, uint32_t generation, uint64_t hash_seed,
-                     const struct snapshot_header *previous, size_t *out_bytes)
+                     size_t *out_bytes)
 {
     const char *given_seed = model->global.hash_seed;
     struct layout layout = {
@@ -384,7 +371,6 @@ void *snapshot_build(const struct model *model, uint32_t generation, uint64_t ha
                    .buffer_bytes = model->global.buffer_bytes,
                    .hash_seed = given_seed != NULL ? XXH3_64bits(given_seed, strlen(given_seed))
                                                    : hash_seed},
-        .previous = previous,
     };
     const struct snapshot_header *header = &layout.header;
     char *bytes;
@@ -393,16 +379,58 @@ void *snapshot_build(const struct model *model, uint32_t generation, uint64_t ha
         return NULL;
     }
     set_offsets(&layout.header);
-    bytes = calloc(1, header->size_bytes);
+    bytes = calloc(1, header->entries_offset);
     if (bytes == NULL) {
         return NULL;
     }
     memcpy(bytes, header, sizeof(*header));
     set_arrays(&layout, bytes);
-    if (fill(&layout, model) != 0) {
-        free(bytes);
-        return NULL;
+    for (size_t i = 0; i < model->n_services; i++) {
+        fill_service(&layout, &model->services[i]);
     }
-    *out_bytes = header->size_bytes;
+    for (size_t i = 0; i < model->n_pools; i++) {
+        fill_pool(&layout, &model->pools[i]);
+    }
+    finish_header(&layout, (struct snapshot_header *)bytes);
+    *out_bytes = header->entries_offset;
     return bytes;
+}
+
+static uint32_t largest_table(const struct snapshot_header *built)
+{
+    uint32_t largest = 0;
+
+    for (uint32_t i = 0; i < built->n_pools; i++) {
+        uint32_t n = snapshot_pools(built)[i].n_entries;
+
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+int snapshot_put_tables(const struct model *model, const struct snapshot_header *built,
+                        const struct snapshot_header *previous, snapshot_put_fn *put, void *arg)
+{
+    uint16_t *room = calloc(largest_table(built) + 1, sizeof(*room));
+    uint32_t n_put = 0;
+    int rc = room == NULL ? -ENOMEM : 0;
+
+    for (uint32_t i = 0; rc == 0 && i < built->n_pools; i++) {
+        const struct snapshot_pool *pool = &snapshot_pools(built)[i];
+
+        if (pool->n_entries == 0 || pool->first_entry < n_put) { /* has none; shares one */
+            continue;
+        }
+        const uint16_t *entries = table_find(previous, pool);
+        if (entries == NULL) {
+            rc = table_build(&model->pools[i], pool->n_entries, built->hash_seed, room);
+            entries = room;
+        }
+        if (rc == 0) {
+            rc = put(arg, entries, pool->n_entries * sizeof(*entries));
+        }
+        n_put += pool->n_entries;
+    }
+    free(room);
+    return rc;
 }

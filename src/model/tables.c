@@ -87,13 +87,18 @@ int table_build(const struct model_pool *pool, uint32_t size, uint64_t seed, uin
     return rc;
 }
 
+bool table_is_same(const struct snapshot_pool *a, const struct snapshot_pool *b)
+{
+    return a->table_inputs == b->table_inputs && a->n_entries == b->n_entries &&
+           a->n_backends == b->n_backends;
+}
+
 const uint16_t *table_find(const struct snapshot_header *previous, const struct snapshot_pool *pool)
 {
     const struct snapshot_pool *pools = previous != NULL ? snapshot_pools(previous) : NULL;
 
     for (uint32_t i = 0; pools != NULL && i < previous->n_pools; i++) {
-        if (pools[i].table_inputs == pool->table_inputs && pools[i].n_entries == pool->n_entries &&
-            strcmp(pools[i].name, pool->name) == 0) {
+        if (table_is_same(&pools[i], pool)) {
             return snapshot_entries(previous) + pools[i].first_entry;
         }
     }

@@ -14,8 +14,10 @@ uint32_t table_size(const struct model_pool *pool);
 uint64_t table_inputs(const struct model_pool *pool, uint32_t size, uint64_t seed);
 /* Fills size entries, which is not 0. Returns 0 or -ENOMEM. */
 int table_build(const struct model_pool *pool, uint32_t size, uint64_t seed, uint16_t *entries);
-/* The table of a pool of that name in previous (may be NULL) that was made from the same; NULL when
- * there is none. */
+/* Whether the tables of two pools that have one follow from the same. */
+bool table_is_same(const struct snapshot_pool *a, const struct snapshot_pool *b);
+/* The table in previous (may be NULL) that was made from the same as the pool's; NULL when there is
+ * none. */
 const uint16_t *table_find(const struct snapshot_header *previous,
                            const struct snapshot_pool *pool);
 

@@ -6,6 +6,11 @@
  */
 #include "ports.h"
 
+#define SHUT_MS        1000 /* once a second for all workers, at most */
+#define NO_PORT_MS_MAX 4000
+#define ABSENT_MS_MAX  60000
+#define DOUBLINGS_MAX  6
+
 static _Atomic uint16_t *share_of(const struct scoreboard *sb, uint32_t worker, uint32_t pair)
 {
     return &sb->pair_shares[(size_t)worker * SB_PAIRS_MAX + pair];
@@ -53,12 +58,61 @@ void ports_give(struct scoreboard *sb, uint32_t worker, uint32_t pair)
     add_share(share, -1);
 }
 
-void ports_shut(struct scoreboard *sb, uint32_t pair, uint64_t until_ms)
+/* Tells master when an address comes or goes. */
+static void set_trouble(struct scoreboard *sb, uint32_t pair, enum sb_pair_trouble trouble)
 {
+    uint32_t before =
+        atomic_exchange_explicit(&sb->pairs[pair].trouble, trouble, memory_order_release);
+
+    if ((before == SB_PAIR_ABSENT) != (trouble == SB_PAIR_ABSENT))
+        atomic_fetch_add_explicit(&sb->header->sources_turned, 1, memory_order_release);
+}
+
+static uint64_t shut_ms(enum sb_pair_trouble trouble, unsigned in_a_row)
+{
+    uint64_t most = trouble == SB_PAIR_ABSENT ? ABSENT_MS_MAX : NO_PORT_MS_MAX;
+    uint64_t ms = (uint64_t)SHUT_MS << (in_a_row < DOUBLINGS_MAX ? in_a_row : DOUBLINGS_MAX);
+
+    return ms < most ? ms : most;
+}
+
+/* Workers that asked at the same time count as one in the row. */
+void ports_fail(struct scoreboard *sb, uint32_t pair, enum sb_pair_trouble trouble, int error,
+                uint64_t now_ms)
+{
+    struct sb_pair *record = &sb->pairs[pair];
+
     if (pair == 0)
         return;
-    atomic_store_explicit(&sb->pairs[pair].shut_until_ms, until_ms, memory_order_relaxed);
-    atomic_fetch_add_explicit(&sb->pairs[pair].failures, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&record->failures, 1, memory_order_relaxed);
+    if (ports_is_shut(sb, pair, now_ms))
+        return;
+    unsigned in_a_row = atomic_load_explicit(&record->in_a_row, memory_order_relaxed);
+
+    if (ports_trouble(sb, pair) != trouble)
+        in_a_row = 0;
+    atomic_store_explicit(&record->shut_until_ms, now_ms + shut_ms(trouble, in_a_row),
+                          memory_order_relaxed);
+    atomic_store_explicit(&record->in_a_row,
+                          (uint16_t)(in_a_row < DOUBLINGS_MAX ? in_a_row + 1 : in_a_row),
+                          memory_order_relaxed);
+    atomic_store_explicit(&record->error, (uint16_t)error, memory_order_relaxed);
+    set_trouble(sb, pair, trouble);
+}
+
+void ports_succeed(struct scoreboard *sb, uint32_t pair)
+{
+    if (pair == 0 || ports_trouble(sb, pair) == SB_PAIR_FINE)
+        return;
+    atomic_store_explicit(&sb->pairs[pair].in_a_row, 0, memory_order_relaxed);
+    atomic_store_explicit(&sb->pairs[pair].shut_until_ms, 0, memory_order_relaxed);
+    set_trouble(sb, pair, SB_PAIR_FINE);
+}
+
+enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair)
+{
+    return (enum sb_pair_trouble)atomic_load_explicit(&sb->pairs[pair].trouble,
+                                                      memory_order_acquire);
 }
 
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms)

@@ -3,7 +3,7 @@
  * that they go to. Each pair has every port of the kernel's range once; other pairs have the same
  * ports again. Exact but for two things: what a worker that died was just then counting (at most
  * one port each time), and ports that others than workers use: other programs, checks, and
- * connections that were closed and wait in TIME_WAIT. For those there is ports_shut().
+ * connections that were closed and wait in TIME_WAIT. For those there is ports_fail().
  *
  * Workers take and give; master takes out what a dead one had.
  */
@@ -39,8 +39,17 @@ static inline uint32_t ports_limit(uint32_t ports)
 bool ports_take(struct scoreboard *sb, uint32_t worker, uint32_t pair, uint32_t limit);
 /* Gives it back; of pair 0, or one of which the worker has none, nothing. */
 void ports_give(struct scoreboard *sb, uint32_t worker, uint32_t pair);
-/* The kernel had none, though by our count there were some: nobody asks again before until_ms. */
-void ports_shut(struct scoreboard *sb, uint32_t pair, uint64_t until_ms);
+/*
+ * Connecting from the pair's address failed: nobody asks again for a second, which doubles each
+ * time in a row, to four where there was no port (they come back any moment, but finding none costs
+ * a millisecond), to a minute where the address is absent.
+ */
+void ports_fail(struct scoreboard *sb, uint32_t pair, enum sb_pair_trouble trouble, int error,
+                uint64_t now_ms);
+/* It succeeded: the next failure is the first in a row. */
+void ports_succeed(struct scoreboard *sb, uint32_t pair);
+/* What the last attempt met. */
+enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair);
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms);
 uint32_t ports_used(const struct scoreboard *sb, uint32_t pair);
 /* After worker is known to be dead: what it had is given back. Master only; again is harmless. */

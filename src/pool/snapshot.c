@@ -1,7 +1,8 @@
 /*
  * Reading snapshots: the check that makes one safe to use, the mapping, the arrays in it. In
- * workers and monitor. The check treats the content as hostile: it comes from another process, and
- * a reader that believed a wrong index would read, or reserve, where it must not.
+ * workers and monitor, and in master, which checks what it has made. The check treats the content
+ * as hostile: it comes from another process, and a reader that believed a wrong index would read,
+ * or reserve, where it must not.
  */
 #include "sluice/snapshot.h"
 
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/nonce.h"
 #include "sluice/scoreboard.h"
 
 #define CHECKS_ALL ((POOLS_MAX + BACKENDS_MAX) * CHECKS_MAX) /* of pools, of backends */
@@ -171,15 +173,16 @@ static bool listener_is_good(const struct snapshot_header *s, uint32_t i)
     return i - service->first_listener < service->n_listeners; /* wraps when before the first */
 }
 
-static bool entries_are_good(const struct snapshot_header *s, const struct snapshot_pool *pool)
+/* Without a way out of the loop, compilers look at many entries at once. */
+static bool entries_are_good(const struct snapshot_header *s, uint32_t i)
 {
+    const struct snapshot_pool *pool = &snapshot_pools(s)[i];
     const uint16_t *entries = snapshot_entries(s) + pool->first_entry;
+    uint16_t largest = 0;
 
-    for (uint32_t i = 0; i < pool->n_entries; i++) {
-        if (entries[i] >= pool->n_backends)
-            return false;
-    }
-    return true;
+    for (uint32_t e = 0; e < pool->n_entries; e++)
+        largest = entries[e] > largest ? entries[e] : largest;
+    return pool->n_entries == 0 || largest < pool->n_backends;
 }
 
 /* What belongs to a framing is 0 in others. */
@@ -194,6 +197,12 @@ static bool framing_is_good(const struct snapshot_reuse *reuse)
            reuse->scripts <= is_resp && (is_length ? n == 1 || n == 2 || n == 4 || n == 8 : n == 0);
 }
 
+static bool reset_text_is_good(const struct snapshot_header *s, uint32_t offset, uint32_t n)
+{
+    return n <= REUSE_RESET_BYTES_MAX && range_is_good(offset, n, s->n_text_bytes) &&
+           (n == 0 || nonce_put(snapshot_text(s, offset), n, NULL, NULL) <= REUSE_RESET_BYTES_MAX);
+}
+
 /* Whether the mode has what it needs to know when an upstream is free, and nothing else. */
 static bool proof_is_good(const struct snapshot_header *s, const struct snapshot_reuse *reuse)
 {
@@ -201,10 +210,8 @@ static bool proof_is_good(const struct snapshot_header *s, const struct snapshot
     bool has_reset = reuse->reset_send_bytes > 0;
 
     if (has_reset != (reuse->reset_expect_bytes > 0) ||
-        reuse->reset_send_bytes > REUSE_RESET_BYTES_MAX ||
-        reuse->reset_expect_bytes > REUSE_RESET_BYTES_MAX ||
-        !range_is_good(reuse->reset_send, reuse->reset_send_bytes, s->n_text_bytes) ||
-        !range_is_good(reuse->reset_expect, reuse->reset_expect_bytes, s->n_text_bytes))
+        !reset_text_is_good(s, reuse->reset_send, reuse->reset_send_bytes) ||
+        !reset_text_is_good(s, reuse->reset_expect, reuse->reset_expect_bytes))
         return false;
     if (reuse->mode == REUSE_SESSION)
         return has_framing != has_reset;
@@ -236,7 +243,7 @@ static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
            pool->outlier.max_ejected <= 100 &&
            range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&
            range_is_good(pool->first_entry, pool->n_entries, s->n_entries) &&
-           entries_are_good(s, pool) && reuse_is_good(s, pool);
+           reuse_is_good(s, pool);
 }
 
 static bool resume_is_good(const struct snapshot_backend *backend)
@@ -305,23 +312,29 @@ static bool all_good(const struct snapshot_header *s, uint32_t n,
     return true;
 }
 
-int snapshot_check(const void *map, uint64_t size_bytes)
+/* All but the entries of hash tables. */
+static bool is_good(const void *map, uint64_t size_bytes)
 {
     const struct snapshot_header *s = map;
 
     if (map == NULL || (uintptr_t)map % _Alignof(struct snapshot_header) != 0 ||
         size_bytes < sizeof(*s))
-        return -EINVAL;
+        return false;
     if (s->magic != SNAPSHOT_MAGIC || s->layout != SNAPSHOT_LAYOUT || s->generation == 0 ||
         s->size_bytes != size_bytes)
-        return -EINVAL;
+        return false;
     /* In this order: services look at listeners and the other way round, so bounds come first. */
-    if (!arrays_are_good(s) || !all_good(s, s->n_services, service_is_good) ||
-        !all_good(s, s->n_listeners, listener_is_good) || !all_good(s, s->n_pools, pool_is_good) ||
-        !all_good(s, s->n_backends, backend_is_good) || !all_good(s, s->n_checks, check_is_good) ||
-        !texts_are_good(s) || !all_good(s, s->n_args, arg_is_good))
-        return -EINVAL;
-    return 0;
+    return arrays_are_good(s) && all_good(s, s->n_services, service_is_good) &&
+           all_good(s, s->n_listeners, listener_is_good) && all_good(s, s->n_pools, pool_is_good) &&
+           all_good(s, s->n_backends, backend_is_good) && all_good(s, s->n_checks, check_is_good) &&
+           texts_are_good(s) && all_good(s, s->n_args, arg_is_good);
+}
+
+int snapshot_check(const void *map, uint64_t size_bytes)
+{
+    const struct snapshot_header *s = map;
+
+    return is_good(map, size_bytes) && all_good(s, s->n_pools, entries_are_good) ? 0 : -EINVAL;
 }
 
 /* Whether nobody can change or cut the file any more: a cut one would kill its readers. */
@@ -346,7 +359,7 @@ const struct snapshot_header *snapshot_map(int fd)
     void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return NULL;
-    if (snapshot_check(map, size) != 0) {
+    if (!is_good(map, size)) {
         munmap(map, size);
         errno = EINVAL;
         return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/sources.h"
+#include "pool/ports.h"
 
 /* Descriptors of a worker that are neither sessions nor listeners: standard ones, loop, channel,
  * log, reserves, and what a message brings. Beside them, one to wake each worker. */
@@ -39,17 +40,41 @@ struct destination {
     uint64_t sources;
 };
 
-/* From how many addresses a backend is connected to: without one of its family in the list, from
- * the one that the kernel chooses. Of a name that is not resolved yet the family is not known: the
- * fewer. */
-static uint64_t count_sources(const struct source_list *sources, enum addr_family family)
+/* A pool's source_addresses, and which of them are here. */
+struct pool_sources {
+    struct source_list all, here;
+};
+
+static void look_up(const struct model_pool *pool, capacity_here_fn *is_here,
+                    struct pool_sources *out)
 {
-    uint64_t four = sources_count(sources, ADDR_IPV4), six = sources_count(sources, ADDR_IPV6);
-    uint64_t n = family == ADDR_IPV4 ? four : six;
-    if (family == ADDR_NONE) {
-        n = four == 0 || six == 0 ? four + six : four < six ? four : six;
+    sources_of(pool, &out->all);
+    out->here.n = 0;
+    for (size_t i = 0; i < out->all.n; i++) {
+        if (is_here == NULL || is_here(&out->all.items[i])) {
+            out->here.items[out->here.n++] = out->all.items[i];
+        }
     }
-    return n > 0 ? n : 1;
+}
+
+/* From how many addresses a backend is connected to: without one of its family in the list, from
+ * the one that the kernel chooses. */
+static uint64_t count_of_family(const struct pool_sources *sources, enum addr_family family)
+{
+    return sources_count(&sources->all, family) == 0 ? 1 : sources_count(&sources->here, family);
+}
+
+/* Of a name that is not resolved yet the family is not known: the fewer of those that it can be. */
+static uint64_t count_sources(const struct pool_sources *sources, enum addr_family family)
+{
+    if (family != ADDR_NONE) {
+        return count_of_family(sources, family);
+    }
+    uint64_t four = count_of_family(sources, ADDR_IPV4), six = count_of_family(sources, ADDR_IPV6);
+    if (sources_count(&sources->all, ADDR_IPV4) == 0) {
+        return six;
+    }
+    return sources_count(&sources->all, ADDR_IPV6) == 0 || four < six ? four : six;
 }
 
 /* Requests of all clients share a backend's connections: clients at rest have none. */
@@ -60,13 +85,14 @@ static bool shares_connections(const struct model_pool *pool)
 
 /* Appends the pool's destinations; false when sessions of it may need no port. Of a name that is
  * not resolved yet the text stands for the address. */
-static bool add_destinations(const struct model_pool *pool, struct destination *list, size_t *n)
+static bool add_destinations(const struct model_pool *pool, capacity_here_fn *is_here,
+                             struct destination *list, size_t *n)
 {
     if (shares_connections(pool)) {
         return false;
     }
-    struct source_list sources;
-    sources_of(pool, &sources);
+    struct pool_sources sources;
+    look_up(pool, is_here, &sources);
     for (size_t i = 0; i < pool->n_backends; i++) {
         const struct model_backend *backend = &pool->backends[i];
         struct destination *to = &list[*n];
@@ -108,7 +134,8 @@ static uint64_t count_pairs(struct destination *list, size_t n)
 }
 
 /* All pools, or (used) those of them that are marked. */
-static uint64_t pairs_of(const struct model_pool *pools, size_t n_pools, const bool *used)
+static uint64_t pairs_of(const struct model_pool *pools, size_t n_pools, const bool *used,
+                         capacity_here_fn *is_here)
 {
     size_t n_backends = 0, n = 0;
     for (size_t i = 0; i < n_pools; i++) {
@@ -117,19 +144,33 @@ static uint64_t pairs_of(const struct model_pool *pools, size_t n_pools, const b
     struct destination *list = calloc(n_backends + 1, sizeof(*list));
     bool is_bounded = list != NULL;
     for (size_t i = 0; is_bounded && i < n_pools; i++) {
-        is_bounded = (used != NULL && !used[i]) || add_destinations(&pools[i], list, &n);
+        is_bounded = (used != NULL && !used[i]) || add_destinations(&pools[i], is_here, list, &n);
     }
-    uint64_t pairs = is_bounded ? count_pairs(list, n) : 0;
+    uint64_t pairs = is_bounded && n > 0 ? count_pairs(list, n) : CAPACITY_UNBOUNDED;
     free(list);
-    return pairs > 0 ? pairs : CAPACITY_UNBOUNDED;
+    return pairs;
 }
 
-uint64_t capacity_pool_pairs(const struct model_pool *pool)
+uint64_t capacity_pool_pairs(const struct model_pool *pool, capacity_here_fn *is_here)
 {
-    return pairs_of(pool, 1, NULL);
+    return pairs_of(pool, 1, NULL, is_here);
 }
 
-void capacity_ask(const struct model *model, uint32_t workers, struct capacity_demand *out)
+static void count_absent(const struct model_pool *pool, capacity_here_fn *is_here,
+                         struct capacity_demand *out)
+{
+    struct source_list sources;
+    sources_of(pool, &sources);
+    out->sources += sources.n;
+    for (size_t i = 0; is_here != NULL && i < sources.n; i++) {
+        if (!is_here(&sources.items[i]) && out->sources_absent++ == 0) {
+            out->absent = sources.items[i];
+        }
+    }
+}
+
+void capacity_ask(const struct model *model, uint32_t workers, capacity_here_fn *is_here,
+                  struct capacity_demand *out)
 {
     bool used[POOLS_MAX] = {false};
     *out = (struct capacity_demand){.workers = workers,
@@ -142,7 +183,12 @@ void capacity_ask(const struct model *model, uint32_t workers, struct capacity_d
             used[service->fallback_index] = true;
         }
     }
-    out->port_pairs = pairs_of(model->pools, model->n_pools, used);
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (used[i]) {
+            count_absent(&model->pools[i], is_here, out);
+        }
+    }
+    out->port_pairs = pairs_of(model->pools, model->n_pools, used, is_here);
 }
 
 /* --- what there is --- */
@@ -175,12 +221,17 @@ static uint64_t by_descriptors(const struct machine *machine, const struct capac
     return least;
 }
 
+uint64_t capacity_pair_ports(const struct machine *machine, uint64_t first, uint64_t last)
+{
+    return ports_limit((uint32_t)machine_count_ports(machine, first, last));
+}
+
 static uint64_t by_ports(const struct machine *machine, const struct capacity_demand *demand)
 {
     if (demand->port_pairs == CAPACITY_UNBOUNDED || machine->port_first == MACHINE_UNKNOWN) {
         return CAPACITY_UNBOUNDED;
     }
-    return machine_count_ports(machine, machine->port_first, machine->port_last) *
+    return capacity_pair_ports(machine, machine->port_first, machine->port_last) *
            demand->port_pairs;
 }
 

@@ -15,7 +15,7 @@
 
 /* Memory of a proxied connection at rest, as measured: ours (README, "How fast"), and the kernel's,
  * 4 KiB for each of two sockets with their files and epoll entries. */
-#define CAPACITY_OWN_BYTES    530
+#define CAPACITY_OWN_BYTES    600
 #define CAPACITY_KERNEL_BYTES 8192
 /* Of the memory that is left so much goes to connections at rest; the kernel lets data under way
  * take about a tenth of all memory (tcp_mem, net/ipv4/tcp.c: tcp_init_mem). */
@@ -45,20 +45,32 @@ struct capacity_demand {
     uint32_t workers;
     uint32_t max_connections; /* 0: auto */
     uint64_t listeners;       /* addresses that are listened on */
-    /* Pairs of an address to connect from and one to connect to: each has all ports once.
+    /* Pairs of an address to connect from and one to connect to: each has the ports once.
      * CAPACITY_UNBOUNDED where sessions of some pool need no port of their own. */
     uint64_t port_pairs;
+    /* Addresses of source_addresses, each pool's counted by itself, and those of them that are not
+     * here, of which absent is the first. */
+    uint64_t sources, sources_absent;
+    struct addr_ip absent;
 };
 
 struct capacity {
     uint64_t by[CAPACITY_BOUND_COUNT]; /* connections; CAPACITY_UNBOUNDED also where not known */
 };
 
+/* How many ports of a range connections of one pair may have: workers leave the last 32nd of those
+ * that the kernel may choose alone (pool/ports.h). */
+uint64_t capacity_pair_ports(const struct machine *machine, uint64_t first, uint64_t last);
+
 /* How many workers the model means on a machine with so many CPUs. */
 uint32_t capacity_workers(const struct model *model, uint64_t cpus);
-void capacity_ask(const struct model *model, uint32_t workers, struct capacity_demand *out);
+/* Whether the machine has an address. */
+typedef bool capacity_here_fn(const struct addr_ip *ip);
+/* is_here NULL: every source address counts, as if it were there. */
+void capacity_ask(const struct model *model, uint32_t workers, capacity_here_fn *is_here,
+                  struct capacity_demand *out);
 /* Of a pool alone: its port_pairs. */
-uint64_t capacity_pool_pairs(const struct model_pool *pool);
+uint64_t capacity_pool_pairs(const struct model_pool *pool, capacity_here_fn *is_here);
 
 void capacity_judge(const struct machine *machine, const struct capacity_demand *demand,
                     struct capacity *out);

@@ -32,6 +32,17 @@ static bool system_has_enough(const struct warning *w)
            w->machine->file_max >= w->machine->file_used + needed;
 }
 
+/* No limit of a process goes beyond it (admin-guide/sysctl/fs.rst). */
+static void append_nr_open(const struct warning *w, uint64_t each, struct str *out)
+{
+    if (w->machine->nr_open != MACHINE_UNKNOWN && w->machine->nr_open < each) {
+        str_printf(out,
+                   ", and before that sysctl -w fs.nr_open=%" PRIu64
+                   ", which allows no limit beyond %" PRIu64 " now",
+                   each, w->machine->nr_open);
+    }
+}
+
 static void warn_of_descriptors(const struct warning *w)
 {
     uint32_t connections = w->demand->max_connections;
@@ -45,6 +56,7 @@ static void warn_of_descriptors(const struct warning *w)
                    ": start it with LimitNOFILE=%" PRIu64
                    " in its unit, or after ulimit -Hn %" PRIu64,
                    w->demand->workers, w->machine->nofile_hard, each, each, each);
+        append_nr_open(w, each, &remedy);
         if (workers != 0) {
             str_printf(&remedy, ", or with workers = %u", workers);
         }
@@ -62,8 +74,14 @@ static void warn_of_descriptors(const struct warning *w)
 static void warn_of_ports(const struct warning *w)
 {
     uint64_t pairs = w->demand->port_pairs;
+    if (pairs == 0) {
+        warn(w, CAPACITY_PORTS,
+             "this machine has none of the source_addresses; give them to an "
+             "interface, or leave them out");
+        return;
+    }
     uint64_t widest =
-        machine_count_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST) * pairs;
+        capacity_pair_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST) * pairs;
     STR_AUTO remedy = {0};
 
     str_printf(&remedy,

@@ -20,6 +20,7 @@
 #include "check/engine.h"
 #include "child.h"
 #include "ctl/format.h"
+#include "ctl/memory.h"
 #include "master.h"
 #include "monitor.h"
 #include "worker.h"
@@ -366,6 +367,7 @@ static void forget(struct child *child)
         child->writable = NULL;
     }
     fd_close(&child->channel);
+    fd_close(&child->account);
     child->pid = 0;
 }
 
@@ -382,6 +384,37 @@ static void note_spawned(struct child *child)
     atomic_store(&row->state, SB_WORKER_STARTING);
 }
 
+/* The child waits until its account is open: once it is another user, master may not open it. */
+static int fork_with_account(struct child *child, int channel)
+{
+    int gate[2];
+    char none;
+    if (pipe2(gate, O_CLOEXEC) != 0) {
+        return -errno;
+    }
+    child->pid = child_fork();
+    if (child->pid == 0) {
+        close(gate[1]);
+        (void)!read(gate[0], &none, 1);
+        child_main(child, channel);
+    }
+    int error = child->pid < 0 ? -errno : 0;
+    child->account = error == 0 ? memory_open(child->pid) : -1;
+    close(gate[0]);
+    close(gate[1]);
+    return error;
+}
+
+uint64_t children_memory(const struct master *master, pid_t pid)
+{
+    for (uint32_t i = 0; i <= master->n_workers; i++) {
+        if (master->children[i].pid == pid) {
+            return memory_read(master->children[i].account, pid);
+        }
+    }
+    return UINT64_MAX;
+}
+
 static int spawn(struct child *child)
 {
     struct master *master = child->master;
@@ -390,11 +423,7 @@ static int spawn(struct child *child)
         return -errno;
     }
     child->started_ms = clock_now_ms();
-    child->pid = child_fork();
-    if (child->pid == 0) {
-        child_main(child, pair[1]);
-    }
-    int error = child->pid < 0 ? -errno : 0;
+    int error = fork_with_account(child, pair[1]);
     close(pair[1]);
     child->channel = pair[0];
     if (error == 0) {
@@ -535,6 +564,7 @@ int children_start(struct master *master)
         child->master = master;
         child->id = i;
         child->channel = -1;
+        child->account = -1;
         child->respawn = evtimer_new(master->base, on_respawn, child);
         if (child->respawn == NULL) {
             return -ENOMEM;

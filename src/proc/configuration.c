@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "capacity.h"
 #include "master.h"
 #include "preflight.h"
 #include "registries.h"
@@ -39,4 +40,20 @@ struct model *configuration_read(const char *file, bool strict)
     }
     errlist_free(&errors);
     return model;
+}
+
+void configuration_weigh(const struct model *model)
+{
+    struct errlist errors = {0};
+    struct machine machine;
+    struct capacity_demand demand;
+    struct capacity capacity;
+    STR_AUTO text = {0};
+    machine_read("", 0, &machine);
+    capacity_ask(model, capacity_workers(model, machine.cpus), preflight_may_come_from, &demand);
+    capacity_judge(&machine, &demand, &capacity);
+    capacity_warn(&machine, &demand, &capacity, &errors);
+    errlist_print(&errors, &text);
+    fputs(str_text(&text), stderr);
+    errlist_free(&errors);
 }

@@ -15,5 +15,8 @@
  * when there was an error, else the caller's model_free().
  */
 struct model *configuration_read(const char *file, bool strict);
+/* Warns on standard error of a max_connections that cannot be reached with what this process may
+ * have. A daemon that starts does so itself. */
+void configuration_weigh(const struct model *model);
 
 #endif

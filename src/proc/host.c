@@ -37,6 +37,11 @@ static void host_info(void *host, struct ctl_host_info *out)
     };
 }
 
+static uint64_t host_memory(void *host, pid_t pid)
+{
+    return children_memory(host, pid);
+}
+
 static const struct model *host_model(void *host)
 {
     return ((const struct master *)host)->model;
@@ -115,6 +120,7 @@ static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 
 const struct ctl_host_ops master_host_ops = {
     .info = host_info,
+    .memory = host_memory,
     .model = host_model,
     .snapshot = host_snapshot,
     .overrides = host_overrides,

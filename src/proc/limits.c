@@ -3,6 +3,7 @@
  * master.
  */
 #include "master.h"
+#include "preflight.h"
 
 void limits_look(struct master *master, bool is_first)
 {
@@ -13,17 +14,19 @@ void limits_look(struct master *master, bool is_first)
     }
 }
 
-static void judge(const struct master *master, const struct model *model,
+static void judge(const struct master *master, const struct model *model, capacity_here_fn *is_here,
                   struct capacity_demand *out_demand, struct capacity *out)
 {
-    capacity_ask(model, master->n_workers, out_demand);
+    capacity_ask(model, master->n_workers, is_here, out_demand);
     capacity_judge(&master->machine, out_demand, out);
 }
 
 uint32_t limits_find(const struct master *master, const struct model *model, struct capacity *out)
 {
     struct capacity_demand demand;
-    judge(master, model, &demand, out);
+    /* An address that comes later, as a virtual one does in a failover, is used at once: the limit
+     * must not be that of before. */
+    judge(master, model, NULL, &demand, out);
     return capacity_limit(out, model->global.max_connections);
 }
 
@@ -36,7 +39,7 @@ void limits_warn(const struct master *master, const struct model *model, struct 
 {
     struct capacity_demand demand;
     struct capacity capacity;
-    judge(master, model, &demand, &capacity);
+    judge(master, model, preflight_may_come_from, &demand, &capacity);
     capacity_warn(&master->machine, &demand, &capacity, errors);
 }
 

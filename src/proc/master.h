@@ -31,6 +31,7 @@ struct child {
     uint32_t id; /* of the worker; n_workers for the monitor */
     pid_t pid;   /* 0: none just now */
     int channel; /* -1: none */
+    int account; /* of its memory: memory_open() */
     struct event *readable, *writable, *respawn;
     uint32_t sent_generation;  /* what this process was given so far … */
     uint32_t next_listener;    /* … every listener with a smaller id */
@@ -130,8 +131,11 @@ struct reuse_watch {
 
 /* ports.c: what was told of ports that ran out, by scoreboard row */
 struct ports_watch {
-    uint64_t seen[BACKENDS_MAX];    /* of a backend's row: ports_out at the last look */
-    uint64_t told_at_ms[POOLS_MAX]; /* 0: never */
+    uint64_t seen[BACKENDS_MAX];           /* of a backend's row: ports_out at the last look */
+    uint64_t told_at_ms[POOLS_MAX];        /* 0: never */
+    uint32_t absent_told[POOLS_MAX];       /* addresses that cannot be used, as told … */
+    uint64_t absent_told_at_ms[POOLS_MAX]; /* … and when; 0: never */
+    uint32_t sources_turned;               /* in the scoreboard, when all was told */
 };
 
 struct master {
@@ -195,6 +199,8 @@ void children_drain_anew(struct master *master);
 bool children_any_worker(const struct master *master);
 /* The oldest generation that a living child still works with. */
 uint32_t children_oldest_generation(const struct master *master);
+/* Of a child: as memory_read() counts. UINT64_MAX: it is none. */
+uint64_t children_memory(const struct master *master, pid_t pid);
 /* After SIGUSR1 or changed settings: everyone gets the log's settings and sink anew. */
 void children_renew_log(struct master *master);
 
@@ -309,8 +315,8 @@ void reuse_watch(struct master *master, uint64_t now_ms);
 
 /* Lets workers know what ports the kernel chooses from, as last looked at. */
 void ports_tell(struct master *master);
-/* Tells of pools to whose backends sessions could not be connected for want of a port. To be called
- * every second. */
+/* Tells of pools to whose backends sessions could not be connected for want of a port, and of
+ * source addresses that cannot be used. To be called every second. */
 void ports_watch(struct master *master, uint64_t now_ms);
 
 /* --- notices.c --- */

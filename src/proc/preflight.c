@@ -107,7 +107,7 @@ static void check_addresses(const struct model *model, bool strict, struct errli
 }
 
 /* Asking the kernel and not the list of interfaces: whole networks may be local by a route. */
-static bool may_come_from(const struct addr_ip *ip)
+bool preflight_may_come_from(const struct addr_ip *ip)
 {
     struct sockaddr_storage address;
     socklen_t len = addr_ip_to_sockaddr(ip, &address);
@@ -122,7 +122,7 @@ static void check_sources(const struct model_pool *pool, bool strict, struct err
     size_t missing = 0;
     sources_of(pool, &list);
     for (size_t i = 0; i < list.n; i++) {
-        if (!may_come_from(&list.items[i])) {
+        if (!preflight_may_come_from(&list.items[i])) {
             first = first == NULL ? &list.items[i] : first;
             missing++;
         }

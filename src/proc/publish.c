@@ -15,41 +15,73 @@
 #include "master.h"
 #include "model/snapshot_build.h"
 
-static bool write_all(int fd, const char *bytes, size_t n)
+static int write_all(void *arg, const void *bytes, size_t n)
 {
+    const int *fd = arg;
+    const char *from = bytes;
+
     while (n > 0) {
-        ssize_t written = write(fd, bytes, n);
+        ssize_t written = write(*fd, from, n);
         if (written < 0) {
-            return false;
+            return -errno;
         }
-        bytes += written;
+        from += written;
         n -= (size_t)written;
     }
-    return true;
+    return 0;
+}
+
+static int write_snapshot(int fd, const struct master *master, const struct model *model,
+                          uint32_t generation)
+{
+    size_t n;
+    struct snapshot_header *built = snapshot_build(model, generation, master->hash_seed, &n);
+    int rc = built == NULL ? -ENOMEM : pairs_number(master->pairs, built);
+
+    if (rc == 0) {
+        rc = write_all(&fd, built, n);
+    }
+    if (rc == 0) {
+        rc = snapshot_put_tables(model, built, master->running, write_all, &fd);
+    }
+    if (rc == 0 && ftruncate(fd, (off_t)built->size_bytes) != 0) {
+        rc = -errno;
+    }
+    free(built);
+    return rc;
 }
 
 /* The snapshot in a memfd that nobody can change any more, or -errno. */
 static int seal_snapshot(const struct master *master, const struct model *model,
                          uint32_t generation)
 {
-    size_t n = 0;
-    void *bytes = snapshot_build(model, generation, master->hash_seed, master->running, &n);
-    if (bytes == NULL || pairs_number(master->pairs, bytes) != 0) {
-        free(bytes);
-        return -ENOMEM;
-    }
     FD_AUTO fd = memfd_create("sluice-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    bool done =
-        fd >= 0 && write_all(fd, bytes, n) &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0;
-    int error = errno;
-    free(bytes);
-    if (!done) {
-        return -error;
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = write_snapshot(fd, master, model, generation);
+    if (rc != 0) {
+        return rc;
+    }
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+        return -errno;
     }
     int kept = fd;
     fd = -1;
     return kept;
+}
+
+/* Maps it and looks through all of it, hash tables too, so that nobody else has to. */
+static const struct snapshot_header *map_whole(int fd)
+{
+    const struct snapshot_header *snapshot = snapshot_map(fd);
+
+    if (snapshot != NULL && snapshot_check(snapshot, snapshot->size_bytes) != 0) {
+        snapshot_unmap(snapshot);
+        errno = EINVAL;
+        return NULL;
+    }
+    return snapshot;
 }
 
 static bool refuse(struct master *master, struct model *model)
@@ -77,7 +109,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;
     int snapshot = seal_snapshot(master, model, generation);
     model->global = asked; /* … and what the file said */
-    const struct snapshot_header *running = snapshot < 0 ? NULL : snapshot_map(snapshot);
+    const struct snapshot_header *running = snapshot < 0 ? NULL : map_whole(snapshot);
     if (running == NULL) {
         errlist_add(errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "cannot make the snapshot for the workers: %s; free some memory",

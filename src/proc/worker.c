@@ -217,6 +217,7 @@ static void renew_reserve(struct worker *worker)
 static void read_channel(struct worker *worker)
 {
     worker->has_message = false;
+    proxy_begin_work(worker->proxy);
     for (int i = 0; i < MESSAGES_A_TURN && worker->channel >= 0; i++) {
         int fd;
         fd_close(&worker->reserve);

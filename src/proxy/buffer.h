@@ -11,8 +11,10 @@
 
 struct proxy;
 
-/* In the place of a size: the bytes are in a pipe (splice.h), whose owner is another. */
+/* In the place of a size: the bytes are in a pipe (splice.h), whose owner is another; or were taken
+ * out of one (buffer_read()). */
 #define BUFFER_PIPE UINT32_MAX
+#define BUFFER_READ (UINT32_MAX - 1)
 
 struct buffer {
     uint32_t at, end; /* unsent: bytes[at..end) */
@@ -24,6 +26,8 @@ void buffer_init(struct proxy *proxy);
 void buffer_fini(struct proxy *proxy);
 /* Copies n bytes (1 to FRAMER_ROOM_BYTES). NULL without memory. */
 struct buffer *buffer_hold(struct proxy *proxy, const unsigned char *bytes, size_t n);
+/* Reads n bytes, which are there, out of the pipe fd. NULL without memory, or if it fails. */
+struct buffer *buffer_read(struct proxy *proxy, int fd, uint32_t n);
 void buffer_free(struct proxy *proxy, struct buffer *buffer); /* NULL and pipes: nothing is done */
 
 /*
@@ -37,7 +41,17 @@ bool buffers_are_used_up(const struct proxy *proxy);
 /* What was held at a peak goes back to the kernel; now and then. */
 void buffers_trim(struct proxy *proxy);
 
-/* Bytes that are held elsewhere, in pipes: they count too. Negative: no more. */
-void buffer_count(struct proxy *proxy, int64_t by);
+/*
+ * Bytes that are held in pipes count too. How many stay in one is only known once they are in it.
+ * So a worker claims room before it fills one, which counts for all workers as if it were used; one
+ * claim, for the largest filling, does for all its pipes, one after the other. None is made where
+ * half of the memory is taken.
+ */
+/* Makes the claim one for n bytes, or for fewer; returns for how many, 0 for none. It stays until
+ * it is used or given up. */
+size_t buffer_claim(struct proxy *proxy, size_t n);
+void buffer_give_up_claim(struct proxy *proxy);
+/* So many bytes, which were claimed, stay in a pipe; negative: so many that did are gone. */
+void buffer_count_piped(struct proxy *proxy, int64_t by);
 
 #endif

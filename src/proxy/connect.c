@@ -195,25 +195,27 @@ static void connected(struct session *s, bool is_fresh)
     }
 }
 
-/* max_connections leaves no room for one more connection until an idle one elsewhere is closed,
- * which has been asked for. */
-static enum try_result wait_for_room(struct session *s)
+/* No connection may be opened to this backend now, which is no failure of its: as if it had been
+ * found full when it was chosen, another is sought, or a place in the queue. */
+static enum try_result hold_back(struct session *s)
 {
-    struct proxy *proxy = s->proxy;
     struct attempt *attempt = s->attempt;
-    if (attempt->cramped_ms == 0) {
-        attempt->cramped_ms = proxy->now_ms;
+    attempt->is_held_back = true;
+    if (attempt->n_tried == TRIED_MAX) {
+        connect_abandon(s);
+        connect_wait_for_place(s);
+        return TRY_UNDER_WAY;
     }
-    if (proxy->now_ms - attempt->cramped_ms >= chosen_pool(s)->connect_timeout_ms) {
-        note_failure(s, ETIMEDOUT);
-        return TRY_FAILED;
-    }
+    attempt->held_back |= 1U << attempt->n_tried;
+    pass_over(s);
     connect_abandon(s);
-    s->state = SESSION_WAITING;
-    wheel_clear(&proxy->wheel, &s->timer);
-    attempt->is_cramped = true;
-    TAILQ_INSERT_TAIL(&proxy->cramped, attempt, waiting_link);
-    return TRY_UNDER_WAY;
+    return TRY_FAILED;
+}
+
+static void forget_tried(struct attempt *attempt)
+{
+    attempt->n_tried = 0;
+    attempt->held_back = 0;
 }
 
 /* A connection to the backend that is open already, or a place for a new one. */
@@ -254,6 +256,27 @@ static enum refusal why_in_vain(const struct attempt *attempt, enum refusal othe
     return attempt->no_port ? REFUSAL_SOURCE_PORTS : otherwise;
 }
 
+/* Whether a new connection is needed and may be opened now; if not, what comes of the try. */
+static bool may_open(struct session *s, enum lending lending, enum try_result *out_result)
+{
+    const struct snapshot_pool *pool = chosen_pool(s);
+    bool has_port = lending != LENDING_FRESH || room_make_port(s->proxy, chosen_backend(s));
+    if (!has_port) {
+        room_give_rate_back(s->proxy, chosen_backend(s));
+    }
+    if ((!has_port || lending == LENDING_NO_ROOM) && connect_wait_for_room(s, pool)) {
+        *out_result = TRY_UNDER_WAY;
+        return false;
+    }
+    if (lending == LENDING_TOO_FAST || lending == LENDING_NO_ROOM) {
+        *out_result = hold_back(s);
+        return false;
+    }
+    queue_give_place_back(s);
+    *out_result = TRY_LENT;
+    return lending != LENDING_DONE;
+}
+
 /* The backend's place is reserved: opens a connection to it. */
 static enum try_result try_backend(struct session *s)
 {
@@ -261,6 +284,7 @@ static enum try_result try_backend(struct session *s)
     const struct snapshot_backend *backend = chosen_backend(s);
     s->slot = backend->slot;
     s->row = backend->row;
+    s->attempt->is_held_back = false;
     s->hold = s->attempt->chosen.hold;
     s->timed = chooser_wants_times(s->proxy->chooser, s->attempt->chosen.pool);
     s->send_proxy = (uint8_t)pool->send_proxy;
@@ -271,11 +295,9 @@ static enum try_result try_backend(struct session *s)
     s->attempt->started_us = clock_now_us();
     s->attempt->epoch = s->proxy->health_epoch;
     enum lending lending = borrow(s, pool);
-    if (lending == LENDING_DONE) {
-        return TRY_LENT;
-    }
-    if (lending == LENDING_NO_ROOM) {
-        return wait_for_room(s);
+    enum try_result result = TRY_CONNECTED;
+    if (!may_open(s, lending, &result)) {
+        return result;
     }
     bool is_open = false;
     int error =
@@ -308,17 +330,6 @@ static enum try_result try_backend(struct session *s)
     return TRY_FAILED;
 }
 
-/* In the queue of the pool that was chosen from. */
-static void wait_for_place(struct session *s)
-{
-    if (!queue_enter(s, s->attempt->chosen.pool)) {
-        session_refuse(s, chosen_pool(s)->queue == 0 ? REFUSAL_FULL : REFUSAL_QUEUE_FULL);
-        return;
-    }
-    /* Who leaves meanwhile is to leave the place to others. */
-    (void)(s->client.registered || relay_register(s, &s->client));
-}
-
 /* No backend can be had: refuses or waits. */
 static void without_backend(struct session *s, enum choice choice)
 {
@@ -328,12 +339,16 @@ static void without_backend(struct session *s, enum choice choice)
         wait_for_health(s);
         break;
     case CHOICE_FULL:
-        wait_for_place(s);
+        connect_wait_for_place(s);
         break;
     case CHOICE_TRIED:
+        if (connect_is_held_back(attempt, attempt->chosen.pool)) {
+            connect_wait_for_place(s);
+            break;
+        }
         if (attempt->again) {
             attempt->again = false;
-            attempt->n_tried = 0;
+            forget_tried(attempt);
             s->state = SESSION_WAITING;
             wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + UNIX_AGAIN_MS);
             break;
@@ -375,13 +390,10 @@ static enum choice choose(struct session *s)
         .n_tried = attempt->n_tried,
         .now_us = proxy->woken_us,
         .is_new = attempt->queued_us == 0,
-        .again = attempt->again,
+        .again = attempt->again ||
+                 connect_is_held_back(attempt, snapshot_services(proxy->snapshot)[service].pool),
     };
-    enum choice choice = chooser_choose(proxy->chooser, &request, &attempt->chosen);
-    if (choice == CHOICE_MADE) {
-        queue_give_place_back(s);
-    }
-    return choice;
+    return chooser_choose(proxy->chooser, &request, &attempt->chosen);
 }
 
 void connect_start(struct session *s)
@@ -403,6 +415,8 @@ void connect_begin(struct session *s)
 {
     struct proxy *proxy = s->proxy;
     struct attempt *attempt = s->attempt;
+    bool forgives = queue_forgives(s);
+    attempt->is_held_back = false;
     for (;;) {
         /* Nobody watches the client until there is a backend; nothing is tried twice for one who is
          * gone. */
@@ -420,9 +434,10 @@ void connect_begin(struct session *s)
             session_refuse(s, REFUSAL_CONNECT_FAILED);
             return;
         }
-        if (attempt->generation != proxy->snapshot->generation || queue_forgives(s)) {
+        if (attempt->generation != proxy->snapshot->generation || forgives) {
+            forgives = false;
             attempt->generation = proxy->snapshot->generation;
-            attempt->n_tried = 0;
+            forget_tried(attempt);
         }
         enum choice choice = choose(s);
         if (choice != CHOICE_MADE) {

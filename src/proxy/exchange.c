@@ -15,10 +15,8 @@
  * kernel, or held, until its answer is complete.
  */
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "buffer.h"
@@ -29,6 +27,7 @@
  * So long it is listened to, as nginx does (lingering_timeout, lingering_time). */
 #define LINGER_QUIET_MS 5000
 #define LINGER_MS       30000
+#define CUT_LOOK_MS     50 /* between looks whether a client may be reset */
 /* What goes out without waiting for an acknowledgement: ten segments (RFC 6928). */
 #define FLIGHT_BYTES (10 * 1448)
 #define STEPS_A_TURN 32 /* of at most one read each */
@@ -205,16 +204,22 @@ void exchange_count_request(struct session *s)
     }
 }
 
-void exchange_let_go(struct session *s, enum discard reason)
+static void let_go(struct session *s, enum discard reason, bool orderly)
 {
     exchange_count_request(s);
     if (s->upstream != NULL) {
-        upstream_discard(s, reason, reason != DISCARD_STRAY_BYTES);
+        upstream_discard(s, reason, orderly);
     }
     session_release_backend(s);
     s->watched = false;
     s->timed = false;
     s->exchange->pinned = false;
+    s->exchange->is_early = false;
+}
+
+void exchange_let_go(struct session *s, enum discard reason)
+{
+    let_go(s, reason, reason != DISCARD_STRAY_BYTES);
 }
 
 void exchange_give_back(struct session *s, struct framing_bytes key)
@@ -229,8 +234,7 @@ enum step exchange_refuse(struct session *s, const struct framing *verdict)
 {
     struct exchange *ex = s->exchange;
     if (verdict->send.n == 0 || ex->answered || s->client.pending != NULL) {
-        session_finish(s, ENDING_BAD_MESSAGE);
-        return STEP_OVER;
+        return exchange_fail(s, ENDING_BAD_MESSAGE);
     }
     if (!relay_deliver(s, &s->client, verdict->send.at, verdict->send.n)) {
         return STEP_OVER;
@@ -241,7 +245,49 @@ enum step exchange_refuse(struct session *s, const struct framing *verdict)
     return STEP_ON;
 }
 
+enum step exchange_fail(struct session *s, enum ending reason)
+{
+    session_fail(s, reason);
+    return s->dead ? STEP_OVER : STEP_ON;
+}
+
 /* --- leaving --- */
+
+/*
+ * One of its client's requests has failed, and answers to earlier ones are still on their way. A
+ * reset would take back what the client has not got of them, so it comes to that only when nothing
+ * is left to be lost, or the client has taken nothing for a while. Where the failed request has no
+ * answer yet, the client is told an orderly end: as far as it goes, everything is whole, and
+ * without reuse the backend's end would have come so too. Where an answer was cut it must not pass
+ * for a whole one, and some are delimited by nothing but the end: then there is no end but the
+ * reset, as soon as the client's kernel has acknowledged all that came before.
+ */
+bool exchange_see_off(struct session *s, _Atomic uint64_t *counter)
+{
+    struct exchange *ex = s->exchange;
+    if (ex == NULL || ex->counter != NULL || ex->phase == PHASE_OWNED ||
+        (s->client.pending == NULL && socket_unsent(s->client.fd) == 0)) {
+        return false;
+    }
+    ex->counter = counter;
+    ex->is_cut = ex->answered;
+    ex->lingers = !ex->answered;
+    session_end_attempt(s);
+    let_go(s, DISCARD_SESSION_END, false);
+    exchange_leave(s, false);
+    relay_uncork(&s->client);
+    s->state = SESSION_BACKEND_ENDED;
+    s->half_close_timeout_ms = LINGER_QUIET_MS;
+    s->active_ms = s->proxy->now_ms;
+    session_set_timer(s);
+    session_make_ready(s);
+    return true;
+}
+
+_Atomic uint64_t *exchange_counter(const struct session *s)
+{
+    return s->exchange == NULL ? NULL : s->exchange->counter;
+}
 
 /*
  * Closing with something of the client's unread, or before it has taken what the kernel still has
@@ -251,13 +297,11 @@ enum step exchange_refuse(struct session *s, const struct framing *verdict)
 static bool must_linger(struct session *s)
 {
     const struct exchange *ex = s->exchange;
-    int unsent = 0;
     if (ex->lingers || s->client.ended) {
         return ex->lingers;
     }
     return ex->client.buffer != NULL || s->client.readable ||
-           (s->bytes_out > FLIGHT_BYTES && ioctl(s->client.fd, SIOCOUTQ, &unsent) == 0 &&
-            unsent > 0);
+           (s->bytes_out > FLIGHT_BYTES && socket_unsent(s->client.fd) > 0);
 }
 
 /* The client has said something: it may go on for a while, but not for ever. */
@@ -292,6 +336,19 @@ enum ending exchange_late(const struct session *s, enum ending late)
     return is_quiet ? ENDING_BACKEND_FIN : late;
 }
 
+/* So long it may speak, too. */
+void exchange_drains(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (ex == NULL || ex->phase != PHASE_LEAVING || !s->client.shut) {
+        return;
+    }
+    if (ex->linger_until_ms < s->proxy->now_ms + LINGER_QUIET_MS) {
+        ex->linger_until_ms = s->proxy->now_ms + LINGER_QUIET_MS;
+    }
+    note_lingering(s);
+}
+
 /* Drops what the client says. */
 static enum step linger(struct session *s)
 {
@@ -307,6 +364,9 @@ static enum step linger(struct session *s)
         if (n < 0 && ex->orderly) {
             relay_failed(s, client, errno);
             return STEP_OVER;
+        }
+        if (n > 0 && s->proxy->now_ms >= ex->linger_until_ms && session_is_draining(s)) {
+            exchange_drains(s);
         }
         if (n <= 0 || s->proxy->now_ms >= ex->linger_until_ms) {
             session_finish(s, n > 0 ? ENDING_HALF_CLOSE_TIMEOUT : end);
@@ -338,10 +398,28 @@ static enum step drop_ahead(struct session *s)
     return STEP_WAIT;
 }
 
+/* The client is reset as soon as that takes nothing back from it. */
+static enum step await_reset(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (socket_unsent(s->client.fd) == 0) {
+        session_finish(s, ENDING_BACKEND_RESET);
+        return STEP_OVER;
+    }
+    if (s->proxy->now_ms >= ex->linger_until_ms) {
+        ex->linger_until_ms = s->proxy->now_ms + CUT_LOOK_MS;
+        session_set_timer(s);
+    }
+    return drop_ahead(s);
+}
+
 static enum step work_leaving(struct session *s)
 {
     if (s->client.pending != NULL) {
         return drop_ahead(s);
+    }
+    if (s->exchange->is_cut) {
+        return await_reset(s);
     }
     if (s->client.shut) {
         return linger(s);
@@ -362,8 +440,10 @@ static enum step work_leaving(struct session *s)
 static enum step send_on_kept(struct session *s)
 {
     struct exchange *ex = s->exchange;
-    if (!ex->pinned && s->upstream->uses > 0 && !upstream_is_silent(s->upstream)) {
-        exchange_let_go(s, DISCARD_STRAY_BYTES);
+    bool is_looked_at = !ex->pinned && s->upstream->uses > 0;
+    enum discard fault = is_looked_at ? upstream_unquiet(s->upstream) : DISCARD_COUNT;
+    if (fault != DISCARD_COUNT) {
+        exchange_let_go(s, fault);
         ex->again = true;
         return STEP_ON;
     }
@@ -381,6 +461,7 @@ static bool may_read_backend(struct session *s)
 static enum step work_once(struct session *s)
 {
     struct exchange *ex = s->exchange;
+    exchange_look_before_flush(s);
     if (!relay_flush(s, &s->client) ||
         (s->backend->fd >= 0 && !ex->is_deaf && !relay_flush(s, s->backend))) {
         return s->dead ? STEP_OVER : STEP_ON;

@@ -39,7 +39,9 @@ struct exchange {
                                of no use any more */
     struct framing_bytes key, next_key; /* that the request wants; the framer's */
     const char *why;                    /* the request is to own its upstream */
-    uint64_t linger_until_ms;           /* how long to listen behind the last answer */
+    uint64_t linger_until_ms;           /* how long to listen behind the last answer; where it was
+                                           cut, when to look next whether the client has it all */
+    _Atomic uint64_t *counter;          /* of the end that it leaves for; NULL: none yet */
     uint8_t phase;
     uint8_t unsent_tries;
     bool asked : 1;      /* the request is complete */
@@ -55,8 +57,10 @@ struct exchange {
     bool shares : 1;     /* its pool would keep the upstream */
     bool is_fresh : 1;   /* nothing has come from this upstream yet */
     bool is_deaf : 1;    /* the backend takes no more of the request, but may have answered */
+    bool is_early : 1;   /* it spoke while the end of the request was still waiting to be sent */
     bool orderly : 1;    /* how the session ends when it leaves */
     bool lingers : 1;    /* it leaves a client that may still be sending */
+    bool is_cut : 1;     /* it leaves amid an answer */
     bool working : 1;
     bool waits : 1;     /* the request: see framer.h */
     bool must_read : 1; /* its answer */
@@ -77,6 +81,8 @@ enum step exchange_put_back(struct session *s, struct held *held, size_t at, siz
 void exchange_count_request(struct session *s);
 /* The session ends once the client has taken what it is still to get. */
 void exchange_leave(struct session *s, bool orderly);
+/* The session fails. STEP_ON: it still has to leave; STEP_OVER: it is over. */
+enum step exchange_fail(struct session *s, enum ending reason);
 /* The upstream and the backend's place are given up. */
 void exchange_let_go(struct session *s, enum discard reason);
 /* The upstream goes to others that have done the same handshake. */
@@ -95,6 +101,8 @@ void exchange_take_up_again(struct session *s, bool was_written);
 /* Whether more of the client's bytes are wanted now. */
 bool exchange_wants_client(struct session *s);
 enum step exchange_read_client(struct session *s);
+/* What is left of a request is about to be sent: notes whether the backend has spoken before. */
+void exchange_look_before_flush(struct session *s);
 /* The client may have ended its sending while nothing was wanted of it. */
 enum step exchange_look_at_client(struct session *s);
 

@@ -49,7 +49,7 @@ static enum step finish_reply(struct session *s, const struct framing *verdict, 
         upstream_pin(s, verdict->why);
         s->state = SESSION_OPEN;
         return STEP_ON;
-    } else if (!verdict->clean || closes_early) {
+    } else if (!verdict->clean || closes_early || ex->is_early) {
         exchange_let_go(s, ex->pinned ? DISCARD_OWNED : DISCARD_NOT_CLEAN);
     } else {
         ex->pinned = false;
@@ -71,8 +71,7 @@ static enum step finish_preparing(struct session *s, const struct framing *verdi
 {
     if (!verdict->clean || is_stray) {
         exchange_let_go(s, DISCARD_HANDSHAKE);
-        session_finish(s, ENDING_BACKEND_RESET);
-        return STEP_OVER;
+        return exchange_fail(s, ENDING_BACKEND_RESET);
     }
     return exchange_send_request(s);
 }
@@ -86,8 +85,7 @@ static enum step backend_ended(struct session *s)
         exchange_let_go(s, DISCARD_BACKEND_CLOSED);
         s->state = SESSION_BETWEEN;
         if (was_pinned) {
-            session_finish(s, ENDING_BACKEND_FIN);
-            return STEP_OVER;
+            exchange_leave(s, true);
         }
         return STEP_ON;
     }
@@ -171,8 +169,7 @@ static enum step parse_bytes(struct session *s, size_t n)
             ex->framer->reply(ex->state, proxy->scratch + at, n - at, proxy->room);
         if (verdict.verb == FRAMING_HOLD) {
             if (n - at >= FRAMER_HOLD_MAX) {
-                session_finish(s, ENDING_BAD_MESSAGE);
-                return STEP_OVER;
+                return exchange_fail(s, ENDING_BAD_MESSAGE);
             }
             return exchange_put_back(s, &ex->backend, at, n, true);
         }
@@ -226,6 +223,7 @@ enum step exchange_read_backend(struct session *s)
     if (ex->phase == PHASE_BETWEEN) {
         return take_unasked(s, n);
     }
+    ex->is_early |= ex->asked && s->backend->pending != NULL;
     if (is_greeting(s)) {
         if (ex->phase == PHASE_ASKING) {
             return backend_speaks(s, n, NULL);

@@ -38,7 +38,7 @@ void exchange_take_up_again(struct session *s, bool was_written)
         if (!ex->answered && ex->phase == PHASE_ASKING) {
             scoreboard_add(&shared->ambiguous, 1);
         }
-        session_finish(s, ENDING_BACKEND_RESET);
+        session_fail(s, ENDING_BACKEND_RESET);
         return;
     }
     scoreboard_add(was_written ? &shared->resent_retries : &shared->unsent_retries, 1);
@@ -65,7 +65,7 @@ void exchange_backend_failed(struct session *s, int error)
 {
     struct exchange *ex = s->exchange;
     if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH) {
-        session_finish(s, ENDING_BACKEND_TIMEOUT);
+        session_fail(s, ENDING_BACKEND_TIMEOUT);
         return;
     }
     if (ex->phase == PHASE_ASKING && s->backend->pending != NULL && !ex->is_deaf) {
@@ -85,7 +85,7 @@ void exchange_backend_failed(struct session *s, int error)
         exchange_take_up_again(s, false);
         break;
     default:
-        session_finish(s, ENDING_BACKEND_RESET);
+        session_fail(s, ENDING_BACKEND_RESET);
         break;
     }
 }
@@ -97,6 +97,7 @@ static enum step ask(struct session *s, struct framing_bytes bytes)
     if (bytes.n == 0 || ex->is_deaf) {
         return STEP_ON;
     }
+    relay_hurry(s->backend, bytes.n);
     ssize_t sent = send(s->backend->fd, bytes.at, bytes.n, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
         if (!ex->wrote) {
@@ -266,7 +267,7 @@ static enum step take_verdict(struct session *s, const struct framing *verdict)
     }
     ex->asked |= verdict->ends;
     enum step step = ask(s, verdict->send);
-    if (step == STEP_ON && verdict->verb == FRAMING_OWN) {
+    if (step == STEP_ON && verdict->verb == FRAMING_OWN && ex->phase == PHASE_ASKING) {
         exchange_own(s, verdict->why);
     }
     return step;
@@ -331,6 +332,30 @@ enum step exchange_look_at_client(struct session *s)
     return is_over && is_all_told ? client_ended(s) : STEP_WAIT;
 }
 
+/* Whether the backend has said something before more of the request goes to it. Without a look, it
+ * would pass for an answer to all of it. */
+static bool has_interrupted(const struct session *s)
+{
+    char byte;
+    return s->exchange->phase == PHASE_ASKING && s->backend->fd >= 0 &&
+           recv(s->backend->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void exchange_look_before_flush(struct session *s)
+{
+    struct exchange *ex = s->exchange;
+    if (ex->asked && !ex->is_early && s->backend->pending != NULL) {
+        ex->is_early = has_interrupted(s);
+    }
+}
+
+/* The framer is to see that before more of the request, where the client could take it now. */
+static bool must_hear_backend(struct session *s)
+{
+    return s->client.readable && !s->backend->readable && s->client.pending == NULL &&
+           !throttle_holds_back(s, &s->client) && has_interrupted(s);
+}
+
 enum step exchange_read_client(struct session *s)
 {
     struct exchange *ex = s->exchange;
@@ -339,6 +364,10 @@ enum step exchange_read_client(struct session *s)
     bool more = ex->client.more && !ex->client.tried;
     bool is_held =
         ex->client.buffer != NULL && !ex->client.tried; /* a request from before its end */
+    if (must_hear_backend(s)) {
+        s->backend->readable = true;
+        return STEP_ON;
+    }
     enum step step = exchange_gather(s, &s->client, &ex->client, &n);
     if (step != STEP_ON) {
         return step;
@@ -353,8 +382,7 @@ enum step exchange_read_client(struct session *s)
             ex->framer->request(ex->state, proxy->scratch + at, n - at, proxy->room);
         if (verdict.verb == FRAMING_HOLD) {
             if (n - at >= FRAMER_HOLD_MAX) {
-                session_finish(s, ENDING_BAD_MESSAGE);
-                return STEP_OVER;
+                return exchange_fail(s, ENDING_BAD_MESSAGE);
             }
             return exchange_put_back(s, &ex->client, at, n, true);
         }

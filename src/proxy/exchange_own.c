@@ -79,7 +79,14 @@ static bool is_blocked(const struct session *s)
 
 uint64_t exchange_due_ms(const struct session *s)
 {
-    return s->exchange != NULL && is_blocked(s) ? s->active_ms + PATIENCE_MS : UINT64_MAX;
+    const struct exchange *ex = s->exchange;
+    if (ex == NULL) {
+        return UINT64_MAX;
+    }
+    if (ex->phase == PHASE_LEAVING && ex->is_cut && s->client.pending == NULL) {
+        return ex->linger_until_ms;
+    }
+    return is_blocked(s) ? s->active_ms + PATIENCE_MS : UINT64_MAX;
 }
 
 enum step exchange_unblock_client(struct session *s)

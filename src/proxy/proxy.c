@@ -135,6 +135,11 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     return 0;
 }
 
+void proxy_begin_work(struct proxy *proxy)
+{
+    proxy_touch(proxy);
+}
+
 int proxy_add_listener(struct proxy *proxy, uint32_t id, int fd)
 {
     return listener_add(proxy, id, fd);

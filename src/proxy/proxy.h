@@ -3,7 +3,7 @@
  * accounts. In a worker, on its event base; one owner, no threads. The worker's turn is
  *
  *     event_base_loop(one round; without waiting while proxy_busy())
- *     messages from master (proxy_apply, proxy_add_listener, …)
+ *     proxy_begin_work(), and messages from master (proxy_apply, proxy_add_listener, …)
  *     proxy_turn()
  */
 #ifndef SLUICE_PROXY_PROXY_H
@@ -34,6 +34,9 @@ void proxy_destroy(struct proxy *proxy); /* NULL is allowed */
  * the old snapshot still in force.
  */
 int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot);
+/* What the worker does from now on counts as part of the turn (sb_worker.loop_lag_us), even if no
+ * callback of the proxy's has run in it. */
+void proxy_begin_work(struct proxy *proxy);
 /* Starts accepting from fd (owned from now on), the listener of that id in the snapshot. Returns 0,
  * -ENOENT when the snapshot does not name it, -EEXIST, or -ENOMEM (fd is closed). */
 int proxy_add_listener(struct proxy *proxy, uint32_t id, int fd);

@@ -274,11 +274,12 @@ static void serve(struct proxy *proxy, struct queue *queue)
             has_served = true;
             continue;
         }
-        if (attempt->n_tried == 0) {
+        if (attempt->n_tried == 0 && !attempt->is_held_back) {
             return;
         }
         passed++;
-        uint64_t again_us = attempt->failed_us + FORGIVE_US;
+        uint64_t since_us = attempt->n_tried == 0 ? proxy->woken_us : attempt->failed_us;
+        uint64_t again_us = since_us + FORGIVE_US;
         queue->due_us = again_us < queue->due_us ? again_us : queue->due_us;
     }
     /* Perhaps there is room for more than ours. */

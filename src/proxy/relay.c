@@ -17,11 +17,17 @@
 #include "throttle.h"
 #include "upstream.h"
 
+#define SEGMENT_BYTES 536 /* which fit for sure: RFC 9293, 3.7.1 */
+
+/* A client that takes what it is sent is not asked when it takes more: the first answer would
+ * always be "now", an event for nothing. */
 static bool register_own(struct session *s, struct leg *leg)
 {
+    bool is_client = leg == &s->client;
+    bool asks_room = !is_client || !leg->writable;
     event_assign(&leg->event, s->proxy->base, leg->fd,
-                 EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
-                 leg == &s->client ? relay_client_event : relay_backend_event, s);
+                 EV_READ | (asks_room ? EV_WRITE : 0) | EV_CLOSED | EV_ET | EV_PERSIST,
+                 is_client ? relay_client_event : relay_backend_event, s);
     leg->registered = event_add(&leg->event, NULL) == 0;
     return leg->registered;
 }
@@ -117,6 +123,15 @@ void relay_send_failed(struct session *s, struct leg *to, int error)
     relay_failed(s, to, error);
 }
 
+void relay_blocked(struct session *s, struct leg *to)
+{
+    to->writable = false;
+    if (to == &s->client && to->registered && (event_get_events(&to->event) & EV_WRITE) == 0) {
+        event_del(&to->event);
+        (void)register_own(s, to); /* without memory, whoever waits next tries again */
+    }
+}
+
 bool relay_flush(struct session *s, struct leg *to)
 {
     struct buffer *buffer = to->pending;
@@ -127,15 +142,20 @@ bool relay_flush(struct session *s, struct leg *to)
                                             : send(to->fd, buffer->bytes + buffer->at,
                                                    buffer->end - buffer->at, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) {
-        relay_send_failed(s, to, errno);
+        int error = errno;
+        if (buffer->slab == BUFFER_PIPE && splice_takes_back(to, error)) {
+            return relay_flush(s, to);
+        }
+        relay_send_failed(s, to, error);
         return false;
     }
     if (n > 0) {
         s->active_ms = s->proxy->now_ms;
+        s->backend_spoke &= to != s->backend; /* what it has said was no answer to this */
         buffer->at += (uint32_t)n;
     }
     if (buffer->at < buffer->end) {
-        to->writable = false;
+        relay_blocked(s, to);
         return true;
     }
     buffer_free(s->proxy, buffer);
@@ -143,9 +163,19 @@ bool relay_flush(struct session *s, struct leg *to)
     return true;
 }
 
+void relay_hurry(struct leg *to, size_t n)
+{
+    if (!to->is_prompt && (to->was_told || n > SEGMENT_BYTES)) {
+        to->is_prompt = true;
+        socket_push(to->fd);
+    }
+    to->was_told = true;
+}
+
 static bool deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n,
                     bool more_follows)
 {
+    relay_hurry(to, n);
     ssize_t sent = send(to->fd, bytes, n, MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
     to->corked = more_follows;
     if (sent == (ssize_t)n) {
@@ -158,7 +188,7 @@ static bool deliver(struct session *s, struct leg *to, const unsigned char *byte
         }
         sent = 0;
     }
-    to->writable = false;
+    relay_blocked(s, to);
     to->pending = buffer_hold(s->proxy, bytes + sent, n - (size_t)sent);
     if (to->pending == NULL) {
         session_finish(s, ENDING_ERROR);
@@ -218,7 +248,7 @@ static bool splice_once(struct session *s, struct pipe *pipe, struct leg *from, 
                         size_t *budget)
 {
     ssize_t n = splice_fill(pipe, from, to, 2 * *budget);
-    if (n < 0 && splice_gives_way(s, pipe, errno)) {
+    if (n < 0 && splice_gives_way(pipe, errno)) {
         return true;
     }
     if (n <= 0) {
@@ -379,8 +409,8 @@ static void note_event(struct leg *leg, short what)
     leg->writable |= (what & EV_WRITE) != 0;
     leg->starved &= (what & EV_WRITE) == 0;
     leg->closing |= (what & EV_CLOSED) != 0;
-    /* libevent tells an error condition as readable and writable without closed. */
-    leg->suspect |= (what & (EV_READ | EV_WRITE | EV_CLOSED)) == (EV_READ | EV_WRITE);
+    /* libevent tells an error condition as readable, and writable if asked, without closed. */
+    leg->suspect |= (what & (EV_READ | EV_CLOSED)) == EV_READ;
 }
 
 void relay_client_event(evutil_socket_t fd, short what, void *arg)

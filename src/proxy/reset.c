@@ -3,18 +3,27 @@
  * the backend is sent what makes it forget the client, and must answer with exactly what the pool
  * expects and nothing behind it. Until then the last bytes that came are held back, so that the
  * client gets all of its answer and none of this one. In a worker.
+ *
+ * That answer is told from the client's bytes by nothing but what it is and where it ends. With a
+ * nonce in it that is a proof; without one, whoever can have the backend say the same at the end of
+ * a segment passes for it.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/nonce.h"
 #include "splice.h"
 #include "throttle.h"
 #include "upstream.h"
 
-/* The backend must have spoken last: then, in a protocol of questions and answers, nothing more is
- * to be expected of it but the answer to the reset. */
+static_assert(REUSE_RESET_BYTES_MAX <= RELAY_SCRATCH_BYTES, "what is sent has to fit");
+
+/* The backend must have spoken last, after everything of the client's was written to it: then, in a
+ * protocol of questions and answers, nothing more is to be expected of it but the answer to the
+ * reset. */
 bool reset_is_due(const struct session *s)
 {
     if (s->upstream == NULL || s->upstream->private || upstream_is_switched_off(s->upstream)) {
@@ -65,24 +74,42 @@ static void fail(struct session *s)
     }
 }
 
+/* Notes what to wait for, and writes what is to be sent to out. Returns how many bytes that is; 0:
+ * without memory or randomness it cannot be done. */
+static size_t prepare(struct upstream *u, char *out)
+{
+    const struct snapshot_header *snapshot = u->proxy->snapshot;
+    const struct snapshot_reuse *reuse = upstream_reuse(u);
+    const char *expect = snapshot_text(snapshot, reuse->reset_expect);
+    size_t n_expected = nonce_put(expect, reuse->reset_expect_bytes, NULL, NULL);
+    char nonce[NONCE_BYTES];
+    if (nonce_make(nonce) < 0) {
+        return 0;
+    }
+    u->tail = malloc(2 * n_expected);
+    if (u->tail == NULL) {
+        return 0;
+    }
+    u->n_expected = (uint32_t)n_expected;
+    nonce_put(expect, reuse->reset_expect_bytes, nonce, (char *)u->tail + n_expected);
+    return nonce_put(snapshot_text(snapshot, reuse->reset_send), reuse->reset_send_bytes, nonce,
+                     out);
+}
+
 bool reset_begin(struct session *s)
 {
     struct proxy *proxy = s->proxy;
     struct upstream *u = s->upstream;
-    const struct snapshot_reuse *reuse = upstream_reuse(u);
-    u->tail = malloc((size_t)2 * reuse->reset_expect_bytes);
-    if (u->tail == NULL) {
+    size_t n = prepare(u, (char *)proxy->scratch);
+    if (n == 0) {
         return false;
     }
-    u->n_expected = reuse->reset_expect_bytes;
-    memcpy(u->tail + u->n_expected, snapshot_text(proxy->snapshot, reuse->reset_expect),
-           u->n_expected);
-    ssize_t sent = send(u->leg.fd, snapshot_text(proxy->snapshot, reuse->reset_send),
-                        reuse->reset_send_bytes, MSG_NOSIGNAL);
+    relay_hurry(&u->leg, n);
+    ssize_t sent = send(u->leg.fd, proxy->scratch, n, MSG_NOSIGNAL);
     if (sent <= 0) {
         return false;
     }
-    if (sent != (ssize_t)reuse->reset_send_bytes) {
+    if (sent != (ssize_t)n) {
         session_finish(s, ENDING_BACKEND_RESET); /* it is being told nonsense */
         return true;
     }
@@ -107,6 +134,9 @@ void reset_timed_out(struct session *s)
     if (limit_ms == 0 || proxy->now_ms - s->active_ms < limit_ms) {
         uint64_t from_ms = waits_for_client ? proxy->now_ms : s->active_ms;
         wheel_set(&proxy->wheel, &s->timer, from_ms + RESET_TIMEOUT_MS);
+    } else if (waits_for_client && session_is_draining(s)) {
+        s->active_ms = proxy->now_ms;
+        wheel_set(&proxy->wheel, &s->timer, proxy->now_ms + RESET_TIMEOUT_MS);
     } else if (waits_for_client) {
         session_finish(s, ENDING_HALF_CLOSE_TIMEOUT);
     } else {

@@ -83,6 +83,7 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     s->client.fd = fd;
     s->client.readable = true;
     s->client.writable = true;
+    s->client.is_prompt = true; /* from the listening socket */
     s->backend->fd = -1;
     s->id = (uint64_t)proxy->worker << 48 | ++proxy->next_id;
     s->started_ms = proxy->now_ms;
@@ -103,6 +104,16 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
         exchange_work(s);
     } else {
         session_refuse(s, REFUSAL_MEMORY);
+    }
+}
+
+void session_end_attempt(struct session *s)
+{
+    connect_abandon(s);
+    if (s->attempt != NULL) {
+        queue_give_place_back(s);
+        slab_free(&s->proxy->attempt_slab, s->attempt);
+        s->attempt = NULL;
     }
 }
 
@@ -149,35 +160,33 @@ void session_release_backend(struct session *s)
         lease_release(proxy->sb, &s->hold, s->row, proxy->now_ms, lease_keep_ms(s));
     }
     scoreboard_release(proxy->sb, proxy->worker, SB_SLOT, s->slot);
-    queue_place_freed(proxy, s->slot);
+    /* Who waits in the queue and gave back what it was of no use to has no news for itself. */
+    if (s->attempt == NULL || !s->attempt->is_held_back || s->attempt->queued_us == 0) {
+        queue_place_freed(proxy, s->slot);
+    }
     s->slot = SNAPSHOT_NONE;
     s->row = SNAPSHOT_NONE;
 }
 
 /* Everything that both ends have in common: nothing of the session is left but its record. It is
  * counted, in counter, where its place is given back: whoever dies in between is counted once. */
-static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
+static void release(struct session *s, bool orderly, bool client_orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
-    connect_abandon(s);
+    session_end_attempt(s);
     exchange_free(s);
     splice_end(s);
-    leg_release(proxy, &s->client, orderly);
+    leg_release(proxy, &s->client, client_orderly);
     if (s->upstream != NULL) {
         upstream_discard(s, DISCARD_SESSION_END, orderly);
     } else {
         leg_release(proxy, s->backend, orderly);
     }
     session_release_backend(s);
-    if (s->attempt != NULL) {
-        queue_give_place_back(s);
-    }
     scoreboard_bump(counter, 1);
     scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, s->service_row);
     scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
     wheel_clear(&proxy->wheel, &s->timer);
-    slab_free(&proxy->attempt_slab, s->attempt);
-    s->attempt = NULL;
     if (s->in_ready) {
         STAILQ_REMOVE(&proxy->ready, s, session, turn_link);
         s->in_ready = false;
@@ -203,7 +212,32 @@ void session_refuse(struct session *s, enum refusal reason)
         return;
     }
     log_end(s, "client refused", refusal_names[reason]);
-    release(s, false, &service_cell(s->proxy, s->service_row)->refused_by[reason]);
+    _Atomic uint64_t *counter = &service_cell(s->proxy, s->service_row)->refused_by[reason];
+    bool at_once = reason == REFUSAL_CLIENT_GONE || reason == REFUSAL_STOPPING;
+    if (at_once || !exchange_see_off(s, counter)) {
+        release(s, false, false, counter);
+    }
+}
+
+/*
+ * Whether the kernel is left to deliver what it still has for the client, and the end behind it:
+ * the client was told everything, and no part of it is the session's any more. A reset would take
+ * it back, although nothing is wrong with it; what the session ends for, and is counted for, is the
+ * other direction, or that the client has not taken or answered it within the time that it had. The
+ * kernel has limits of its own for such sockets (tcp_max_orphans, tcp_orphan_retries, and the
+ * listener's user time-out).
+ */
+static bool is_all_told(const struct session *s, enum ending reason)
+{
+    switch (reason) {
+    case ENDING_HALF_CLOSE_TIMEOUT:
+    case ENDING_BACKEND_RESET:
+    case ENDING_BACKEND_TIMEOUT:
+    case ENDING_BAD_MESSAGE:
+        return s->client.shut && s->client.pending == NULL && socket_unsent(s->client.fd) > 0;
+    default:
+        return false;
+    }
 }
 
 void session_finish(struct session *s, enum ending reason)
@@ -213,8 +247,24 @@ void session_finish(struct session *s, enum ending reason)
     }
     outlier_ended(s, reason);
     log_end(s, "session ended", ending_names[reason]);
-    release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN,
-            &service_cell(s->proxy, s->service_row)->ended_by[reason]);
+    _Atomic uint64_t *counter = exchange_counter(s);
+    if (counter == NULL) {
+        counter = &service_cell(s->proxy, s->service_row)->ended_by[reason];
+    }
+    bool orderly = reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN;
+    release(s, orderly, orderly || is_all_told(s, reason), counter);
+}
+
+void session_fail(struct session *s, enum ending reason)
+{
+    if (s->dead) {
+        return;
+    }
+    outlier_ended(s, reason);
+    s->watched = false;
+    if (!exchange_see_off(s, &service_cell(s->proxy, s->service_row)->ended_by[reason])) {
+        session_finish(s, reason);
+    }
 }
 
 void session_make_ready(struct session *s)
@@ -259,6 +309,31 @@ void session_set_timer(struct session *s)
     }
 }
 
+/* Both sums go on for as long as anything moves, so that the same number twice is a true silence,
+ * whatever has been written in between. */
+bool session_is_draining(struct session *s)
+{
+    uint32_t unsent = socket_unsent(s->client.fd) + socket_unsent(s->backend->fd);
+    uint32_t taken = (uint32_t)(s->bytes_in + s->bytes_out) - unsent;
+    bool is_draining = (unsent > 0 || s->was_draining) && taken != s->taken;
+    s->was_draining = unsent > 0;
+    s->taken = taken;
+    return is_draining;
+}
+
+/* Nothing has been read or written for too long. False: the session has ended of it. */
+static bool bear_silence(struct session *s)
+{
+    bool is_idle = s->state == SESSION_OPEN || s->state == SESSION_BETWEEN;
+    if (session_is_draining(s)) {
+        s->active_ms = s->proxy->now_ms;
+        exchange_drains(s);
+        return true;
+    }
+    session_finish(s, exchange_late(s, is_idle ? ENDING_IDLE_TIMEOUT : ENDING_HALF_CLOSE_TIMEOUT));
+    return false;
+}
+
 static void fire_open(struct session *s)
 {
     if (s->is_resetting) {
@@ -283,11 +358,8 @@ static void fire_open(struct session *s)
             socket_settle(s->backend->fd, s->backend_keepalive_ms, s->backend_user_timeout_ms);
         }
     }
-    if (quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s)) {
-        enum ending late = s->state == SESSION_OPEN || s->state == SESSION_BETWEEN
-                               ? ENDING_IDLE_TIMEOUT
-                               : ENDING_HALF_CLOSE_TIMEOUT;
-        session_finish(s, exchange_late(s, late));
+    bool is_late = quiet_limit_ms(s) > 0 && s->proxy->now_ms >= s->active_ms + quiet_limit_ms(s);
+    if (is_late && !bear_silence(s)) {
         return;
     }
     if (!relay_look(s, &s->client) || !relay_look(s, s->backend)) {
@@ -310,7 +382,7 @@ void session_fire(struct wheel_entry *entry, void *proxy)
     case SESSION_WAITING:
         if (s->attempt->waiting) {
             session_refuse(s, REFUSAL_START_TIMEOUT);
-        } else if (s->attempt->queue != NULL) {
+        } else if (s->attempt->queue != NULL || s->attempt->is_cramped) {
             session_refuse(s, REFUSAL_QUEUE_TIMEOUT);
         } else {
             connect_begin(s);

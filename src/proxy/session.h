@@ -52,18 +52,21 @@ struct shelf;    /* upstream.c */
 
 /* One side of a session. */
 struct leg {
-    struct event event;     /* registered once, edge-triggered */
+    struct event event;     /* edge-triggered; a client's for writing only once it was blocked */
     struct buffer *pending; /* bytes to be written to this leg before anything newer; NULL: none */
     int fd;
     bool registered : 1;
-    bool readable : 1; /* cleared only by a true EAGAIN */
-    bool writable : 1; /* cleared only by a short or refused write */
-    bool suspect : 1;  /* the last event may have hidden an error: read until EAGAIN says no */
-    bool closing : 1;  /* its end is on the way: read until it is there */
-    bool ended : 1;    /* its end of stream was read */
-    bool shut : 1;     /* our end was passed on to it */
-    bool corked : 1;   /* what was written last waits in the kernel for more to join it */
-    bool starved : 1;  /* bytes for it wait unread until it is writable: throttle.h */
+    bool readable : 1;  /* cleared only by a true EAGAIN */
+    bool writable : 1;  /* cleared only by a short or refused write */
+    bool suspect : 1;   /* the last event may have hidden an error: read until EAGAIN says no */
+    bool closing : 1;   /* its end is on the way: read until it is there */
+    bool ended : 1;     /* its end of stream was read */
+    bool shut : 1;      /* our end was passed on to it */
+    bool corked : 1;    /* what was written last waits in the kernel for more to join it */
+    bool was_told : 1;  /* bytes were written to it */
+    bool is_prompt : 1; /* they do not wait for acknowledgements of earlier ones (TCP_NODELAY) */
+    bool starved : 1;   /* bytes for it wait unread until it is writable: throttle.h */
+    bool copied : 1;    /* what it sends cannot be spliced: splice.h */
     uint32_t full_reads : 3; /* in a row; at SPLICE_AFTER its bytes are spliced: splice.h */
     uint32_t pair : 17;      /* that its port is counted in; 0: none. With the above in one word */
 };
@@ -76,6 +79,7 @@ struct attempt {
     uint64_t started_us;                  /* of this try */
     struct choose_tried tried[TRIED_MAX]; /* valid for generation */
     uint32_t n_tried;
+    uint32_t held_back; /* a bit for each of those that are passed over for now only */
     uint32_t generation;
     uint32_t epoch; /* health_epoch of the try under way */
     uint32_t tries;
@@ -83,6 +87,7 @@ struct attempt {
     bool again;           /* a Unix socket's backlog was full: worth another try a little later */
     bool waiting;         /* for a health: linked into proxy->waiting */
     bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */
+    bool is_held_back;    /* the last try was of a backend that may not be connected to now */
     bool has_queue_place; /* counted in the queue of the pool of queue_row */
     uint32_t queue_row;
     struct queue *queue;        /* linked into it: waits for a place; NULL: not */
@@ -109,6 +114,7 @@ struct session {
     struct lease_hold hold; /* its part in the client's lease; all-zero: none */
     uint32_t connect_us;    /* while timed: how long the connect took */
     uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
+    uint32_t taken; /* bytes that both ends had taken of the kernel at the last look; low bits */
     uint16_t service_row;
     uint8_t state;      /* enum session_state */
     uint8_t send_proxy; /* enum send_proxy, of the backend's pool */
@@ -119,10 +125,11 @@ struct session {
     bool watched : 1;          /* its pool counts failures of backends: outlier.h */
     bool was_pinned : 1;       /* counted as a session that came to own its upstream */
     bool is_bound : 1;         /* counted as one, in its backend's connections_total */
-    bool backend_spoke : 1;    /* after the client had */
+    bool backend_spoke : 1;    /* after all that was written to it */
     bool was_greeted : 1;      /* the backend spoke before the client */
     bool conversed : 1;        /* the client has spoken again after the backend had */
     bool is_resetting : 1;     /* reset.c */
+    bool was_draining : 1;     /* at that look the kernel still had some for them */
     struct attempt *attempt;   /* NULL unless it looks for a backend */
     struct upstream *upstream; /* NULL: none is lent to it */
     struct exchange *exchange; /* NULL: its bytes flow unread */
@@ -178,8 +185,9 @@ struct proxy {
     struct slab session_slab, attempt_slab, upstream_slab, exchange_slab;
     struct slab buffer_slabs[3];
     struct pipes pipes;
-    uint32_t buffer_parts_max;  /* that are taken when buffer_memory counts as used up */
-    LIST_HEAD(, shelf) shelves; /* that hold this worker's upstreams */
+    uint32_t buffer_parts_max;     /* that are taken when buffer_memory counts as used up */
+    uint32_t buffer_parts_claimed; /* for what is to go through pipes: buffer.h */
+    LIST_HEAD(, shelf) shelves;    /* that hold this worker's upstreams */
     SLIST_HEAD(, shelf) short_shelves;
     struct shelf **shelf_of_slot; /* [SB_SLOTS_MAX]; NULL: there never were any */
     uint32_t source_turn;         /* source.c: where to begin looking */
@@ -211,9 +219,18 @@ void session_start(struct proxy *proxy, uint32_t service, int fd, const struct a
 /* Counts and resets a client that cannot become a session. */
 void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason);
 /* The two ways to the end. Not to be touched by the caller afterwards, but still there until the
- * turn's end. Harmless on a dead one. */
+ * turn's end. Harmless on a dead one. A refused client with a framing may live on without a backend
+ * until it has got the answers to what it asked before: exchange_see_off(). */
 void session_refuse(struct session *s, enum refusal reason);
 void session_finish(struct session *s, enum ending reason);
+/* As session_finish(), but a client with a framing is seen off first. Only for what is no news of
+ * the client itself. */
+void session_fail(struct session *s, enum ending reason);
+/* Gives up looking for a backend, and what it holds for that. */
+void session_end_attempt(struct session *s);
+/* Whether an end has taken something, since the last call, of what the kernel has for it. Then it
+ * was no silence that nothing was written to it meanwhile. */
+bool session_is_draining(struct session *s);
 /* Gives the place at its backend back, and its part in the client's lease. */
 void session_release_backend(struct session *s);
 /* Queues it for the turn's left-over work. */
@@ -246,6 +263,14 @@ void connect_stop_waiting(struct session *s);
 void connect_retry_waiting(struct proxy *proxy);
 /* Other workers may have closed idle connections that were in the way. */
 void connect_retry_cramped(struct proxy *proxy);
+/* Whether it is only for now that some backend of the pool is passed over: for its connect_rate, or
+ * for room that did not come. */
+bool connect_is_held_back(const struct attempt *attempt, uint32_t pool);
+/* Enters the queue of the pool that was chosen from, or is refused. */
+void connect_wait_for_place(struct session *s);
+/* Waits until an idle connection in the way of one more to the pool's backend is closed, which has
+ * been asked for. False: that has taken connect_timeout already; nothing is done then. */
+bool connect_wait_for_room(struct session *s, const struct snapshot_pool *pool);
 
 /* --- endings.c --- */
 
@@ -283,6 +308,11 @@ bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n);
 void relay_send_failed(struct session *s, struct leg *to, int error);
 /* A leg has failed: the session ends, or its request is taken up again elsewhere. */
 void relay_failed(struct session *s, struct leg *leg, int error);
+/* Before n bytes are written to a leg: the first ones go at once anyway if a segment holds them,
+ * but none must wait for the acknowledgement of others (Nagle's algorithm, RFC 896). */
+void relay_hurry(struct leg *to, size_t n);
+/* A leg takes no more for now: it tells when it does. */
+void relay_blocked(struct session *s, struct leg *to);
 /* Registers a leg's descriptor with the loop. False: out of memory, the session is finished. */
 bool relay_register(struct session *s, struct leg *leg);
 
@@ -301,10 +331,18 @@ bool exchange_may_share(const struct session *s, const struct snapshot_reuse *re
 void exchange_bound(struct session *s, bool is_fresh);
 /* The backend has failed before its answer was complete. */
 void exchange_backend_failed(struct session *s, int error);
+/* The session is to end, and be counted in counter. What its client is still to get of earlier
+ * answers is delivered first; false: there is no such thing, or somebody sees to it already. */
+bool exchange_see_off(struct session *s, _Atomic uint64_t *counter);
+/* Where a session that has been seen off is counted, whatever ends it in the end; NULL: it has not
+ * been. */
+_Atomic uint64_t *exchange_counter(const struct session *s);
+/* Its client has taken something of what the kernel has for it, within the time that it had. */
+void exchange_drains(struct session *s);
 /* How the session ends that nothing has come of for too long; late: without a framing. */
 enum ending exchange_late(const struct session *s, enum ending late);
-/* When to look whether its client is kept from reading by what it cannot send; UINT64_MAX: it is
- * not. */
+/* When to look whether its client is kept from reading by what it cannot send, or has taken all
+ * that it is to get before a reset; UINT64_MAX: neither is to be seen. */
 uint64_t exchange_due_ms(const struct session *s);
 /* Whether its last request could have been sent again. */
 bool exchange_is_retriable(const struct session *s);
@@ -343,6 +381,9 @@ void socket_reset(int fd);
 /* Sends what waits for more (MSG_MORE). */
 void socket_push(int fd);
 int socket_error(int fd); /* SO_ERROR, positive; 0: none. Fetching clears it. */
+/* Bytes written that its peer has not acknowledged (TCP) or not read (Unix; in units of the
+ * kernel's); 0 without a descriptor. */
+uint32_t socket_unsent(int fd);
 
 /* --- listener.c --- */
 

@@ -160,16 +160,30 @@ static void open_ahead(struct proxy *proxy, struct shelf *shelf)
     }
 }
 
+/* Those that come back are not opened anew meanwhile, or so many would have to be closed then. */
+static bool is_short_of(const struct shelf *shelf, const struct snapshot_reuse *reuse)
+{
+    uint32_t n = shelf->n_idle + shelf->n_opening;
+    return n < reuse->warm_min && n + shelf->n_returning < reuse->max_idle;
+}
+
+/* Sessions that wait for a place, or for the connect_rate, go first. */
+static bool is_waited_for(const struct proxy *proxy, const struct snapshot_pool *pool)
+{
+    return pool->queue != 0 &&
+           atomic_load_explicit(&proxy->sb->pools[pool->row].queued, memory_order_relaxed) != 0;
+}
+
 /* At most warm_min are being opened at a time, so it goes no faster than the backend takes them. */
 static void refill(struct proxy *proxy, struct shelf *shelf, uint32_t *left)
 {
     const struct snapshot_pool *pool = shelf_pool(proxy, shelf);
     const struct snapshot_backend *backend = shelf_backend(proxy, shelf);
-    if (pool->reuse.mode == REUSE_OFF || proxy->draining || !shelf_may_keep(proxy, shelf)) {
+    if (pool->reuse.mode == REUSE_OFF || proxy->draining || is_waited_for(proxy, pool) ||
+        !shelf_may_keep(proxy, shelf)) {
         return;
     }
-    while (shelf->n_idle + shelf->n_opening<pool->reuse.warm_min && * left> 0 &&
-           proxy->now_ms >= shelf->open_again_ms) {
+    while (is_short_of(shelf, &pool->reuse) && *left > 0 && proxy->now_ms >= shelf->open_again_ms) {
         if (source_is_scarce(proxy, backend) ||
             !rate_take(&proxy->sb->slot_rate[shelf->slot], &backend->connect_rate,
                        proxy->woken_us * 1000)) {
@@ -193,6 +207,9 @@ static void end_old(struct proxy *proxy, struct shelf *shelf)
             proxy->now_ms - u->idle_ms >= pool->reuse.idle_max_ms) {
             fault = DISCARD_IDLE_MAX;
         }
+        if (fault == DISCARD_COUNT && shelf->n_idle > pool->reuse.max_idle) {
+            fault = DISCARD_MAX_IDLE; /* which was larger once */
+        }
         if (fault != DISCARD_COUNT) {
             upstream_drop(u, fault, true);
         }
@@ -203,17 +220,6 @@ static void end_old(struct proxy *proxy, struct shelf *shelf)
         } else if (proxy->now_ms - u->opened_ms >= pool->connect_timeout_ms) {
             upstream_opening_failed(u);
         }
-    }
-}
-
-/* Another worker's session needs the place of an idle one. */
-static void let_go(struct proxy *proxy, struct shelf *shelf)
-{
-    _Atomic uint32_t *wanted = &proxy->sb->slots[shelf->slot].wanted;
-    struct upstream *oldest = TAILQ_LAST(&shelf->idle, upstream_list);
-    if (oldest != NULL && atomic_load_explicit(wanted, memory_order_acquire) != 0 &&
-        atomic_exchange_explicit(wanted, 0, memory_order_acq_rel) != 0) {
-        upstream_drop(oldest, DISCARD_EVICTED, true);
     }
 }
 
@@ -244,7 +250,7 @@ void upstreams_asked(struct proxy *proxy)
 {
     struct shelf *shelf;
     LIST_FOREACH (shelf, &proxy->shelves, link) {
-        let_go(proxy, shelf);
+        shelf_let_go(proxy, shelf);
     }
 }
 

@@ -13,6 +13,7 @@ struct shelf {
     uint32_t pool, index; /* in the present snapshot; SNAPSHOT_NONE: not there any more */
     struct upstream_list idle, opening;
     uint32_t n_idle, n_opening, n_lent;
+    uint32_t n_returning; /* of those lent: as far as is known they will be idle again */
     uint64_t open_again_ms;
     SLIST_ENTRY(shelf) short_link;
     uint32_t n_first_strays; /* on upstreams that had served once at most */
@@ -60,8 +61,6 @@ void shelf_note_idle(struct proxy *proxy);
 
 /* A record with nothing opened yet, in no list, whose age has begun. NULL: out of memory. */
 struct upstream *upstream_new(struct proxy *proxy, struct shelf *shelf);
-/* A place under max_connections for it. */
-bool upstream_take_place(struct upstream *u, uint32_t limit);
 /* Takes it out of its list and count, to be put into another. */
 void upstream_unlist(struct upstream *u);
 /* Its end, uncounted; and counted. */
@@ -71,6 +70,15 @@ void upstream_drop(struct upstream *u, enum discard reason, bool orderly);
 enum discard upstream_fault(const struct upstream *u);
 /* Opening ahead came to nothing. */
 void upstream_opening_failed(struct upstream *u);
+
+/* --- room.c --- */
+
+/* A place under max_connections for it. */
+bool upstream_take_place(struct upstream *u, uint32_t limit);
+/* The same, at the cost of idle ones. False: another worker has been asked. */
+bool upstream_make_room(struct upstream *u, uint32_t limit);
+/* Lets an idle one go if another worker has asked for it. */
+void shelf_let_go(struct proxy *proxy, struct shelf *shelf);
 
 /* --- trouble.c --- */
 

@@ -1,9 +1,11 @@
 /* Socket options of the data path. Owns nothing. In a worker. */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,10 +21,8 @@ int socket_open_backend(const struct addr *address)
         return -errno;
     }
     if (address->ip.family != ADDR_UNIX) {
-        /* Small messages must not wait for acknowledgements; and acknowledgements of our own can
-         * ride on data instead of going out alone, that of the handshake on the first request:
-         * socket_acknowledge() when there is none yet. */
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        /* Acknowledgements of our own can ride on data instead of going out alone, that of the
+         * handshake on the first request: socket_acknowledge() when there is none yet. */
         setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
     }
     return fd;
@@ -108,4 +108,10 @@ int socket_error(int fd)
         return errno;
     }
     return error;
+}
+
+uint32_t socket_unsent(int fd)
+{
+    int unsent = 0;
+    return fd >= 0 && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0 ? (uint32_t)unsent : 0;
 }

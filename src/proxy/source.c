@@ -16,8 +16,14 @@
 #endif
 
 #define SOURCES_LOOKED_AT 16 /* of many; further ones only when these have no port */
-#define SOURCE_TRIES      4 /* addresses that the kernel may have no port of, one after the other */
-#define SHUT_MS           1000 /* finding none costs milliseconds: once a second for all workers */
+
+/*
+ * What one client costs at most. A bind() in vain is cheap and shuts the address for all workers,
+ * for longer each time: each address once. A connect() in vain takes a millisecond: so many. Where
+ * an address works, those that last did not are looked after by so many binds, or one connect.
+ */
+#define SOURCE_CONNECTS 16
+#define SOURCE_PROBES   4
 
 /* Warm connections leave the last quarter to sessions. */
 #define SCARCE_OF(limit) ((limit) - (limit) / 4)
@@ -34,34 +40,90 @@ static uint32_t limit_of(const struct proxy *proxy)
     return ports_limit(atomic_load_explicit(&proxy->sb->header->ports, memory_order_relaxed));
 }
 
-/* Ports of it in use; UINT32_MAX: none can be had. */
-static uint32_t fill_of(const struct proxy *proxy, const struct snapshot_source *source,
-                        uint32_t limit)
+/* Instead of how many of its ports are in use. */
+#define RANK_LAST     (UINT32_MAX - 1) /* it last failed, and may by now be well */
+#define RANK_UNUSABLE UINT32_MAX       /* it has no port, or has failed just now */
+
+/* A client's way round the sources of a backend. */
+struct search {
+    const struct snapshot_backend *backend;
+    const struct snapshot_source *sources; /* its own */
+    uint32_t limit;                        /* of ports of each */
+    uint32_t at, left;                     /* those before at are unusable */
+    uint32_t settle_for;  /* a rank: a worse one is taken only if there is no other at all */
+    int probes, connects; /* that may still be in vain */
+};
+
+static uint32_t rank_of(const struct proxy *proxy, const struct snapshot_source *source,
+                        const struct search *search)
 {
     uint32_t used = ports_used(proxy->sb, source->pair);
     if (source->pair == 0) {
         return 0;
     }
-    bool is_full = limit != 0 && used >= limit;
-    return is_full || ports_is_shut(proxy->sb, source->pair, proxy->now_ms) ? UINT32_MAX : used;
+    if (used >= (search->limit != 0 ? search->limit : UINT16_MAX) ||
+        ports_is_shut(proxy->sb, source->pair, proxy->now_ms)) {
+        return RANK_UNUSABLE;
+    }
+    bool is_fine = ports_trouble(proxy->sb, source->pair) == SB_PAIR_FINE;
+    return is_fine || search->probes > 0 ? used : RANK_LAST;
 }
 
-/* The emptiest of the next few, or else the first that has a port; NULL: none has. Who begins
- * elsewhere each time spreads evenly also over those that are equally full. */
-static const struct snapshot_source *choose(struct proxy *proxy,
-                                            const struct snapshot_backend *backend, uint32_t limit)
+/* Who begins elsewhere each time spreads evenly also over those that are equally full. */
+static struct search begin_search(struct proxy *proxy, const struct snapshot_backend *backend)
 {
-    const struct snapshot_source *sources = sources_at(proxy, backend);
-    const struct snapshot_source *best = NULL;
-    uint32_t n = backend->n_sources, least = UINT32_MAX;
-    uint32_t at = n > 1 ? proxy->source_turn++ % n : 0;
-    for (uint32_t i = 0; i < n && (i < SOURCES_LOOKED_AT || best == NULL); i++) {
-        uint32_t fill = fill_of(proxy, &sources[at], limit);
-        if (fill < least) {
-            least = fill;
+    uint32_t n = backend->n_sources;
+    return (struct search){
+        .backend = backend,
+        .sources = sources_at(proxy, backend),
+        .limit = limit_of(proxy),
+        .at = n > 1 ? proxy->source_turn++ % n : 0,
+        .left = n,
+        .settle_for = RANK_LAST - 1,
+        .probes = SOURCE_PROBES,
+        .connects = SOURCE_CONNECTS,
+    };
+}
+
+static uint32_t after(const struct search *search, uint32_t at)
+{
+    return at + 1 == search->backend->n_sources ? 0 : at + 1;
+}
+
+static void pass_one(struct search *search)
+{
+    search->at = after(search, search->at);
+    search->left--;
+}
+
+static void pass_up_to(struct search *search, const struct snapshot_source *source)
+{
+    while (search->sources + search->at != source) {
+        pass_one(search);
+    }
+    pass_one(search);
+}
+
+/* The emptiest of the next few, or else the first that has a port; NULL: none has. */
+static const struct snapshot_source *choose(const struct proxy *proxy, struct search *search)
+{
+    const struct snapshot_source *sources = search->sources, *best = NULL;
+    uint32_t least = RANK_UNUSABLE;
+    while (search->left > 0 && rank_of(proxy, &sources[search->at], search) == RANK_UNUSABLE) {
+        pass_one(search);
+    }
+    uint32_t at = search->at;
+    for (uint32_t i = 0; i < search->left && (i < SOURCES_LOOKED_AT || least > search->settle_for);
+         i++) {
+        uint32_t rank = rank_of(proxy, &sources[at], search);
+        if (rank < least) {
+            least = rank;
             best = &sources[at];
         }
-        at = at + 1 == n ? 0 : at + 1;
+        at = after(search, at);
+    }
+    if (least == RANK_LAST) {
+        search->settle_for = RANK_LAST; /* there is none better: not to be looked for again */
     }
     return best;
 }
@@ -85,77 +147,120 @@ static int bind_address(int fd, const struct addr_ip *source)
     return bind(fd, (struct sockaddr *)&address, len) == 0 ? 0 : errno;
 }
 
-static int connect_from(const struct proxy *proxy, int fd, const struct snapshot_source *source,
-                        const struct snapshot_backend *backend)
+static int connect_to(const struct proxy *proxy, int fd, uint32_t pair,
+                      const struct snapshot_backend *backend)
 {
     struct sockaddr_storage address;
     socklen_t len = addr_to_sockaddr(&backend->address, &address);
-    if (source != NULL) {
-        uint32_t ports = atomic_load_explicit(&proxy->sb->header->ports, memory_order_relaxed);
-        int error = source->ip.family == ADDR_NONE ? 0 : bind_address(fd, &source->ip);
-        if (error != 0) {
-            return error;
-        }
-        if (ports_used(proxy->sb, source->pair) > PORTS_EASY(ports)) {
-            spare_search(proxy, fd);
-        }
+    uint32_t ports = atomic_load_explicit(&proxy->sb->header->ports, memory_order_relaxed);
+    if (pair != 0 && ports_used(proxy->sb, pair) > PORTS_EASY(ports)) {
+        spare_search(proxy, fd);
     }
     return connect(fd, (struct sockaddr *)&address, len) == 0 ? 0 : errno;
 }
 
-static int open_from(struct proxy *proxy, struct leg *leg, const struct snapshot_source *source,
-                     const struct snapshot_backend *backend, bool *out_opened)
+/* 0, or what socket() failed with. */
+static int open_leg(struct leg *leg, const struct snapshot_backend *backend)
 {
-    int fd = socket_open_backend(&backend->address);
+    int fd = leg->fd < 0 ? socket_open_backend(&backend->address) : leg->fd;
     if (fd < 0) {
         return -fd;
     }
     leg->fd = fd;
-    *out_opened = true;
-    return connect_from(proxy, fd, source, backend);
+    return 0;
+}
+
+static void close_leg(struct leg *leg)
+{
+    if (leg->fd >= 0) {
+        close(leg->fd);
+        leg->fd = -1;
+    }
+}
+
+/* The trouble is the source's, not the backend's. */
+static void blame(struct proxy *proxy, struct search *search, struct leg *leg,
+                  const struct snapshot_source *source, enum sb_pair_trouble trouble, int error)
+{
+    source_release(proxy, leg);
+    ports_fail(proxy->sb, source->pair, trouble, error, proxy->now_ms);
+    if (trouble == SB_PAIR_NO_PORT) {
+        close_leg(leg); /* whether one that was bound can be bound anew is up to the kernel */
+        search->probes = 0;
+        search->connects--;
+    } else {
+        search->probes--;
+    }
+    if (source->pair == 0) {
+        pass_up_to(search, source); /* no worker can know that it is shut */
+    }
+}
+
+/* Whether the source was of use; then *out_error is what connect() said. */
+static bool connect_from(struct proxy *proxy, struct search *search, struct leg *leg,
+                         const struct snapshot_source *source, int *out_error)
+{
+    int error = source->ip.family == ADDR_NONE ? 0 : bind_address(leg->fd, &source->ip);
+    if (error != 0) {
+        blame(proxy, search, leg, source, SB_PAIR_ABSENT, error);
+        return false;
+    }
+    error = connect_to(proxy, leg->fd, source->pair, search->backend);
+    if (error == EADDRNOTAVAIL) {
+        blame(proxy, search, leg, source, SB_PAIR_NO_PORT, error);
+        return false;
+    }
+    ports_succeed(proxy->sb, source->pair);
+    *out_error = error;
+    return true;
 }
 
 static int count_no_port(const struct proxy *proxy, const struct snapshot_backend *backend)
 {
     atomic_fetch_add_explicit(&proxy->sb->rows[backend->row].ports_out, 1, memory_order_relaxed);
+    atomic_store_explicit(&proxy->sb->header->ports_missed, 1, memory_order_release);
     return SOURCE_NO_PORT;
+}
+
+static int connect_from_any(struct proxy *proxy, struct leg *leg,
+                            const struct snapshot_backend *backend)
+{
+    struct search search = begin_search(proxy, backend);
+    int error;
+    while (search.connects > 0) {
+        const struct snapshot_source *source = choose(proxy, &search);
+        if (source == NULL) {
+            break;
+        }
+        if (!ports_take(proxy->sb, proxy->worker, source->pair, search.limit)) {
+            continue; /* another worker was faster: choose() sees it full now */
+        }
+        leg->pair = source->pair & (SB_PAIRS_MAX - 1);
+        error = open_leg(leg, backend);
+        if (error != 0) {
+            source_release(proxy, leg);
+            return error;
+        }
+        if (connect_from(proxy, &search, leg, source, &error)) {
+            return error;
+        }
+    }
+    close_leg(leg);
+    return count_no_port(proxy, backend);
 }
 
 int source_connect(struct proxy *proxy, struct leg *leg, const struct snapshot_backend *backend,
                    bool *out_opened)
 {
-    uint32_t limit = limit_of(proxy);
-    *out_opened = false;
-    if (backend->n_sources == 0) {
-        return open_from(proxy, leg, NULL, backend, out_opened);
+    int error;
+    if (backend->n_sources > 0) {
+        error = connect_from_any(proxy, leg, backend);
+    } else {
+        error = open_leg(leg, backend);
+        error = error != 0 ? error : connect_to(proxy, leg->fd, 0, backend);
     }
-    for (int tries = 0; tries < SOURCE_TRIES;) {
-        const struct snapshot_source *source = choose(proxy, backend, limit);
-        if (source == NULL) {
-            break;
-        }
-        if (!ports_take(proxy->sb, proxy->worker, source->pair, limit)) {
-            continue; /* another worker was faster: choose() sees it full now */
-        }
-        leg->pair = source->pair & (SB_PAIRS_MAX - 1);
-        int rc = open_from(proxy, leg, source, backend, out_opened);
-        if (rc != EADDRNOTAVAIL && *out_opened) {
-            return rc;
-        }
-        source_release(proxy, leg);
-        if (!*out_opened) {
-            return rc;
-        }
-        close(leg->fd);
-        leg->fd = -1;
-        *out_opened = false;
-        if (source->pair == 0) {
-            break; /* it would be chosen again */
-        }
-        ports_shut(proxy->sb, source->pair, proxy->now_ms + SHUT_MS);
-        tries++;
-    }
-    return count_no_port(proxy, backend);
+    *out_opened = leg->fd >= 0;
+    return error;
 }
 
 void source_release(struct proxy *proxy, struct leg *leg)
@@ -166,13 +271,29 @@ void source_release(struct proxy *proxy, struct leg *leg)
     }
 }
 
+bool source_is_full(const struct proxy *proxy, const struct snapshot_backend *backend)
+{
+    const struct snapshot_source *sources = sources_at(proxy, backend);
+    /* One that failed counts again once it may be asked: nobody else would ask it here. */
+    const struct search search = {.limit = limit_of(proxy), .probes = 1};
+    bool any = false;
+    for (uint32_t i = 0; i < backend->n_sources; i++) {
+        if (rank_of(proxy, &sources[i], &search) != RANK_UNUSABLE) {
+            return false;
+        }
+        any |= !ports_is_shut(proxy->sb, sources[i].pair, proxy->now_ms);
+    }
+    return any;
+}
+
 bool source_is_scarce(const struct proxy *proxy, const struct snapshot_backend *backend)
 {
     const struct snapshot_source *sources = sources_at(proxy, backend);
-    uint32_t limit = limit_of(proxy);
+    /* One that failed counts again once it may be asked: nobody else would ask it here. */
+    const struct search search = {.limit = limit_of(proxy), .probes = 1};
     for (uint32_t i = 0; i < backend->n_sources; i++) {
-        uint32_t fill = fill_of(proxy, &sources[i], limit);
-        if (fill != UINT32_MAX && (limit == 0 || fill < SCARCE_OF(limit))) {
+        uint32_t rank = rank_of(proxy, &sources[i], &search);
+        if (rank < RANK_LAST && (search.limit == 0 || rank < SCARCE_OF(search.limit))) {
             return false;
         }
     }

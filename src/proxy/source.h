@@ -20,6 +20,8 @@ int source_connect(struct proxy *proxy, struct leg *leg, const struct snapshot_b
                    bool *out_opened);
 /* The leg's descriptor is closed, or about to be: its port is free. Harmless without. */
 void source_release(struct proxy *proxy, struct leg *leg);
+/* Whether none is left because we use so many, so that closing a connection there gives one. */
+bool source_is_full(const struct proxy *proxy, const struct snapshot_backend *backend);
 /* Whether so few ports are left that none should be used ahead of need. */
 bool source_is_scarce(const struct proxy *proxy, const struct snapshot_backend *backend);
 

@@ -83,6 +83,7 @@ static void pipe_close(struct proxy *proxy, struct pipe *pipe)
 void splice_fini(struct proxy *proxy)
 {
     struct pipe *pipe;
+    buffer_give_up_claim(proxy);
     while ((pipe = LIST_FIRST(&proxy->pipes.spare)) != NULL) {
         LIST_REMOVE(pipe, link);
         pipe_close(proxy, pipe);
@@ -192,7 +193,7 @@ static bool is_empty(const struct pipe *pipe)
 static void count(struct pipe *pipe, uint32_t n)
 {
     if (n != pipe->n_counted) {
-        buffer_count(pipe->session->proxy, (int64_t)n - pipe->n_counted);
+        buffer_count_piped(pipe->session->proxy, (int64_t)n - pipe->n_counted);
         pipe->n_counted = n;
     }
 }
@@ -220,15 +221,28 @@ static void give_back(struct pipe *pipe)
     be_looked_at(proxy, SPARE_MS);
 }
 
+/* The room is there before a pipe is. */
+static bool may_splice(struct proxy *proxy, const struct leg *from)
+{
+    if (from->copied || proxy->pipes.max == 0) {
+        return false;
+    }
+    be_looked_at(proxy, IDLE_MS);
+    return buffer_claim(proxy, PIPE_LEAST_BYTES) == PIPE_LEAST_BYTES;
+}
+
 struct pipe *splice_pipe(struct session *s, struct leg *from)
 {
     bool to_client = from == s->backend;
     struct pipe *pipe = find(s, to_client);
-    if (pipe == NULL) {
-        pipe = take(s, to_client);
-    } else if (pipe->n_short >= SHORT_READS || s->proxy->now_ms - pipe->moved_ms >= IDLE_MS) {
+    if (pipe != NULL &&
+        (pipe->n_short >= SHORT_READS || s->proxy->now_ms - pipe->moved_ms >= IDLE_MS)) {
         give_back(pipe);
         pipe = NULL;
+    } else if (!may_splice(s->proxy, from)) {
+        pipe = NULL;
+    } else if (pipe == NULL) {
+        pipe = take(s, to_client);
     }
     if (pipe == NULL) {
         from->full_reads = 0;
@@ -255,37 +269,77 @@ static void note_moved(struct pipe *pipe, size_t n)
 
 ssize_t splice_fill(struct pipe *pipe, struct leg *from, struct leg *to, size_t n)
 {
-    n = n < pipe->capacity ? n : pipe->capacity;
+    n = buffer_claim(pipe->session->proxy, n < pipe->capacity ? n : pipe->capacity);
     ssize_t got = splice(from->fd, NULL, pipe->in, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (got > 0) {
         pipe->held.at = 0;
         pipe->held.end = (uint32_t)got;
         to->pending = &pipe->held;
         note_moved(pipe, (size_t)got);
+        if (!to->writable) {
+            count(pipe, (uint32_t)got); /* it will not be drained at once */
+        }
     }
     return got;
 }
 
-bool splice_gives_way(struct session *s, struct pipe *pipe, int error)
+/* EINVAL and EOPNOTSUPP: one of these sockets cannot be spliced; ENOSYS and EPERM: the worker may
+ * not splice at all; ENOMEM: not now. */
+static bool is_of_splicing(int error)
 {
-    if (error != EINVAL && error != ENOSYS && error != EOPNOTSUPP && error != EPERM &&
-        error != ENOMEM) {
-        return false;
-    }
+    return error == EINVAL || error == EOPNOTSUPP || error == ENOSYS || error == EPERM ||
+           error == ENOMEM;
+}
+
+static void stop(struct pipe *pipe, int error)
+{
+    struct proxy *proxy = pipe->session->proxy;
+    sender(pipe)->copied |= error == EINVAL || error == EOPNOTSUPP;
     give_back(pipe);
-    if (error != ENOMEM) {
-        s->proxy->pipes.max = 0;
+    if (error == ENOSYS || error == EPERM) {
+        proxy->pipes.max = 0;
     }
-    return true;
+}
+
+bool splice_gives_way(struct pipe *pipe, int error)
+{
+    if (is_of_splicing(error)) {
+        stop(pipe, error);
+        return true;
+    }
+    return false;
+}
+
+static struct pipe *pipe_of(struct buffer *held)
+{
+    return (struct pipe *)((char *)held - offsetof(struct pipe, held));
 }
 
 ssize_t splice_drain(struct buffer *held, int fd)
 {
-    struct pipe *pipe = (struct pipe *)((char *)held - offsetof(struct pipe, held));
+    struct pipe *pipe = pipe_of(held);
     uint32_t n = held->end - held->at;
     ssize_t sent = splice(pipe->out, NULL, fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     count(pipe, n - (sent > 0 ? (uint32_t)sent : 0));
     return sent;
+}
+
+bool splice_takes_back(struct leg *to, int error)
+{
+    struct pipe *pipe = pipe_of(to->pending);
+    struct proxy *proxy = pipe->session->proxy;
+    if (!is_of_splicing(error)) {
+        return false;
+    }
+    count(pipe, 0);
+    struct buffer *bytes = buffer_read(proxy, pipe->out, pipe->held.end - pipe->held.at);
+    if (bytes == NULL) {
+        return false;
+    }
+    pipe->held.at = pipe->held.end;
+    to->pending = bytes;
+    stop(pipe, error);
+    return true;
 }
 
 void splice_stop(struct session *s)
@@ -298,6 +352,7 @@ void splice_stop(struct session *s)
             give_back(pipe);
         }
     }
+    s->backend->copied = false; /* the next client's socket may be another kind */
 }
 
 void splice_end(struct session *s)
@@ -331,9 +386,11 @@ void splice_work(struct proxy *proxy)
     }
     pipes->due_ms = UINT64_MAX;
     close_unwanted(proxy);
+    bool moves = false;
     struct pipe *pipe, *next;
     LIST_FOREACH_SAFE (pipe, &pipes->used, link, next) {
         uint64_t pause_ms = proxy->now_ms - pipe->moved_ms;
+        moves |= pause_ms < IDLE_MS;
         if (pipe->is_raised && pause_ms >= PAUSE_MS) {
             set_low_water(pipe, false);
             begin_window(pipe);
@@ -343,6 +400,9 @@ void splice_work(struct proxy *proxy)
         } else {
             be_looked_at(proxy, pipe->is_raised ? PAUSE_MS : IDLE_MS);
         }
+    }
+    if (!moves) {
+        buffer_give_up_claim(proxy);
     }
     if (!LIST_EMPTY(&pipes->spare)) {
         be_looked_at(proxy, SPARE_MS);

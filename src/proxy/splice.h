@@ -21,16 +21,19 @@
 void splice_init(struct proxy *proxy);
 void splice_fini(struct proxy *proxy); /* after all sessions are gone */
 
-/* A pipe for what from sends, empty, now that to holds nothing; NULL: the bytes are to be copied,
- * and from->full_reads begins anew. */
+/* A pipe for what from sends, empty, now that to holds nothing, with room in buffer_memory for what
+ * would stay in it; NULL: the bytes are to be copied, and from->full_reads begins anew. */
 struct pipe *splice_pipe(struct session *s, struct leg *from);
 /* One read of at most n bytes into the pipe, which to holds then. Returns as recv() does. */
 ssize_t splice_fill(struct pipe *pipe, struct leg *from, struct leg *to, size_t n);
 /* After splice_fill() returned below 0: whether only splicing is at fault, and the direction goes
- * on by copying. The pipe is gone then. */
-bool splice_gives_way(struct session *s, struct pipe *pipe, int error);
+ * on by copying, for good where its sockets are the reason. The pipe is gone then. */
+bool splice_gives_way(struct pipe *pipe, int error);
 /* Writes what a pipe holds; the rest counts as held for a slow peer. Returns as send() does. */
 ssize_t splice_drain(struct buffer *held, int fd);
+/* The same after splice_drain(), of the pipe that to holds; what was in it is in a buffer that to
+ * holds in its place. */
+bool splice_takes_back(struct leg *to, int error);
 
 /* Gives the session's pipes back, but for those with bytes in them, and lets its sockets be as they
  * were: before its upstream may become somebody else's. */

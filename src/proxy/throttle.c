@@ -33,7 +33,7 @@ static void warn(struct proxy *proxy)
 
 static void starve(struct session *s, struct leg *to)
 {
-    to->writable = false;
+    relay_blocked(s, to);
     to->starved = true;
     scoreboard_bump(&s->proxy->row->throttled, 1);
     warn(s->proxy);
@@ -59,6 +59,7 @@ bool throttle_move(struct session *s, struct leg *from, struct leg *to, size_t *
     if (n <= 0) {
         return relay_read_nothing(s, from, n);
     }
+    relay_hurry(to, (size_t)n);
     ssize_t sent = send(to->fd, s->proxy->scratch, (size_t)n, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
         relay_send_failed(s, to, errno);

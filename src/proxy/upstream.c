@@ -33,10 +33,21 @@ static void gauge(_Atomic uint32_t *word, int by)
                           memory_order_relaxed);
 }
 
+/* Lent, it counts as one that will be idle again, as long as nothing is known to the contrary. */
+static void set_returning(struct upstream *u, bool is_returning)
+{
+    if (u->is_returning != is_returning) {
+        u->is_returning = is_returning;
+        u->shelf->n_returning =
+            is_returning ? u->shelf->n_returning + 1 : u->shelf->n_returning - 1;
+    }
+}
+
 void upstream_unpin(struct upstream *u)
 {
     if (u->pinned) {
         u->pinned = false;
+        set_returning(u, u->state == UPSTREAM_LENT && !u->private);
         gauge(&upstream_cell(u->proxy, u->shelf->row)->pinned, -1);
     }
 }
@@ -64,12 +75,17 @@ void upstream_unlist(struct upstream *u)
         break;
     }
     upstream_unpin(u);
+    set_returning(u, false);
 }
 
 void upstream_end(struct upstream *u, bool orderly)
 {
     struct proxy *proxy = u->proxy;
+    bool was_returning = u->is_returning;
     upstream_unlist(u);
+    if (was_returning) {
+        shelf_note_taken(proxy, u->shelf);
+    }
     if (u->leg.registered) {
         event_del(&u->leg.event);
     }
@@ -142,9 +158,17 @@ static enum quiet listen_to(const struct upstream *u)
     return may_greet(u) ? QUIET_GREETED : QUIET_STRAY;
 }
 
-bool upstream_is_silent(const struct upstream *u)
+enum discard upstream_unquiet(struct upstream *u)
 {
-    return listen_to(u) == QUIET;
+    enum quiet quiet = listen_to(u);
+    if (quiet == QUIET) {
+        return DISCARD_COUNT;
+    }
+    if (quiet == QUIET_ENDED) {
+        return DISCARD_BACKEND_CLOSED;
+    }
+    upstream_note_stray(u);
+    return DISCARD_STRAY_BYTES;
 }
 
 static void discard_unquiet(struct upstream *u, enum quiet quiet)
@@ -169,9 +193,13 @@ static void idle_event(struct upstream *u)
     }
 }
 
+/* In the place of the oldest where there are enough of them. */
 static void put_idle(struct upstream *u)
 {
     struct shelf *shelf = u->shelf;
+    while (shelf->n_idle > 0 && shelf->n_idle >= shelf_pool(u->proxy, shelf)->reuse.max_idle) {
+        upstream_drop(TAILQ_LAST(&shelf->idle, upstream_list), DISCARD_MAX_IDLE, true);
+    }
     u->state = UPSTREAM_IDLE;
     u->idle_ms = u->proxy->now_ms;
     TAILQ_INSERT_HEAD(&shelf->idle, u, link);
@@ -200,6 +228,7 @@ static void opening_event(struct upstream *u, short what)
     if (what & EV_WRITE) {
         upstream_unlist(u);
         put_idle(u);
+        u->proxy->queues_due |= u->proxy->has_queues; /* somebody may wait for the connect_rate */
         /* Nothing rides on the last step of the handshake for now. */
         socket_acknowledge(u->leg.fd);
         idle_event(u);
@@ -339,36 +368,6 @@ struct upstream *upstream_new(struct proxy *proxy, struct shelf *shelf)
     return u;
 }
 
-bool upstream_take_place(struct upstream *u, uint32_t limit)
-{
-    struct proxy *proxy = u->proxy;
-    u->has_place = limit != 0 &&
-                   scoreboard_reserve(proxy->sb, proxy->worker, SB_UPSTREAM, u->shelf->slot, limit);
-    return limit == 0 || u->has_place;
-}
-
-/* The same, at the cost of idle ones: our own, which are of no use or they would have been lent, or
- * else another worker's, after a while. */
-static bool make_room(struct upstream *u, uint32_t limit)
-{
-    struct proxy *proxy = u->proxy;
-    struct shelf *shelf = u->shelf;
-    while (!upstream_take_place(u, limit)) {
-        struct upstream *oldest = TAILQ_LAST(&shelf->idle, upstream_list);
-        if (oldest == NULL) {
-            atomic_store_explicit(&proxy->sb->slots[shelf->slot].wanted, 1, memory_order_release);
-            for (uint32_t w = 0; proxy->wakes != NULL && w < proxy->sb->header->n_workers; w++) {
-                if (w != proxy->worker) {
-                    (void)!write(proxy->wakes[w], &(uint64_t){1}, sizeof(uint64_t));
-                }
-            }
-            return false;
-        }
-        upstream_drop(oldest, DISCARD_EVICTED, true);
-    }
-    return true;
-}
-
 static void lend_to(struct session *s, struct upstream *u)
 {
     struct sb_upstream_cell *cell = upstream_cell(u->proxy, u->shelf->row);
@@ -385,6 +384,7 @@ static void lend_to(struct session *s, struct upstream *u)
     u->state = UPSTREAM_LENT;
     u->shelf->n_lent++;
     gauge(&cell->lent, 1);
+    set_returning(u, !u->private);
     u->session = s;
     s->upstream = u;
     s->backend = &u->leg;
@@ -409,17 +409,19 @@ enum lending upstream_lend(struct session *s, uint32_t pool, uint32_t index, boo
             return LENDING_DONE;
         }
     }
-    const struct snapshot_rate *rate = &shelf_backend(proxy, shelf)->connect_rate;
-    if (!rate_take(&proxy->sb->slot_rate[s->slot], rate, proxy->woken_us * 1000)) {
-        return LENDING_NO_ROOM;
+    const struct snapshot_backend *backend = shelf_backend(proxy, shelf);
+    if (!rate_take(&proxy->sb->slot_rate[s->slot], &backend->connect_rate,
+                   proxy->woken_us * 1000)) {
+        return LENDING_TOO_FAST;
     }
     struct upstream *u = upstream_new(proxy, shelf);
     if (u == NULL) {
         return LENDING_NO_MEMORY;
     }
     u->private = is_private;
-    if (!make_room(u, shelf_backend(proxy, shelf)->max_connections)) {
+    if (!upstream_make_room(u, backend->max_connections)) {
         slab_free(&proxy->upstream_slab, u);
+        room_give_rate_back(proxy, backend);
         return LENDING_NO_ROOM;
     }
     lend_to(s, u);
@@ -454,9 +456,6 @@ void upstream_give_back(struct session *s, struct framing_bytes key)
     upstream_unlist(u);
     put_idle(u);
     shelf_note_idle(proxy);
-    if (shelf->n_idle > shelf_pool(proxy, shelf)->reuse.max_idle) {
-        upstream_drop(TAILQ_LAST(&shelf->idle, upstream_list), DISCARD_MAX_IDLE, true);
-    }
     /* What has come meanwhile was told to the session's leg. An error may have been hidden in its
      * last event, and no further one would come; but that is found when it is to be lent. */
     bool is_told = leg->readable && !leg->suspect;
@@ -473,6 +472,8 @@ void upstream_pin(struct session *s, const char *why)
         return;
     }
     u->pinned = true;
+    set_returning(u, false);
+    shelf_note_taken(u->proxy, u->shelf);
     gauge(&upstream_cell(u->proxy, u->shelf->row)->pinned, 1);
     if (why == NULL) {
         return; /* reuse is off for this backend: no news of its clients */

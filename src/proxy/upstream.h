@@ -41,6 +41,7 @@ struct upstream {
     bool is_ahead : 1;           /* opened ahead, not lent yet */
     bool has_spoken : 1;         /* opened ahead, and to be listened to for its end since idle_ms */
     bool pinned : 1;
+    bool is_returning : 1; /* lent, and counted in its shelf's n_returning */
     uint32_t n_key;
     uint32_t n_tail, n_expected;
     unsigned char *key;  /* the handshake that it has done; NULL: none */
@@ -70,15 +71,21 @@ void upstreams_work(struct proxy *proxy);
 uint64_t upstreams_due_ms(const struct proxy *proxy);
 
 enum lending {
-    LENDING_DONE,    /* s->upstream is an open one */
-    LENDING_FRESH,   /* s->upstream is a new record, its leg without a descriptor */
-    LENDING_NO_ROOM, /* max_connections: one has been asked for, try again a little later */
+    LENDING_DONE,     /* s->upstream is an open one */
+    LENDING_FRESH,    /* s->upstream is a new record, its leg without a descriptor */
+    LENDING_NO_ROOM,  /* max_connections: one has been asked for, try again a little later */
+    LENDING_TOO_FAST, /* connect_rate, and no idle one will do */
     LENDING_NO_MEMORY,
 };
 /* Binds an upstream of the chosen backend (its place is reserved: s->slot, s->row) to the session.
  * is_private: it will not be kept afterwards. */
 enum lending upstream_lend(struct session *s, uint32_t pool, uint32_t index, bool is_private,
                            const struct upstream_wish *wish);
+/* Before a connect to the backend: where idle connections hold all ports that it could have, closes
+ * one. False: another worker has been asked to, try again a little later. */
+bool room_make_port(struct proxy *proxy, const struct snapshot_backend *backend);
+/* What was taken of the backend's connect_rate, for a connection that was not opened. */
+void room_give_rate_back(struct proxy *proxy, const struct snapshot_backend *backend);
 /* Registers its descriptor with the loop. False: out of memory. */
 bool upstream_register(struct upstream *u);
 /* Its session is done with it, and nothing of it is left behind: keeps it if that may be, for
@@ -95,8 +102,10 @@ void upstream_pin(struct session *s, const char *why);
 void upstream_unpin(struct upstream *u);
 /* Whether the backend has sent something on this connection before anything of ours reached it. */
 bool upstream_spoke_first(const struct upstream *u);
-/* Whether nothing has come on it that was not read: no byte, no end, no error. */
-bool upstream_is_silent(const struct upstream *u);
+/* Looks at one that is kept for its session's next request: why it is to be let go, because bytes
+ * (which are counted), an end or an error have come that were not read; DISCARD_COUNT: nothing has.
+ */
+enum discard upstream_unquiet(struct upstream *u);
 /* The backend has sent bytes that nobody had asked for. */
 void upstream_strayed(struct upstream *u, size_t n);
 /* Switches reuse off for its backend. */

@@ -327,10 +327,11 @@ uint64_t chooser_due_us(const struct chooser *chooser, uint32_t p, uint64_t now_
 
     for (uint32_t e = 0; e < view->n_eligible; e++) {
         uint32_t i = view->eligible[e];
-        if (view->rate[i].interval_ns == 0 || is_full(view, i))
+        /* Not the view's, which leaves it to who opens connections where they are kept. */
+        const struct snapshot_rate *rate = &view->backends[i].connect_rate;
+        if (rate->interval_ns == 0 || is_full(view, i))
             continue;
-        uint64_t due_ns =
-            rate_due_ns(&view->sb->slot_rate[view->slot[i]], &view->rate[i], now_us * 1000);
+        uint64_t due_ns = rate_due_ns(&view->sb->slot_rate[view->slot[i]], rate, now_us * 1000);
         soonest_ns = due_ns < soonest_ns ? due_ns : soonest_ns;
     }
     return soonest_ns == UINT64_MAX ? UINT64_MAX : (soonest_ns + 999) / 1000;

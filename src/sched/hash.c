@@ -89,6 +89,13 @@ static inline bool may_choose(struct search *search, uint32_t i)
     return true;
 }
 
+/* Workers do not go through tables before they use them (sluice/snapshot.h): an entry that is no
+ * backend is passed over as one that may not be chosen. */
+static inline bool may_take(struct search *search, uint32_t entry)
+{
+    return entry < search->view->n && may_choose(search, entry);
+}
+
 static uint32_t probe_table(struct search *search)
 {
     const uint16_t *entries = search->view->entries;
@@ -97,14 +104,14 @@ static uint32_t probe_table(struct search *search)
     if (entries == NULL || size < 2)
         return SCHED_NONE;
     uint64_t at = search->key % size;
-    if (may_choose(search, entries[at]))
+    if (may_take(search, entries[at]))
         return entries[at];
     uint64_t step = 1 + (sched_mix(search->key) >> 32) % (size - 1);
     for (int probe = 1; probe < PROBES_MAX; probe++) {
         at += step;
         if (at >= size)
             at -= size;
-        if (may_choose(search, entries[at]))
+        if (may_take(search, entries[at]))
             return entries[at];
     }
     return SCHED_NONE;

@@ -26,12 +26,12 @@ uint32_t maglev_size(uint32_t n_backends);
 struct maglev_backend maglev_backend(const char *name, uint32_t weight, uint64_t seed,
                                      uint32_t size);
 /*
- * Fills size entries with indices below n (at most 65536). Weights by cumulative turns: in each
- * round a backend's credit grows by weight / largest weight, and it takes a turn for each whole
- * one. Credit begins just short of a whole one: so everyone's first turn is in the first round, and
- * whoever has a weight has an entry while there are enough. Who share a round go by who has waited
- * longer, at first by index. Returns 0, -EINVAL when no backend has a weight, -ENOMEM; entries are
- * as they were then.
+ * Fills size entries, a prime number of them, with indices below n (at most 65536). Weights by
+ * cumulative turns: in each round a backend's credit grows by weight / largest weight, and it takes
+ * a turn for each whole one. Credit begins just short of a whole one: so everyone's first turn is
+ * in the first round, and whoever has a weight has an entry while there are enough. Who share a
+ * round go by who has waited longer, at first by index. Returns 0, -EINVAL when no backend has a
+ * weight, -ENOMEM; entries are as they were then.
  */
 int maglev_build(const struct maglev_backend *backends, uint32_t n, uint32_t size,
                  uint16_t *entries);

@@ -36,7 +36,8 @@ struct sched_view {
     const uint8_t *held;                 /* 1: has had its share of a slow start; NULL: nobody is */
     const struct snapshot_backend *backends;
     struct scoreboard *sb;
-    const uint16_t *entries; /* the pool's hash table; NULL: it has none */
+    const uint16_t *entries; /* the pool's hash table; NULL: it has none. Nobody has checked that
+                                they are below n */
     uint32_t n_entries;      /* a prime */
     uint64_t seed;           /* of this pool's keyed hashes, the same in every worker */
 };

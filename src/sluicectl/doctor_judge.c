@@ -58,6 +58,8 @@ static bool judge_descriptors(const struct machine *machine, const struct doctor
     uint64_t needed = descriptors_needed(plan);
     uint64_t asked = round_up(needed, DESCRIPTORS_STEP);
 
+    if (machine->nofile_hard != MACHINE_UNKNOWN && machine->nofile_hard > asked)
+        asked = machine->nofile_hard; /* what is written into a unit takes nothing away */
     str_printf(&row->needed, "%" PRIu64, needed);
     str_printf(&row->value, "%" PRIu64, asked);
     row->directive = "LimitNOFILE";
@@ -186,18 +188,21 @@ static uint64_t first_port(const struct machine *machine)
 
 static uint64_t count_ports(const struct machine *machine)
 {
-    return machine_count_ports(machine, machine->port_first, machine->port_last);
+    return capacity_pair_ports(machine, machine->port_first, machine->port_last);
 }
 
 static uint64_t ports_needed(const struct doctor_plan *plan)
 {
+    if (plan->demand.port_pairs == 0)
+        return plan->connections;
     return (plan->connections + plan->demand.port_pairs - 1) / plan->demand.port_pairs;
 }
 
 static bool is_narrow(const struct machine *machine, const struct doctor_plan *plan)
 {
     return plan->demand.port_pairs != CAPACITY_UNBOUNDED &&
-           ports_needed(plan) > count_ports(machine) / 2;
+           ports_needed(plan) >
+               machine_count_ports(machine, machine->port_first, machine->port_last) / 2;
 }
 
 static bool can_widen(const struct machine *machine)
@@ -209,7 +214,7 @@ static void advise_range(const struct machine *machine, const struct doctor_plan
                          struct doctor_row *row)
 {
     uint64_t first = first_port(machine);
-    uint64_t widest = machine_count_ports(machine, first, CAPACITY_PORT_LAST);
+    uint64_t widest = capacity_pair_ports(machine, first, CAPACITY_PORT_LAST);
 
     if (can_widen(machine))
         str_printf(&row->value, "%" PRIu64 " %d", first, CAPACITY_PORT_LAST);
@@ -222,8 +227,8 @@ static void advise_range(const struct machine *machine, const struct doctor_plan
 
 /*
  * ip-sysctl.rst, ip_local_port_range and ip_local_reserved_ports. A connection needs a port of its
- * own for the same two addresses and the same port of the backend; beyond half of them the kernel's
- * search for a free one gets slow, before Linux 6.3.
+ * own for the same two addresses and the same port of the backend; beyond half of the range the
+ * kernel's search for a free one gets slow, before Linux 6.3.
  */
 static bool judge_ports(const struct machine *machine, const struct doctor_plan *plan,
                         struct doctor_row *row)
@@ -249,12 +254,44 @@ static bool judge_ports(const struct machine *machine, const struct doctor_plan 
     str_printf(&row->why,
                "%" PRIu64 " to %" PRIu64
                ", for each pair of a source and a backend address, here %" PRIu64
-               "; before Linux 6.3 fast up to half of them",
+               ", less a 32nd that is left alone; before Linux 6.3 fast up to half of the range",
                machine->port_first, machine->port_last, pairs);
+    if (pairs == 0) {
+        row->state = DOCTOR_SHORT; /* no range is of any use then */
+        return true;
+    }
     if (!is_narrow(machine, plan))
         return true;
     row->state = each > ports ? DOCTOR_SHORT : DOCTOR_ADVICE;
     advise_range(machine, plan, row);
+    return true;
+}
+
+/* Without those that are not here: what they would carry is counted nowhere. */
+static bool judge_sources(const struct machine *machine, const struct doctor_plan *plan,
+                          struct doctor_row *row)
+{
+    const struct capacity_demand *demand = &plan->demand;
+    char text[ADDR_TEXT_MAX];
+
+    (void)machine;
+    if (demand->sources == 0)
+        return false;
+    str_printf(&row->now, "%" PRIu64 " here", demand->sources - demand->sources_absent);
+    str_printf(&row->needed, "%" PRIu64, demand->sources);
+    if (demand->sources_absent == 0) {
+        str_append(&row->why, "all of source_addresses are on this machine");
+        return true;
+    }
+    bool is_in_vain = demand->sources_absent == demand->sources || plan->narrow_pairs == 0;
+
+    row->state = is_in_vain ? DOCTOR_SHORT : DOCTOR_ADVICE;
+    (void)addr_ip_format(&demand->absent, false, text);
+    str_printf(&row->why, "source_addresses has %s", text);
+    if (demand->sources_absent > 1)
+        str_printf(&row->why, " and %" PRIu64 " more", demand->sources_absent - 1);
+    str_append(&row->why, " that this machine does not have now: nothing is connected from there");
+    str_append(&row->remedy, "give them to an interface, or leave them out");
     return true;
 }
 
@@ -341,6 +378,7 @@ static const struct doctor_judge judges[] = {
     {"fs.epoll.max_user_watches", true, judge_epoll},
     {"memory", false, judge_memory},
     {"net.ipv4.ip_local_port_range", true, judge_ports},
+    {"source addresses", false, judge_sources},
     {"ports of one pool", false, judge_narrow_pool},
     {"net.ipv4.ip_local_reserved_ports", true, judge_reserved},
     {0},

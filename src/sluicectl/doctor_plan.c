@@ -41,12 +41,13 @@ static void find_backlog(const struct model *model, struct doctor_plan *out)
     }
 }
 
-static void find_narrow_pool(const struct model *model, struct doctor_plan *out)
+static void find_narrow_pool(const struct model *model, capacity_here_fn *is_here,
+                             struct doctor_plan *out)
 {
     out->narrow_pairs = CAPACITY_UNBOUNDED;
     for (size_t i = 0; model->n_services > 1 && i < model->n_services; i++) {
         const struct model_pool *pool = &model->pools[model->services[i].pool_index];
-        uint64_t pairs = capacity_pool_pairs(pool);
+        uint64_t pairs = capacity_pool_pairs(pool, is_here);
 
         if (pairs >= out->narrow_pairs)
             continue;
@@ -100,11 +101,11 @@ void doctor_discount(struct machine *machine, uint64_t connections)
     machine->tcp_sockets = less(machine->tcp_sockets, sockets);
 }
 
-void doctor_plan(const struct model *model, const struct machine *machine, uint64_t connections,
-                 struct doctor_plan *out)
+void doctor_plan(const struct model *model, const struct machine *machine,
+                 capacity_here_fn *is_here, uint64_t connections, struct doctor_plan *out)
 {
     *out = (struct doctor_plan){.connections = connections, .whose = "this process"};
-    capacity_ask(model, capacity_workers(model, machine->cpus), &out->demand);
+    capacity_ask(model, capacity_workers(model, machine->cpus), is_here, &out->demand);
     capacity_judge(machine, &out->demand, &out->capacity);
     if (connections == 0) {
         out->is_possible = model->global.max_connections == 0;
@@ -112,6 +113,6 @@ void doctor_plan(const struct model *model, const struct machine *machine, uint6
     }
     find_backlog(model, out);
     list_ports(model, out);
-    find_narrow_pool(model, out);
+    find_narrow_pool(model, is_here, out);
     out->backends_are_local = are_local(model);
 }

@@ -26,10 +26,10 @@ struct doctor_plan {
 void doctor_discount(struct machine *machine, uint64_t connections);
 
 /*
- * connections: the scale, 0 for what the model says, which may be: what is possible now. model's
- * names have been looked up.
+ * is_here: of source addresses, NULL: all are. connections: the scale, 0 for what the model says,
+ * which may be: what is possible now. model's names have been looked up.
  */
-void doctor_plan(const struct model *model, const struct machine *machine, uint64_t connections,
-                 struct doctor_plan *out);
+void doctor_plan(const struct model *model, const struct machine *machine,
+                 capacity_here_fn *is_here, uint64_t connections, struct doctor_plan *out);
 
 #endif

@@ -110,6 +110,7 @@ int main(int argc, char **argv, char **envp)
         return EXIT_FAILURE;
     }
     if (options.test) {
+        configuration_weigh(model);
         return report(&options, model);
     }
     char path[PATH_MAX];

@@ -93,11 +93,12 @@ class Pools(Daemon):
         return "".join(self._pool(number, port) for number, port in enumerate(self.ports))
 
     def _pool(self, number, port):
-        """The first backend has a weight that changes, the last one a name and an address."""
+        """The first backend has a weight that changes, the last one a name and an address. Names
+        are the pool's own: pools of the same names and weights would share a hash table."""
         rows = []
         for place in range(self.each):
             last = place == self.each - 1 and self.version % 2
-            name = f"b{place}.{self.version}" if place == self.each - 1 else f"b{place}"
+            name = f"b{number}-{place}" + (f".{self.version}" if place == self.each - 1 else "")
             address = f"127.{1 + number}.{1 if last else 0}.{1 + place}:{self.origin_port}"
             weight = self.weight if place == 0 else 1
             rows.append(f'    backend "{name}" {{ address = "{address}"  weight = {weight} }}\n')

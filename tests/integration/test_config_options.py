@@ -59,6 +59,12 @@ def test_everything_reads_back(folder):
 ONE_UNIX = [service("web", listen=["127.0.0.1:0", "unix:/tmp/sluice-test.sock"], **options)
             for options in ({}, {"persistence": "1m"})]
 
+def resetting(send, expect):
+    return service("web") + pool("web", ["127.0.0.1:1"],
+                                 reuse={"mode": "session", "reset_send": send,
+                                        "reset_expect": expect})
+
+
 # What is written, what is said of it, and whether it is refused.
 SAID = [
     (service("web", fallback_pool="sory") + web() + SORRY,
@@ -87,6 +93,9 @@ SAID = [
                                                                  "weight": 0}})
      + pool("sorry", {"z": {"address": "127.0.0.1:3", "admin": "drain"}}),
      r"nobody can reach.*nor of the fallback pool", False),
+    (resetting("RESET", "+RESET"), r"reset_expect: .* passes for the answer", False),
+    (resetting("PING {nonce}", "+PONG"), r"reset_expect: without the \{nonce\}", True),
+    (resetting("PING", "+{nonce}"), r"\{nonce\} that it was never sent", True),
 ]
 
 
@@ -106,10 +115,19 @@ def test_what_does_not_go_together(folder, text, what, is_error):
                                                                        "weight": 0}}),
     ONE_UNIX[0] + web(),
     service("web") + web(resume_connections="auto"),
-], ids=range(4))
+    resetting("$${nonce} {a} ${HOME:-}", "{{nonce}"),
+], ids=range(5))
 def test_what_does(folder, text):
     result = check(folder, text, "--strict")
     assert result.returncode == 0 and result.stderr == "", result
+
+
+def test_a_reset_without_a_nonce_is_warned_of(start):
+    """At the start, and at each reload."""
+    daemon = start(Daemon(resetting("RESET", "+RESET")))
+    warning = "a client's data that ends like this passes for the answer"
+    assert daemon.log().count(warning) == 1
+    assert warning in daemon.ctl("reload")
 
 
 def test_hash_seed_is_not_shown(start, echo, folder):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import pwd
 import re
 import select
@@ -663,3 +664,29 @@ def test_stop_within(start):
     assert time.monotonic() - began > 0.45
     assert daemon.wait() == 0 and time.monotonic() - began < 30
     daemon.check_end()
+
+
+def proportional(pid):
+    """Resident bytes of a process, of shared pages its share."""
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)[1]) * 1024
+
+
+def test_the_memory_of_children_is_told(start, origin):
+    """Truly, also of those that became another user, and of a worker that came later."""
+    daemon = start(Daemon(web(origin), workers=2))
+
+    def compare():
+        info = daemon.ctl_json("show info")
+        workers = sum(proportional(pid) for pid in info["worker_pids"])
+        assert abs(info["memory_workers_bytes"] - workers) < workers / 10
+        monitor = proportional(info["monitor_pid"])
+        assert abs(info["memory_monitor_bytes"] - monitor) < monitor / 10
+        return info["worker_pids"]
+
+    first = compare()
+    daemon.kill_child(first[0])
+    wait_for(lambda: len(pids := daemon.ctl_json("show info")["worker_pids"]) == 2 and
+             first[0] not in pids and daemon.ctl_json("show workers")["workers"][0]["state"] ==
+             "running", what="another worker")
+    compare()

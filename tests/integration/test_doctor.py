@@ -5,6 +5,7 @@ import configparser
 import json
 import pathlib
 import re
+import resource
 
 import pytest
 
@@ -94,6 +95,41 @@ def test_for_sysctl(doctor):
     for setting, row in rows_of(doctor("--json", "--connections", HUGE)).items():
         is_changed = (row["command"] or "").startswith(f'sysctl -w {setting}="')
         assert is_changed == (setting in settings), row
+
+
+ABSENT = service("s") + pool("s", BACKENDS, source_addresses=["203.0.113.1-203.0.113.3"])
+PARTLY = service("s") + pool("s", BACKENDS, source_addresses=["203.0.113.1", "127.0.0.2"])
+
+
+def test_absent_source_addresses(doctor):
+    """They carry nothing."""
+    result = doctor("--json", "--connections", 10, text=ABSENT)
+    row = rows_of(result)["source addresses"]
+    assert result.returncode == 1
+    assert (row["now"], row["needed"], row["state"]) == ("0 here", "3", "too low")
+    assert "203.0.113.1 and 2 more that this machine does not have" in row["why"]
+    assert json.loads(result.stdout)["connections_by"]["ports"] == 0
+    partly = doctor("--json", "--connections", 10, text=PARTLY)
+    alone = doctor("--json", "--connections", 10, text=SMALL)
+    assert partly.returncode == 0
+    assert rows_of(partly)["source addresses"]["state"] == "advice"
+    assert (json.loads(partly.stdout)["connections_by"]["ports"] ==
+            json.loads(alone.stdout)["connections_by"]["ports"])
+
+
+def test_a_unit_takes_nothing_away(doctor):
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read_string(doctor("--systemd", "--connections", 1).stdout)
+    assert int(unit["Service"]["LimitNOFILE"]) >= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def test_the_check_of_a_file_warns(folder):
+    path = folder / "sluice.conf"
+    path.write_text(f"global {{ workers = 2  max_connections = {HUGE} }}\n{SMALL}")
+    result = run([SLUICED, "-t", "--strict", "-c", path], check=False)
+    assert result.returncode == 0
+    assert f"max_connections = {HUGE} cannot be reached: ports allow" in result.stdout + result.stderr
 
 
 def test_for_systemd(doctor):

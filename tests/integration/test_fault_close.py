@@ -13,7 +13,7 @@ import time
 import pytest
 
 from peers import Counter, Worker, receive_stream, send_stream
-from sluice import Daemon, Origin, amount, connect, pool, service, wait_for
+from sluice import Daemon, Origin, amount, connect, pattern, pool, service, wait_for
 
 MB = 1 << 20
 KINDS = ["ipv4", "ipv6", "unix"]
@@ -142,6 +142,10 @@ def wait_delivered(sock):
         fcntl.ioctl(sock, termios.TIOCOUTQ, buffer)
         return struct.unpack("i", buffer)[0]
     wait_for(lambda: unsent() == 0, what="the bytes to be acknowledged")
+
+
+def backend_row(s):
+    return s.daemon.stats()["pools"][0]["backends"][0]
 
 
 def drain(sock):
@@ -499,6 +503,44 @@ def test_half_close_timeout_counts_from_the_last_byte(start, folder):
     s.backend.shutdown(socket.SHUT_WR)
     assert drain(s.client) == (0, True)
     s.moved(s.ended("client_fin"), 0, count)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["open", "half-closed"])
+def test_what_is_being_taken_is_no_silence(start, folder, ends):
+    """The last bytes lie in the kernel's hands for longer than any time-out; the client takes a
+    step of them within each, and gets them all."""
+    length, step = 1_000_000, 250_000
+    s = Session(start, folder, receive_buffer=65536, workers=1, idle_timeout="1s",
+                half_close_timeout="1s")
+    s.backend.sendall(pattern(length))
+    wait_for(lambda: s.held() == 0 and backend_row(s)["bytes_out"] == length,
+             what="all bytes to be written to the client")
+    if ends:
+        s.backend.shutdown(socket.SHUT_WR)
+    began = time.monotonic()
+    data = b""
+    while len(data) < length:
+        # The pause is the client's slowness, which is what this is about.
+        select.select([], [], [], 0.7)
+        part = s.client.recv(step, socket.MSG_WAITALL)
+        assert part, f"ended after {len(data)} bytes"
+        data += part
+    assert data == pattern(length)
+    assert time.monotonic() - began > 2
+    assert drain(s.client) == (0, ends)
+    s.ended("half_close_timeout" if ends else "idle_timeout")
+
+
+def test_client_that_does_not_answer_gets_what_is_whole(start, folder):
+    """Nobody waits for it, but what was written to it, and the end, are the kernel's by then."""
+    length = 400_000
+    s = Session(start, folder, receive_buffer=4096, workers=1,
+                half_close_timeout=f"{QUIET * 1000:.0f}ms")
+    s.backend.sendall(pattern(length))
+    s.backend.shutdown(socket.SHUT_WR)
+    wait_for(lambda: s.states() == [], what="the session to be given up")
+    assert drain(s.client) == (length, True)
+    s.moved(s.ended("half_close_timeout"), 0, length)
 
 
 def test_no_timeout_when_it_is_none(start, folder):

@@ -2,6 +2,7 @@
 connections, workers that die, and what the operator reads of all that."""
 
 import http.client
+import pathlib
 import re
 import socket
 import threading
@@ -65,7 +66,8 @@ def in_use(daemon):
 def config(addresses, sources, **options):
     if sources is not None:
         options["source_addresses"] = sources
-    return service("s") + pool("s", addresses, **options)
+    # Its backends never close.
+    return service("s", half_close_timeout="200ms") + pool("s", addresses, **options)
 
 
 def test_backends_see_them_evenly(start):
@@ -197,3 +199,52 @@ def test_absent_addresses_are_told(tmp_path):
     assert "warning: source_addresses: this machine does not have 203.0.113.16 and 3 more now" in said
     status, said = check(tmp_path, text, "--strict")
     assert status == 1 and "does not have 203.0.113.16" in said
+
+
+def events(daemon):
+    return [event["text"] for event in daemon.ctl_json("show events")["events"]
+            if event["kind"] == "ports"]
+
+
+def test_absent_addresses_cost_no_client(start):
+    """Though none has a port in use, none is preferred; what is wrong is told as it is."""
+    whois = start(Whois())
+    daemon = start(Daemon(config([whois.address], ["203.0.113.1-203.0.113.20", "127.0.0.2"]), 2))
+    seen = Counter(ask(start, daemon)[1] for _ in range(60))
+    assert seen == {"127.0.0.2": 60}
+    assert not any(daemon.service("s")["refused_by"].values())
+    told = wait_for(lambda: events(daemon), what="an event")[0]
+    assert re.fullmatch(r"pool s: source address 203\.0\.113\.1 and \d+ more cannot be used: Cannot assign "
+                        r"requested address \(are they on this machine\?\)", told), told
+    rows = ports(daemon)
+    absent = rows.pop("203.0.113.1")
+    assert absent["state"] == "unusable: Cannot assign requested address"
+    assert absent["headroom"] == 0 and absent["failures"] > 0
+    assert rows["127.0.0.2"]["state"] == "ok" and rows["127.0.0.2"]["in_use"] == 60
+
+
+def test_the_only_address_is_absent(start):
+    """No port is short, and nobody is told to add some."""
+    whois = start(Whois())
+    daemon = start(Daemon(config([whois.address], ["203.0.113.1"]), 1))
+    with connect(daemon.address("s")) as sock:
+        with pytest.raises(ConnectionError):
+            assert sock.recv(10) == b"" and False, "an end where a reset was due"
+    assert daemon.service("s")["refused_by"]["source_ports"] == 1
+    wait_for(lambda: len(events(daemon)) == 2, what="both events")
+    alone = "source address 203.0.113.1 cannot be used: Cannot assign requested address (is it on " \
+            "this machine?)"
+    assert events(daemon)[0] == f"pool s: {alone}"
+    assert events(daemon)[1] == f"pool s: {alone}, and backend a has no other to be connected to " \
+                                "from, 1 times since this was last told"
+    assert "no port was left" not in daemon.log()
+
+
+def test_the_watch_for_missing_ports_takes_no_memory(start):
+    """Even to read a record takes a part of the shared memory, which master leaves alone until there
+    is something to read."""
+    addresses = {f"b{n}": f"127.1.{n // 250}.{n % 250 + 1}:9" for n in range(1000)}
+    daemon = start(Daemon(service("s", listen=["127.0.0.1:0"]) + pool("s", addresses), 1))
+    wait_for(lambda: daemon.ctl_json("show info")["uptime_seconds"] > 2, what="master to have looked")
+    status = pathlib.Path(f"/proc/{daemon.pid}/status").read_text()
+    assert int(re.search(r"^RssShmem:\s+(\d+) kB$", status, re.MULTILINE)[1]) < 2000, status

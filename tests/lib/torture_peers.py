@@ -26,12 +26,25 @@ SHOWN = 20           # of each kind of complaint
 CLIENT = re.compile(rb"c(\d+)r")
 
 
+def drop(transport):
+    """Ends a connection at once, unless that is closed: asyncio cannot abort it any more then."""
+    if transport.get_extra_info("socket").fileno() >= 0:
+        transport.abort()
+
+
 def abort(transport):
     """Ends a connection by a reset."""
     sock = transport.get_extra_info("socket")
     if sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    transport.abort()
+    drop(transport)
+
+
+def write(transport, data):
+    """Writes, unless the connection is closed: asyncio fails where the last bytes were still to be
+    sent when it came to that."""
+    if not transport.is_closing():
+        transport.write(data)
 
 
 # --- backends ---
@@ -199,8 +212,7 @@ class Conn(asyncio.Protocol):
         getattr(self, f"do_{deed}")(item, rng)
 
     def say(self, data):
-        if not self.transport.is_closing():
-            self.transport.write(data)
+        write(self.transport, data)
 
     def later(self, seconds, function, *args):
         asyncio.get_running_loop().call_later(
@@ -341,7 +353,7 @@ class Life(asyncio.Protocol):
             self.wrong = str(wrong)
             self.is_foreign = any(int(client) != self.number for client in CLIENT.findall(data))
             self.over = True
-            self.transport.abort()
+            drop(self.transport)
         self.changed.set()
 
     def eof_received(self):
@@ -417,7 +429,7 @@ class Clients:
             result = "unfinished"
         finally:
             if hasattr(life, "transport"):
-                life.transport.abort()
+                drop(life.transport)
         self.judge(life, number, manner, result, len(units))
 
     async def connect(self, life, rng):
@@ -470,11 +482,11 @@ class Clients:
     async def send(self, life, data, rng):
         while data and rng.random() < 0.3:
             n = rng.randrange(1, len(data) + 1)
-            life.transport.write(data[:n])
+            write(life.transport, data[:n])
             data = data[n:]
             await asyncio.sleep(rng.random() * 0.004)
         if data and not life.over:
-            life.transport.write(data)
+            write(life.transport, data)
         return not life.over
 
     async def answers(self, life):

@@ -414,12 +414,9 @@ class Resp(Wire):
     reading = ("GET",) * 6 + ("LRANGE", "NULL", "ERROR", "INLINE")
     writing = ("SET", "SET", "INCR", "BLPOP", "MULTI", "MULTI", "DISCARD", "WATCH", "PUSH",
                "SUBSCRIBE")
-    resets = False
     ends_patience = True
 
     def options(self):
-        if self.resets:
-            return {"reset_send": "RESET\\r\\n", "reset_expect": "+RESET\\r\\n"}
         return {"framing": "resp", "handshake": "key"}
 
     def command(self, *args):
@@ -523,16 +520,12 @@ class Resp(Wire):
         if parsed is None:
             return None
         args, size = parsed
-        conn.is_reset = not self.resets
         if args[0] in (b"GET", b"SET", b"INCR", b"LRANGE", b"BLPOP", b"SUBSCRIBE"):
             return self.take_data(conn, args, size)
         item = Item(b"", size, b"+OK\r\n", True)
         item.goes_on = args[0] in (b"CLIENT", b"SELECT")  # are repeated in one go
         if args[0] == b"SELECT":
             conn.database = int(args[1])
-        elif args[0] == b"RESET":
-            conn.database, conn.queue = 0, None
-            item.answer, conn.is_reset = b"+RESET\r\n", True
         elif args[0] == b"MULTI":
             item.wrong = "MULTI in MULTI" if conn.queue is not None else None
             conn.queue = []
@@ -577,26 +570,49 @@ class Resp(Wire):
 
 
 class RespReset(Resp):
-    """Bytes pass unread, and a RESET stands between two clients."""
+    """Bytes pass unread, and a reset stands between two clients."""
 
-    resets = True
     ends_patience = False
+    RESET = re.compile(rb"RESET\r\nPING ([0-9a-f]{16})\r\n")
+    RESET_BYTES = 30
 
     def __init__(self, seed, reads=False):
         super().__init__(seed, reads)
         self.writing = tuple(kind for kind in self.writing if kind not in ("PUSH", "SUBSCRIBE"))
 
+    def options(self):
+        return {"reset_send": "RESET\\r\\nPING {nonce}\\r\\n",
+                "reset_expect": "+RESET\\r\\n$16\\r\\n{nonce}\\r\\n"}
+
     def take(self, conn):
-        """A client that ended in the midst of a request makes one of it and the RESET behind it."""
+        if conn.buffer.startswith(b"R"):  # no command does
+            return self.take_reset(conn)
         try:
             item = super().take(conn)
         except Wrong:
-            item = Item(b"", len(conn.buffer), b"", drops=True)
-            if b"RESET" not in conn.buffer and not b"RESET\r\n".endswith(conn.buffer):
+            if b"RESET" not in conn.buffer:
+                if any(conn.buffer.endswith(b"RESET"[:n]) for n in range(1, 5)):
+                    return None
                 raise
-        if item is not None and item.wrong and b"RESET" in conn.buffer[:item.size]:
-            item.wrong, item.drops = None, True
-        return item
+            return self.joined(len(conn.buffer))
+        if item is None:
+            return None
+        conn.is_reset = False
+        return self.joined(item.size) if b"RESET" in conn.buffer[:item.size] else item
+
+    def joined(self, size):
+        """Of a client that ended in the midst of a request, and the reset behind it, one was made:
+        nobody must get an answer to that."""
+        return Item(b"", size, b"", drops=True)
+
+    def take_reset(self, conn):
+        if len(conn.buffer) < self.RESET_BYTES:
+            return None
+        found = self.RESET.match(conn.buffer)
+        if not found:
+            raise Wrong(f"no reset: {bytes(conn.buffer[:200])!r}")
+        conn.database, conn.queue, conn.is_reset = 0, None, True
+        return Item(b"", self.RESET_BYTES, b"+RESET\r\n" + self.bulk(found[1]), True)
 
 
 WIRES = {"http1": Http1, "resp": Resp, "memcached": Memcached, "line": Line, "length": Length,

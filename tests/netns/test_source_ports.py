@@ -118,6 +118,25 @@ def test_ports_of_others(start):
     assert ports(daemon)["a", "127.0.0.2"]["failures"] <= 50
     wait_for(lambda: daemon.service("s")["refused_by"]["source_ports"] == 50, what="refusals")
     assert daemon.backend("s", "a")["connect_failures"] == 0
+    assert ports(daemon)["a", "127.0.0.2"]["state"] == "held by others"
+    assert ports(daemon)["a", "127.0.0.3"]["state"] == "full"
+    told = wait_for(lambda: [one["text"] for one in daemon.ctl_json("show events")["events"]
+                             if one["kind"] == "ports"], what="an event")
+    assert len(told) == 1 and "the kernel found no port to connect to backend a from" in told[0]
+    assert "some at 1 of 2 addresses: other programs have them" in told[0]
+
+
+def test_a_narrower_range(start):
+    """More are in use than may be: that is full, and no fuller."""
+    echo = start(Origin("echo"))
+    daemon = start_daemon(start, echo.addresses, ["127.0.0.2"])
+    kept = [start(client(LISTEN, number)) for number in range(PORTS)]
+    assert all(kept)
+    RANGE.write_text(f"40000 {40000 + PORTS // 4 - 1}\n")
+    daemon.ctl("reload")
+    row = ports(daemon)["a", "127.0.0.2"]
+    assert (row["in_use"], row["limit"], row["headroom"]) == (PORTS, PORTS // 4, 0)
+    assert (row["fullest_percent"], row["state"]) == (100, "full")
 
 
 def test_absent_address(start):

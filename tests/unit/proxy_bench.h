@@ -13,7 +13,7 @@
 #include "proxy/proxy.h"
 
 #define BENCH_WORKERS_MAX 2
-#define BENCH_SOURCES     4 /* that a backend has room for */
+#define BENCH_SOURCES     8 /* that a backend has room for */
 #define BENCH_LISTENER    3 /* id of worker 0's; worker 1 has the next */
 
 /* What bench_apply() hands out next; tests change it at will. */
@@ -120,6 +120,8 @@ void bench_hear_silence(int fd); /* finds that nothing has come, nor comes */
 void bench_end(int fd);          /* its sending */
 void bench_close(int fd);        /* in an orderly way */
 void bench_reset(int fd);        /* with a reset */
+int bench_other_side(int fd);    /* the proxy's socket */
+int bench_unsent(int fd);        /* what the kernel has of the proxy's for it */
 /* Makes the proxy's socket at the other side of fd take no more, without the proxy being told. */
 void bench_break(int fd);
 /* One line and its answer, through an upstream of backend 0 that is there, or (-1) comes to be.
@@ -128,6 +130,9 @@ int bench_serve(int client, int upstream);
 /* Sends bytes of a pattern until neither the proxies nor the kernel take more, at most n_max.
  * Returns how many. */
 size_t bench_stuff(int fd, size_t n_max);
+/* Sends the pattern from its first byte on until n of them have come to the proxies' socket to, or
+ * more, before these get a turn. Returns how many are sent. */
+size_t bench_flood(int fd, int to, size_t n);
 /* Sends the pattern's first n bytes from one to the other, of which so many are sent already, and
  * so many heard, and finds that they all arrive as they are. */
 void bench_carry(int from, size_t sent, int to, size_t heard, size_t n);

@@ -2,9 +2,11 @@
 #include "proxy_bench.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -121,20 +123,31 @@ void bench_reset(int fd)
     bench_close(fd);
 }
 
-void bench_break(int fd)
+int bench_other_side(int fd)
 {
-    struct sockaddr_in other = {0}, own;
+    struct sockaddr_in other = {0}, peer;
     socklen_t len = sizeof(other);
-    ck_assert_int_eq(getpeername(fd, (struct sockaddr *)&other, &len), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&other, &len), 0);
     for (int candidate = 3; candidate < 2 * ENDS_MAX; candidate++) {
-        len = sizeof(own);
-        if (getsockname(candidate, (struct sockaddr *)&own, &len) == 0 &&
-            own.sin_family == AF_INET && own.sin_port == other.sin_port) {
-            ck_assert_int_eq(shutdown(candidate, SHUT_WR), 0);
-            return;
+        len = sizeof(peer);
+        if (getpeername(candidate, (struct sockaddr *)&peer, &len) == 0 &&
+            peer.sin_family == AF_INET && peer.sin_port == other.sin_port) {
+            return candidate;
         }
     }
     ck_abort_msg("the other side is not of this process");
+}
+
+int bench_unsent(int fd)
+{
+    int n = 0;
+    ck_assert_int_eq(ioctl(bench_other_side(fd), SIOCOUTQ, &n), 0);
+    return n;
+}
+
+void bench_break(int fd)
+{
+    ck_assert_int_eq(shutdown(bench_other_side(fd), SHUT_WR), 0);
 }
 
 int bench_serve(int client, int upstream)
@@ -176,6 +189,25 @@ size_t bench_stuff(int fd, size_t n_max)
             poll(NULL, 0, 1);
         }
     }
+    return total;
+}
+
+size_t bench_flood(int fd, int to, size_t n)
+{
+    size_t total = 0;
+    int there = 0, bytes = (int)n;
+    setsockopt(to, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    for (int waits = 0; there < (int)n && waits < BENCH_LOOPS_MAX;) {
+        ssize_t sent = send(fd, pattern_from(total), CHUNK, MSG_NOSIGNAL);
+        total += sent > 0 ? (size_t)sent : 0;
+        ck_assert_int_eq(ioctl(to, FIONREAD, &there), 0);
+        if (sent <= 0) {
+            waits++;
+            poll(NULL, 0, 1);
+        }
+    }
+    ck_assert_int_ge(there, (int)n);
     return total;
 }
 

@@ -304,6 +304,13 @@ static void fake_sessions(void *host, const struct session_filter *filter, ctl_s
         fake_answer();
 }
 
+static uint64_t fake_memory(void *host, pid_t pid)
+{
+    ck_assert_ptr_eq(host, &fake);
+    ck_assert_int_gt(pid, 0);
+    return 1 << 20;
+}
+
 static void fake_explain(void *host, const struct explanation_question *question,
                          ctl_explain_fn *done, void *arg)
 {
@@ -332,6 +339,7 @@ static void fake_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 
 static const struct ctl_host_ops fake_ops = {
     .info = fake_info,
+    .memory = fake_memory,
     .model = fake_model,
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,

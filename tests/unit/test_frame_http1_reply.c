@@ -230,8 +230,8 @@ START_TEST(an_answer_before_the_request_has_ended_closes)
 }
 END_TEST
 
-/* The request ends while its answer is already under way, as with an echo: the upstream is as good
- * as new, though the client was told to close. */
+/* The request ends while its answer is already under way, as with an echo: the upstream may have
+ * read the body, or not, and the client was told to close. */
 START_TEST(an_early_answer_may_end_late)
 {
     static const unsigned char request[] =
@@ -249,7 +249,32 @@ START_TEST(an_early_answer_may_end_late)
     framing = framer_http1.request(state, (const unsigned char *)"ok", 2, room);
     ck_assert(framing.verb == FRAMING_FORWARD && framing.ends);
     framing = framer_http1.reply(state, (const unsigned char *)"ok", 2, room);
-    ck_assert(framing.verb == FRAMING_FORWARD && framing.ends && framing.clean && framing.closes);
+    ck_assert(framing.verb == FRAMING_FORWARD && framing.ends && !framing.clean && framing.closes);
+    ck_assert_str_eq(framing.why, "answer before the request ended");
+}
+END_TEST
+
+#define SENT_ALONG STARTS(EXPECTS "hello") "to client '"
+#define UNASKED    "'\nreply ends not clean why 'no 100 before the answer'\n"
+
+/* A backend that answers without having asked for the body may take it for the next request, though
+ * it was sent along; what counts is that it was expected to ask, and has not. */
+START_TEST(who_expects_100_and_gets_none_leaves_doubt)
+{
+    EXPECT(
+        {EXPECTS "hello", "HTTP/1.1 417 No|Content-Length: 0||",
+         SENT_ALONG "HTTP/1.1 417 No|Content-Length: 0||" UNASKED},
+        {EXPECTS "hello", OK, SENT_ALONG OK UNASKED},
+        {EXPECTS "hello", "HTTP/1.1 103 Early||" OK, SENT_ALONG "HTTP/1.1 103 Early||" OK UNASKED},
+        {EXPECTS "hello", "HTTP/1.1 103 Early||HTTP/1.1 100 C||" OK,
+         SENT_ALONG "HTTP/1.1 103 Early||HTTP/1.1 100 C||" OK "'\nreply ends clean\n"},
+        {EXPECTS "hello" GET, "HTTP/1.1 100 C||" OK OK,
+         SENT_ALONG "HTTP/1.1 100 C||" OK "'\nreply ends clean\n" GOT "to client '" OK
+                    "'\nreply ends clean\n"},
+        {EXPECTS "hello" EXPECTS "hello", "HTTP/1.1 100 C||" OK OK,
+         SENT_ALONG "HTTP/1.1 100 C||" OK "'\nreply ends clean\n" SENT_ALONG OK UNASKED},
+        {POST "eXPECT: no such thing|Content-Length: 5||hello", OK,
+         STARTS(POST "eXPECT: no such thing|Content-Length: 5||hello") "to client '" OK UNASKED});
 }
 END_TEST
 
@@ -325,6 +350,7 @@ int main(void)
         interim_replies_do_not_end,
         an_answer_before_the_request_has_ended_closes,
         an_early_answer_may_end_late,
+        who_expects_100_and_gets_none_leaves_doubt,
         upgrades_own,
         tunnels_own,
         bound_authentication_makes_an_upstream_private,

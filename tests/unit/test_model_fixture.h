@@ -14,6 +14,7 @@
 
 #include "conf/read.h"
 #include "model/model.h"
+#include "model/snapshot_build.h"
 
 #define UNUSED __attribute__((unused))
 
@@ -50,6 +51,44 @@ static const struct model_registries fixture_registries = {.check_kinds = fixtur
 /* A service and a pool that need nothing more. */
 #define SERVICE "service \"web\" { listen = { \"127.0.0.1:80\" } pool = \"web\" }\n"
 #define POOL    "pool \"web\" { backend \"a\" { address = \"10.0.0.1:80\" } }\n"
+
+/* Bytes that snapshot_put_tables() puts. */
+struct fixture_bytes {
+    char *at, *end;
+};
+
+UNUSED static int fixture_put(void *arg, const void *bytes, size_t n)
+{
+    struct fixture_bytes *room = arg;
+
+    ck_assert_uint_le(n, (size_t)(room->end - room->at));
+    memcpy(room->at, bytes, n);
+    room->at += n;
+    return 0;
+}
+
+/* The whole snapshot of a model in memory of its own, or NULL beyond a bound. */
+UNUSED static struct snapshot_header *make_snapshot(const struct model *model, uint32_t generation,
+                                                    uint64_t seed,
+                                                    const struct snapshot_header *previous,
+                                                    size_t *out_bytes)
+{
+    size_t bytes;
+    struct snapshot_header *built = snapshot_build(model, generation, seed, &bytes);
+    struct snapshot_header *made;
+
+    if (built == NULL) {
+        return NULL;
+    }
+    made = calloc(1, built->size_bytes);
+    ck_assert_ptr_nonnull(made);
+    memcpy(made, built, bytes);
+    struct fixture_bytes room = {(char *)made + bytes, (char *)made + built->size_bytes};
+    ck_assert_int_eq(snapshot_put_tables(model, built, previous, fixture_put, &room), 0);
+    *out_bytes = built->size_bytes;
+    free(built);
+    return made;
+}
 
 /* The model of text called "f", or NULL; printed gets every message. */
 UNUSED static struct model *read_with(const char *text, const struct model_registries *registries,

@@ -46,8 +46,9 @@ static const char *const accepted[][2] = {
      "mode = \"session\"\nframing = \"http1\"\nwarm_min = 64\nmax_uses = 2147483647\n"},
     {"mode = session framing = resp handshake = key scripts = yes",
      "mode = \"session\"\nframing = \"resp\"\nhandshake = \"key\"\nscripts = true\n"},
-    {"mode = session reset_send = \"RESET\\r\\n\" reset_expect = \"+\\\\x00\"",
-     "mode = \"session\"\nreset_send = \"RESET\\r\\n\"\nreset_expect = \"+\\\\x00\"\n"},
+    {"mode = session reset_send = \"RESET {nonce}\\r\\n\" reset_expect = \"+{nonce}\\\\x00\"",
+     "mode = \"session\"\nreset_send = \"RESET {nonce}\\r\\n\"\n"
+     "reset_expect = \"+{nonce}\\\\x00\"\n"},
     {"mode = request framing = http1", "mode = \"request\"\nframing = \"http1\"\n"},
     {"mode = request framing = http1 warm_min = 0", "mode = \"request\"\nframing = \"http1\"\n"},
     {"mode = request framing = resp policy = always",
@@ -178,6 +179,17 @@ END_TEST
 #define BOTH_PROOFS                                                                                \
     "reset_send: framing \"resp\" tells already when a connection is as good as new; leave "       \
     "reset_send and reset_expect out, or framing"
+#define NONCE_LOST                                                                                 \
+    "reset_expect: without the {nonce} of reset_send, so that it proves nothing; write it where "  \
+    "the backend answers with it, or leave it out of reset_send"
+#define NONCE_UNSENT                                                                               \
+    "reset_expect: the backend cannot answer with a {nonce} that it was never sent; write it in "  \
+    "reset_send, too, where the backend sends it back"
+#define NO_NONCE                                                                                   \
+    "reset_expect: a client's data that ends like this passes for the answer, and the next "       \
+    "client gets the rest of it; write {nonce} here and in reset_send, which is new digits each "  \
+    "time, where the backend sends it back: for Redis reset_send = \"RESET\\r\\nPING "             \
+    "{nonce}\\r\\n\" and reset_expect = \"+RESET\\r\\n$16\\r\\n{nonce}\\r\\n\""
 #define NO_MODE                                                                                    \
     "mode is missing, so nothing would be reused; write mode = \"request\", say, or mode = "       \
     "\"off\" to keep the rest for later"
@@ -261,6 +273,12 @@ static const char *const refused[][2] = {
     {"mode = warm warm_min = 0",
      "warm_min: \"0\": mode \"warm\" does nothing else than keep connections ready; write at least "
      "1, or mode = \"off\""},
+    {"mode = session reset_send = \"a{nonce}\" reset_expect = b", NONCE_LOST},
+    {"mode = off reset_send = \"a{nonce}\" reset_expect = b", NONCE_LOST},
+    {"mode = session reset_send = a reset_expect = \"b{nonce}\"", NONCE_UNSENT},
+    {"mode = off reset_send = \"a{Nonce}\" reset_expect = \"b{nonce}\"", NONCE_UNSENT},
+    {"mode = session reset_send = \"a{nonce}{nonce}\" reset_expect = \"{{nonce}\"", NULL},
+    {"mode = session reset_send = \"\\\\x7bnonce}\" reset_expect = \"{nonce}\"", NULL},
     {"mode = warm idle_max = \"99ms\"", "idle_max: \"99ms\": " TOO_SHORT},
     {"mode = warm idle_max = \"100ms\"", NULL},
     {FRAMED "max_age = \"1ms\"", "max_age: \"1ms\": " TOO_SHORT},
@@ -269,6 +287,9 @@ static const char *const refused[][2] = {
     {FRAMED "max_uses = 1", "warning: max_uses: \"1\": " NEVER_TWICE},
     {"mode = session framing = http1 max_uses = 1", "warning: max_uses: \"1\": " NEVER_TWICE},
     {"mode = off max_uses = 1", NULL},
+    {"mode = session reset_send = a reset_expect = b", "warning: " NO_NONCE},
+    {"mode = session reset_send = \"{nonce\" reset_expect = \"{Nonce}\"", "warning: " NO_NONCE},
+    {"mode = off reset_send = a reset_expect = b", NULL},
 };
 
 START_TEST(bad_sections_are_refused)
@@ -334,7 +355,8 @@ START_TEST(a_proxy_header_names_one_client)
     static const char *const cases[][3] = {
         {"v1", "mode = session framing = http1", ONE_CLIENT("session")},
         {"v2", "mode = request framing = http1", ONE_CLIENT("request")},
-        {"v2", "mode = session reset_send = a reset_expect = b", ONE_CLIENT("session")},
+        {"v2", "mode = session reset_send = \"{nonce}\" reset_expect = \"{nonce}\"",
+         ONE_CLIENT("session")},
         {"v1", "mode = warm", ""},
         {"v2", "mode = off framing = http1", ""},
         {"off", "mode = request framing = http1", ""},
@@ -359,7 +381,7 @@ static void write_reset(size_t n, const char *unit, struct str *out)
     for (size_t i = 0; i < n; i++) {
         str_append(&bytes, unit);
     }
-    str_printf(&options, "mode = session reset_send = \"%s\" reset_expect = x", str_text(&bytes));
+    str_printf(&options, "mode = off reset_send = \"%s\" reset_expect = x", str_text(&bytes));
     wrap("", str_text(&options), out);
 }
 
@@ -383,6 +405,26 @@ START_TEST(reset_texts_are_bounded)
 }
 END_TEST
 
+/* A nonce is longer than its mark. */
+START_TEST(reset_texts_are_bounded_with_their_nonces)
+{
+    STR_AUTO text = {0};
+    STR_AUTO messages = {0};
+
+    write_reset(REUSE_RESET_BYTES_MAX / 16 + 1, "{nonce}", &text);
+    ck_assert_ptr_null(read_model(str_text(&text), &messages));
+    ck_assert_ptr_nonnull(strstr(str_text(&messages),
+                                 "…\": 4112 bytes long with the digits of each "
+                                 "{nonce}; write at most 4096\n"));
+    str_reset(&text);
+    str_reset(&messages);
+    write_reset(REUSE_RESET_BYTES_MAX / 16, "{nonce}", &text);
+    ck_assert_ptr_null(read_model(str_text(&text), &messages));
+    ck_assert_ptr_null(strstr(str_text(&messages), "bytes long"));
+    ck_assert_ptr_nonnull(strstr(str_text(&messages), NONCE_LOST));
+}
+END_TEST
+
 static void write_file(char *path, const char *text)
 {
     int fd = mkstemp(path);
@@ -401,11 +443,12 @@ START_TEST(secrets_are_not_shown)
     STR_AUTO printed = {0};
     struct model *model;
 
-    write_file(good, "LOGIN \\x41");
+    write_file(good, "LOGIN \\x41{nonce}");
     write_file(bad, "LOGIN \\secret");
-    str_printf(&options, "mode = session reset_send = \"${file:%s}\" reset_expect = ok", good);
+    str_printf(&options, "mode = session reset_send = \"${file:%s}\" reset_expect = \"{nonce}\"",
+               good);
     model = read_section("", str_text(&options));
-    ck_assert_str_eq(model->pools[0].reuse.reset_send, "LOGIN \\x41");
+    ck_assert_str_eq(model->pools[0].reuse.reset_send, "LOGIN \\x41{nonce}");
     print_section(model, false, &printed);
     ck_assert_ptr_nonnull(strstr(str_text(&printed), "reset_send = \"${file:"));
     model_free(model);
@@ -447,14 +490,15 @@ START_TEST(changes)
     expect_diff("mode = warm", "mode = warm warm_min = auto max_idle = 64", "");
     expect_diff(FRAMED, "mode = off framing = http1", "pool web: reuse: mode request -> off\n");
     expect_diff(FRAMED "warm_min = 2 idle_max = \"1s\"",
-                "mode = session reset_send = \"RESET\\r\\n\" reset_expect = ok max_uses = 9",
+                "mode = session reset_send = \"{nonce}\\r\\n\" reset_expect = \"{nonce}\"\n"
+                "max_uses = 9",
                 "pool web: reuse: mode request -> session\n"
                 "pool web: reuse: framing http1 -> none\n"
                 "pool web: reuse: warm_min 2 -> auto\n"
                 "pool web: reuse: idle_max 1s -> 5s\n"
                 "pool web: reuse: max_uses 0 -> 9\n"
-                "pool web: reuse: reset_send \"\" -> \"RESET\\r\\n\"\n"
-                "pool web: reuse: reset_expect \"\" -> ok\n");
+                "pool web: reuse: reset_send \"\" -> \"{nonce}\\r\\n\"\n"
+                "pool web: reuse: reset_expect \"\" -> {nonce}\n");
     expect_diff("mode = request framing = length length_bytes = 4",
                 "mode = request framing = resp handshake = key scripts = yes policy = always\n"
                 "max_age = \"0s\" max_idle = 9",
@@ -474,5 +518,5 @@ int main(void)
                      framings_are_the_framers, bad_sections_are_refused,
                      all_faults_are_said_at_once, no_more_is_kept_ready_than_the_backend_takes,
                      a_proxy_header_names_one_client, reset_texts_are_bounded,
-                     secrets_are_not_shown, changes);
+                     reset_texts_are_bounded_with_their_nonces, secrets_are_not_shown, changes);
 }

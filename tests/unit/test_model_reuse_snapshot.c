@@ -4,13 +4,14 @@
  */
 #include "test_model_reuse.h"
 
-#include "model/snapshot_build.h"
+/* A reset exchange; without nonces it would be warned of. */
+#define RESET(send, expect) "reset_send = \"" send "{nonce}\"\nreset_expect = \"" expect "{nonce}\""
 
 static struct snapshot_header *build(const char *of_pool, const char *options)
 {
     struct model *model = read_section(of_pool, options);
     size_t size;
-    struct snapshot_header *snapshot = snapshot_build(model, 1, 2, NULL, &size);
+    struct snapshot_header *snapshot = make_snapshot(model, 1, 2, NULL, &size);
 
     ck_assert_ptr_nonnull(snapshot);
     ck_assert_int_eq(snapshot_check(snapshot, size), 0);
@@ -113,24 +114,24 @@ START_TEST(reset_exchanges_arrive)
 {
     struct model *model = read_good(
         SERVICE "pool \"web\" { check \"http\" { path = \"/first\" }\n" BACKEND
-                "reuse { mode = session reset_send = \"a\\\\0\\\\x00\\\\xfe\\r\\n\"\n"
-                "reset_expect = \"\\\\\\\\ok\\\\n\" } }\n"
+                "reuse { mode = session reset_send = \"a\\\\0\\\\x00\\\\xfe{nonce}\\r\\n\"\n"
+                "reset_expect = \"\\\\\\\\ok{nonce}\\\\n\" } }\n"
                 "service \"two\" { listen = { \"127.0.0.1:81\" } pool = \"two\" }\n"
-                "pool \"two\" { reuse { mode = session reset_send = \"RESET\"\n"
-                "reset_expect = \"\\\\0\" }\n"
+                "pool \"two\" { reuse { mode = session reset_send = \"{nonce}\\\\n\"\n"
+                "reset_expect = \"\\\\0{nonce}\" }\n"
                 "backend \"b\" { address = \"10.0.0.2:80\" check \"http\" { path = \"/own\" } } }");
     size_t size;
-    struct snapshot_header *snapshot = snapshot_build(model, 1, 2, NULL, &size);
+    struct snapshot_header *snapshot = make_snapshot(model, 1, 2, NULL, &size);
     const struct snapshot_reuse *first = &snapshot_pools(snapshot)[0].reuse;
     const struct snapshot_reuse *second = &snapshot_pools(snapshot)[1].reuse;
     const struct snapshot_check *checks = snapshot_checks(snapshot);
     const struct snapshot_arg *args = snapshot_args(snapshot);
 
     ck_assert_int_eq(snapshot_check(snapshot, size), 0);
-    EXPECT_BYTES(first->reset_send, first->reset_send_bytes, "a\0\0\xfe\r\n");
-    EXPECT_BYTES(first->reset_expect, first->reset_expect_bytes, "\\ok\n");
-    EXPECT_BYTES(second->reset_send, second->reset_send_bytes, "RESET");
-    EXPECT_BYTES(second->reset_expect, second->reset_expect_bytes, "\0");
+    EXPECT_BYTES(first->reset_send, first->reset_send_bytes, "a\0\0\xfe{nonce}\r\n");
+    EXPECT_BYTES(first->reset_expect, first->reset_expect_bytes, "\\ok{nonce}\n");
+    EXPECT_BYTES(second->reset_send, second->reset_send_bytes, "{nonce}\n");
+    EXPECT_BYTES(second->reset_expect, second->reset_expect_bytes, "\0{nonce}");
     ck_assert_str_eq(snapshot_text(snapshot, args[checks[0].first_arg + 1].value), "/first");
     ck_assert_str_eq(snapshot_text(snapshot, args[checks[1].first_arg + 1].value), "/own");
     free(snapshot);
@@ -140,14 +141,14 @@ END_TEST
 
 START_TEST(reset_exchanges_without_checks)
 {
-    struct snapshot_header *snapshot = build("", "mode = session reset_send = ab reset_expect = c");
+    struct snapshot_header *snapshot = build("", "mode = session " RESET("ab", "c"));
     const struct snapshot_reuse *reuse = &snapshot_pools(snapshot)[0].reuse;
 
     ck_assert_uint_eq(snapshot->n_args, 0);
-    ck_assert_uint_eq(snapshot->n_text_bytes, sizeof("ab") + sizeof("c"));
-    EXPECT_BYTES(reuse->reset_send, reuse->reset_send_bytes, "ab");
-    EXPECT_BYTES(reuse->reset_expect, reuse->reset_expect_bytes, "c");
-    ck_assert_uint_eq(reuse->reset_expect, reuse->reset_send + sizeof("ab"));
+    ck_assert_uint_eq(snapshot->n_text_bytes, sizeof("ab{nonce}") + sizeof("c{nonce}"));
+    EXPECT_BYTES(reuse->reset_send, reuse->reset_send_bytes, "ab{nonce}");
+    EXPECT_BYTES(reuse->reset_expect, reuse->reset_expect_bytes, "c{nonce}");
+    ck_assert_uint_eq(reuse->reset_expect, reuse->reset_send + sizeof("ab{nonce}"));
     free(snapshot);
     snapshot = build("", "mode = off reset_send = ab reset_expect = c");
     ck_assert_uint_eq(snapshot->n_text_bytes, 0);
@@ -186,11 +187,11 @@ START_TEST(what_makes_open_upstreams_unfit)
         {"", "mode = request framing = length length_bytes = 2"},
         {"", "mode = request framing = length length_bytes = 1 length_endian = little"},
         {"", "mode = request framing = length length_bytes = 1 length_includes_header = yes"},
-        {"", "mode = session reset_send = ab reset_expect = c"},
-        {"", "mode = session reset_send = a reset_expect = bc"},
-        {"", "mode = session reset_send = ab reset_expect = \"c\\\\0\""},
-        {"", "mode = session reset_send = c reset_expect = ab"},
-        {"", "mode = session reset_send = ac reset_expect = c"},
+        {"", "mode = session " RESET("ab", "c")},
+        {"", "mode = session " RESET("a", "bc")},
+        {"", "mode = session " RESET("ab", "c\\\\0")},
+        {"", "mode = session " RESET("c", "ab")},
+        {"", "mode = session " RESET("ac", "c")},
     };
     enum { N = sizeof(cases) / sizeof(cases[0]) };
     uint64_t settings[N];
@@ -220,9 +221,8 @@ START_TEST(what_leaves_open_upstreams_as_they_are)
     ck_assert_uint_eq(settings_of("scheduler = rr retries = 1 connect_timeout = \"9s\"", FRAMED),
                       settings);
     /* The same bytes, written in another way. */
-    ck_assert_uint_eq(settings_of("", "mode = session reset_send = \"a\\n\" reset_expect = b"),
-                      settings_of("", "mode = session reset_send = \"\\\\x61\\\\n\"\n"
-                                      "reset_expect = \"\\\\x62\""));
+    ck_assert_uint_eq(settings_of("", "mode = session " RESET("a\\n", "b")),
+                      settings_of("", "mode = session " RESET("\\\\x61\\\\n", "\\\\x62")));
     ck_assert_uint_eq(settings_of("keepalive = \"60s\"", FRAMED), settings);
 }
 END_TEST
@@ -242,7 +242,7 @@ static void write_at_random(struct str *out)
     str_append(out, SOME("", "", "", "", "", "", "length_endian = little "));
     str_append(out, SOME("", "", "", "", "", "handshake = key ", "handshake = own "));
     str_append(out, SOME("", "", "", "", "", "", "scripts = true "));
-    str_append(out, SOME("", "", "reset_send = \"a\\\\0\" reset_expect = b ", "reset_send = a "));
+    str_append(out, SOME("", "", RESET("a\\\\0", "b") " ", "reset_send = a "));
     str_append(out, SOME("", "warm_min = 0 ", "warm_min = 5 ", "warm_min = auto "));
     str_append(out, SOME("", "max_idle = 1 ", "max_idle = 5 "));
     str_append(out, SOME("", "", "", "", "", "", "max_uses = 3 "));
@@ -267,7 +267,7 @@ START_TEST(what_is_accepted_is_good_everywhere)
         model = read_model(str_text(&text), &messages);
         if (model != NULL) {
             size_t size;
-            void *snapshot = snapshot_build(model, 1, 2, NULL, &size);
+            void *snapshot = make_snapshot(model, 1, 2, NULL, &size);
 
             ck_assert_msg(snapshot_check(snapshot, size) == 0, "%s", str_text(&text));
             n_by_mode[model->pools[0].reuse.mode]++;

@@ -7,7 +7,6 @@
 #include <xxhash.h>
 
 #include "model/args.h"
-#include "model/snapshot_build.h"
 #include "sched/maglev.h"
 #include "sched/sched.h"
 #include "sluice/scoreboard.h"
@@ -58,7 +57,7 @@ static void setup(void)
         model->pools[1].backends[i].slot = 200 + i;
         model->pools[1].backends[i].row = 300 + i;
     }
-    snapshot = snapshot_build(model, 42, 43, NULL, &size);
+    snapshot = make_snapshot(model, 42, 43, NULL, &size);
     ck_assert_ptr_nonnull(snapshot);
 }
 
@@ -264,7 +263,7 @@ END_TEST
 START_TEST(no_args_no_texts)
 {
     struct model *plain = read_good(SERVICE POOL);
-    struct snapshot_header *built = snapshot_build(plain, 1, 0, NULL, &size);
+    struct snapshot_header *built = make_snapshot(plain, 1, 0, NULL, &size);
 
     ck_assert_int_eq(snapshot_check(built, size), 0);
     ck_assert_uint_eq(built->n_args, 0);
@@ -292,7 +291,7 @@ START_TEST(secrets_are_expanded)
     secret = read_good(str_text(&of));
     unlink(path);
     free(snapshot);
-    snapshot = snapshot_build(secret, 1, 0, NULL, &size);
+    snapshot = make_snapshot(secret, 1, 0, NULL, &size);
     ck_assert_int_eq(snapshot_check(snapshot, size), 0);
     append_args(snapshot_checks(snapshot), &found);
     ck_assert_ptr_nonnull(strstr(str_text(&found), "headers=Token: x,"));
@@ -319,10 +318,10 @@ START_TEST(more_text_than_allowed)
     large.pools = &pool;
     large.n_pools = 1;
     large.n_services = 0;
-    ck_assert_ptr_null(snapshot_build(&large, 1, 0, NULL, &size));
+    ck_assert_ptr_null(make_snapshot(&large, 1, 0, NULL, &size));
     check.send[bytes - 1] = '\0'; /* of all of them */
     free(snapshot);
-    snapshot = snapshot_build(&large, 1, 0, NULL, &size);
+    snapshot = make_snapshot(&large, 1, 0, NULL, &size);
     ck_assert_int_eq(snapshot_check(snapshot, size), 0);
     ck_assert_uint_eq(snapshot->n_text_bytes, ARGS_BYTES_MAX);
     free(check.send);
@@ -339,7 +338,7 @@ START_TEST(beyond_a_bound)
     pool.backends = calloc(pool.n_backends, sizeof(*pool.backends));
     large.pools = &pool;
     large.n_pools = 1;
-    ck_assert_ptr_null(snapshot_build(&large, 1, 0, NULL, &size));
+    ck_assert_ptr_null(make_snapshot(&large, 1, 0, NULL, &size));
     free(pool.backends);
 }
 END_TEST
@@ -360,7 +359,7 @@ START_TEST(as_large_as_allowed)
     }
     str_append(&many, "}\n");
     large = read_good(str_text(&many));
-    bytes = snapshot_build(large, 1, 0, NULL, &size);
+    bytes = make_snapshot(large, 1, 0, NULL, &size);
     ck_assert_ptr_nonnull(bytes);
     ck_assert_int_eq(snapshot_check(bytes, size), 0);
     free(bytes);
@@ -396,7 +395,7 @@ START_TEST(rates_are_never_exceeded)
 
         free(snapshot);
         model->services[0].accept_rate = cases[i].rate;
-        snapshot = snapshot_build(model, 1, 0, NULL, &size);
+        snapshot = make_snapshot(model, 1, 0, NULL, &size);
         ck_assert_int_eq(snapshot_check(snapshot, size), 0);
         rate = &snapshot_services(snapshot)[0].accept_rate;
         ck_assert_uint_eq(rate->interval_ns, cases[i].result.interval_ns);
@@ -423,7 +422,7 @@ static struct snapshot_header *build(const char *of, uint64_t seed,
     struct snapshot_header *built;
 
     ck_assert_msg(from != NULL, "%s", str_text(&warnings));
-    built = snapshot_build(from, 2, seed, previous, &size);
+    built = make_snapshot(from, 2, seed, previous, &size);
     ck_assert_ptr_nonnull(built);
     ck_assert_int_eq(snapshot_check(built, size), 0);
     model_free(from);
@@ -530,6 +529,47 @@ START_TEST(tables_are_taken_over)
 }
 END_TEST
 
+/* What snapshot_put_tables() puts, and where the second one is refused. */
+struct seen {
+    const void *bytes[2];
+    size_t n[2];
+    int calls;
+};
+
+static int see(void *arg, const void *bytes, size_t n)
+{
+    struct seen *seen = arg;
+
+    ck_assert_int_lt(seen->calls, 2);
+    seen->bytes[seen->calls] = bytes;
+    seen->n[seen->calls++] = n;
+    return seen->calls == 2 ? -ENOSPC : 0;
+}
+
+START_TEST(tables_are_put_one_by_one)
+{
+    STR_AUTO warnings = {0};
+    struct snapshot_header *before = build(HASHED(A B), SEED, NULL);
+    struct model *from = read_model(HASHED(A B) "pool \"plain\" { " A "}\n"
+                                                "pool \"more\" { scheduler = \"mh\" " A "}\n"
+                                                "pool \"never\" { scheduler = \"mh\" " B "}\n",
+                                    &warnings);
+    struct snapshot_header *built = snapshot_build(from, 2, SEED, &size);
+    struct seen seen = {0};
+
+    ck_assert_ptr_nonnull(built);
+    ck_assert_uint_eq(size, built->entries_offset);
+    ck_assert_int_eq(snapshot_put_tables(from, built, before, see, &seen), -ENOSPC);
+    ck_assert_int_eq(seen.calls, 2);
+    ck_assert_ptr_eq(seen.bytes[0], table(before, 0)); /* as it stands there, not a copy */
+    ck_assert_uint_eq(seen.n[0], MAGLEV_SIZE * sizeof(uint16_t));
+    ck_assert_uint_eq(seen.n[1], MAGLEV_SIZE * sizeof(uint16_t));
+    free(before);
+    free(built);
+    model_free(from);
+}
+END_TEST
+
 START_TEST(other_tables_are_made_anew)
 {
     ck_assert(!is_taken_over(HASHED(A B), SEED + 1));
@@ -540,8 +580,34 @@ START_TEST(other_tables_are_made_anew)
     ck_assert(!is_taken_over(HASHED(A "backend \"bb\" { address = \"10.0.0.2:80\" weight = 3 }\n"),
                              SEED));
     ck_assert(!is_taken_over("global { hash_seed = \"ours\" }\n" HASHED(A B), SEED));
-    /* The same in a pool of another name would do, but is not looked for. */
-    ck_assert(!is_taken_over(HASHED(A B) "pool \"x\" { scheduler = \"mh\" " A B "}\n", SEED));
+}
+END_TEST
+
+START_TEST(pools_of_the_same_servers_share_a_table)
+{
+    struct snapshot_header *built =
+        build(HASHED(A B) "pool \"x\" { scheduler = \"dh\" retries = 1 " A B "}\n"
+                          "pool \"y\" { scheduler = \"mh\" " B A "}\n"
+                          "pool \"z\" { scheduler = \"mh\" " B A "}\n",
+              SEED, NULL);
+    const struct snapshot_pool *built_pools = snapshot_pools(built);
+
+    ck_assert_uint_eq(built->n_entries, 2 * MAGLEV_SIZE);
+    ck_assert_ptr_eq(table(built, 1), table(built, 0));
+    ck_assert_ptr_eq(table(built, 2), table(built, 0) + MAGLEV_SIZE);
+    ck_assert_ptr_eq(table(built, 3), table(built, 2));
+    ck_assert_uint_eq(built_pools[3].n_entries, MAGLEV_SIZE);
+    for (uint32_t i = 0; i < 4; i++) {
+        expect_table(built, i,
+                     (const struct maglev_backend[]){maglev_backend("a", 1, SEED, MAGLEV_SIZE),
+                                                     maglev_backend("b", 3, SEED, MAGLEV_SIZE)},
+                     i >= 2 ? (const uint16_t[]){1, 0} : (const uint16_t[]){0, 1}, 2);
+    }
+    free(built);
+    /* And with one that was another's before. */
+    ck_assert(is_taken_over(SERVICE "pool \"web\" { " A "}\n"
+                                    "pool \"x\" { scheduler = \"mh\" " A B "}\n",
+                            SEED));
 }
 END_TEST
 
@@ -567,5 +633,6 @@ int main(void)
                           more_text_than_allowed, beyond_a_bound, as_large_as_allowed,
                           rates_are_never_exceeded, tables_are_maglev,
                           large_pools_have_large_tables, tables_are_taken_over,
+                          tables_are_put_one_by_one, pools_of_the_same_servers_share_a_table,
                           other_tables_are_made_anew, a_given_seed_is_the_key);
 }

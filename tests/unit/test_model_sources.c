@@ -5,7 +5,6 @@
 #include "test_model_fixture.h"
 
 #include "model/pairs.h"
-#include "model/snapshot_build.h"
 #include "model/sources.h"
 
 #define OF_POOL "f:2: pool \"web\": source_addresses: "
@@ -152,7 +151,7 @@ static struct snapshot_header *build(const char *list, const char *backends)
         model->pools[0].backends[i].slot = i;
         model->pools[0].backends[i].row = i;
     }
-    struct snapshot_header *snapshot = snapshot_build(model, 1, 2, NULL, &size);
+    struct snapshot_header *snapshot = make_snapshot(model, 1, 2, NULL, &size);
     ck_assert_ptr_nonnull(snapshot);
     ck_assert_int_eq(snapshot_check(snapshot, size), 0);
     model_free(model);
@@ -222,8 +221,12 @@ START_TEST(numbers_come_back_when_nobody_uses_them)
     expect_numbered("{ \"10.0.0.1-10.0.0.3\" }", BACKENDS, "a:10.0.0.1=1,10.0.0.2=2,10.0.0.3=3");
     sb.pairs[1].used = 7;
     sb.pairs[2].failures = 5;
+    sb.pairs[2].trouble = SB_PAIR_ABSENT;
+    sb.pairs[2].in_a_row = 6;
     expect_numbered("{ \"10.0.0.3\", \"10.0.0.8\" }", BACKENDS, "a:10.0.0.3=3,10.0.0.8=2");
     ck_assert_uint_eq(sb.pairs[2].failures, 0);
+    ck_assert_uint_eq(sb.pairs[2].trouble, SB_PAIR_FINE);
+    ck_assert_uint_eq(sb.pairs[2].in_a_row, 0);
     expect_numbered("{ \"10.0.0.9\", \"10.0.0.1\" }", BACKENDS, "a:10.0.0.9=2,10.0.0.1=1");
     sb.pairs[1].used = 0;
     expect_numbered("{ }", BACKENDS, "a:-=1");

@@ -2,6 +2,7 @@
 #include "pool/ports.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,19 +46,54 @@ START_TEST(pair_0_is_not_counted)
     for (int i = 0; i < 5; i++)
         ck_assert(ports_take(&sb, 0, 0, 1));
     ports_give(&sb, 0, 0);
-    ports_shut(&sb, 0, 100);
+    ports_fail(&sb, 0, SB_PAIR_ABSENT, EADDRNOTAVAIL, 100);
     ck_assert_uint_eq(ports_used(&sb, 0), 0);
-    ck_assert(!ports_is_shut(&sb, 0, 50));
+    ck_assert(!ports_is_shut(&sb, 0, 101));
+    ck_assert_uint_eq(ports_trouble(&sb, 0), SB_PAIR_FINE);
 }
 END_TEST
 
 START_TEST(a_pair_is_shut_for_a_while)
 {
     ck_assert(!ports_is_shut(&sb, PAIR, 0));
-    ports_shut(&sb, PAIR, 100);
-    ck_assert(ports_is_shut(&sb, PAIR, 99));
-    ck_assert(!ports_is_shut(&sb, PAIR, 100));
+    ports_fail(&sb, PAIR, SB_PAIR_NO_PORT, EADDRNOTAVAIL, 100);
+    ck_assert(ports_is_shut(&sb, PAIR, 1099));
+    ck_assert(!ports_is_shut(&sb, PAIR, 1100));
     ck_assert_uint_eq(sb.pairs[PAIR].failures, 1);
+    ck_assert_uint_eq(ports_trouble(&sb, PAIR), SB_PAIR_NO_PORT);
+    ck_assert_uint_eq(sb.header->sources_turned, 0);
+}
+END_TEST
+
+/* For how long the next failure shuts it, as soon as it is open. */
+static uint64_t next_shut_ms(enum sb_pair_trouble trouble, uint64_t *now_ms)
+{
+    uint64_t from_ms = *now_ms;
+
+    ports_fail(&sb, PAIR, trouble, EADDRNOTAVAIL, *now_ms);
+    ports_fail(&sb, PAIR, trouble, EADDRNOTAVAIL,
+               *now_ms + 1); /* another worker's: no difference */
+    *now_ms = sb.pairs[PAIR].shut_until_ms;
+    return *now_ms - from_ms;
+}
+
+START_TEST(for_longer_each_time)
+{
+    static const uint64_t absent[] = {1, 2, 4, 8, 16, 32, 60, 60, 60};
+    static const uint64_t no_port[] = {1, 2, 4, 4, 4};
+    uint64_t now_ms = 1;
+
+    for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+        ck_assert_uint_eq(next_shut_ms(SB_PAIR_ABSENT, &now_ms), absent[i] * 1000);
+    ck_assert_uint_eq(sb.header->sources_turned, 1);
+    ck_assert_uint_eq(sb.pairs[PAIR].error, EADDRNOTAVAIL);
+    ports_succeed(&sb, PAIR);
+    ck_assert(!ports_is_shut(&sb, PAIR, now_ms - 1));
+    ck_assert_uint_eq(ports_trouble(&sb, PAIR), SB_PAIR_FINE);
+    ck_assert_uint_eq(sb.header->sources_turned, 2);
+    ck_assert_uint_eq(next_shut_ms(SB_PAIR_ABSENT, &now_ms), 1000);
+    for (size_t i = 0; i < sizeof(no_port) / sizeof(no_port[0]); i++)
+        ck_assert_uint_eq(next_shut_ms(SB_PAIR_NO_PORT, &now_ms), no_port[i] * 1000);
 }
 END_TEST
 
@@ -127,6 +163,7 @@ int main(void)
     tcase_add_test(tcase, taken_and_given_back);
     tcase_add_test(tcase, pair_0_is_not_counted);
     tcase_add_test(tcase, a_pair_is_shut_for_a_while);
+    tcase_add_test(tcase, for_longer_each_time);
     tcase_add_test(tcase, a_dead_workers_are_given_back);
     tcase_add_test(tcase, the_last_32nd_is_left);
     tcase_add_test(tcase, many_at_once);

@@ -612,6 +612,34 @@ START_TEST(a_sealed_one_is_mapped)
 }
 END_TEST
 
+/* Left to whoever made it: see snapshot_map(). */
+START_TEST(entries_are_not_looked_at_when_it_is_mapped)
+{
+    sample.entries[7] = UINT16_MAX;
+    int fd = make_file(F_SEAL_WRITE | F_SEAL_SHRINK);
+    const struct snapshot_header *snapshot = snapshot_map(fd);
+
+    ck_assert_ptr_nonnull(snapshot);
+    ck_assert_int_eq(snapshot_check(snapshot, sizeof(sample)), -EINVAL);
+    snapshot_unmap(snapshot);
+    close(fd);
+}
+END_TEST
+
+/* Every place of a table is looked at by the check. */
+START_TEST(each_entry_is_looked_at)
+{
+    for (uint32_t e = 0; e < 7; e++) {
+        uint16_t *entry = &sample.entries[sample.pools[1].first_entry + e];
+        uint16_t good = *entry;
+        *entry = (uint16_t)sample.pools[1].n_backends;
+        ck_assert_int_eq(snapshot_check(&sample, sizeof(sample)), -EINVAL);
+        *entry = good;
+    }
+    ck_assert_int_eq(snapshot_check(&sample, sizeof(sample)), 0);
+}
+END_TEST
+
 START_TEST(unsealed_ones_are_refused)
 {
     static const int seals[] = {0, F_SEAL_WRITE, F_SEAL_SHRINK, F_SEAL_GROW};
@@ -682,12 +710,14 @@ int main(void)
     tcase_add_test(check, more_checks_than_a_pool_may_have);
     tcase_add_loop_test(check, counts_are_bounded, 0, 4);
     tcase_add_test(check, listeners_are_bounded);
+    tcase_add_test(check, each_entry_is_looked_at);
     tcase_add_test(check, noise_is_survived);
     tcase_add_test(check, random_bytes_are_refused);
     suite_add_tcase(suite, check);
 
     tcase_add_checked_fixture(map, setup, NULL);
     tcase_add_test(map, a_sealed_one_is_mapped);
+    tcase_add_test(map, entries_are_not_looked_at_when_it_is_mapped);
     tcase_add_test(map, unsealed_ones_are_refused);
     tcase_add_test(map, files_on_disk_are_refused);
     tcase_add_test(map, bad_files_are_refused);

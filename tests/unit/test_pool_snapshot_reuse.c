@@ -195,6 +195,33 @@ START_TEST(reset_exchanges_are_bounded)
 }
 END_TEST
 
+/* What counts is how long they are when they are used. */
+START_TEST(reset_exchanges_are_bounded_with_their_nonces)
+{
+    enum { N = REUSE_RESET_BYTES_MAX / 16 };
+    size_t size = sizeof(sample) + 7 * (N + 1);
+    struct sample *large = calloc(1, size);
+    struct snapshot_reuse *reuse = &large->pool.reuse;
+
+    sample.pool.reuse = by_reset;
+    memcpy(large, &sample, sizeof(sample));
+    large->header.size_bytes = size;
+    large->header.n_text_bytes = (uint32_t)(size - offsetof(struct sample, texts));
+    for (size_t i = 0; i <= N; i++) {
+        memcpy(large->texts + 2 + i * 7, "{nonce}", 7);
+    }
+    reuse->reset_send = reuse->reset_expect = 2;
+    reuse->reset_send_bytes = reuse->reset_expect_bytes = 7 * N;
+    ck_assert_int_eq(snapshot_check(large, size), 0);
+    reuse->reset_send_bytes++;
+    ck_assert_int_eq(snapshot_check(large, size), -EINVAL);
+    reuse->reset_send_bytes--;
+    reuse->reset_expect_bytes += 7;
+    ck_assert_int_eq(snapshot_check(large, size), -EINVAL);
+    free(large);
+}
+END_TEST
+
 START_TEST(only_warm_goes_with_a_proxy_header)
 {
     static const struct snapshot_reuse *const ways[] = {&by_reset, &by_length, &by_resp, &warm};
@@ -220,6 +247,7 @@ int main(void)
     tcase_add_loop_test(tcase, each_fault_is_found, 0, sizeof(faults) / sizeof(faults[0]));
     tcase_add_test(tcase, off_is_all_zero);
     tcase_add_test(tcase, reset_exchanges_are_bounded);
+    tcase_add_test(tcase, reset_exchanges_are_bounded_with_their_nonces);
     tcase_add_test(tcase, only_warm_goes_with_a_proxy_header);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

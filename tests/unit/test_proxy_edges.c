@@ -147,6 +147,7 @@ START_TEST(who_has_ended_gets_all_its_answers)
     bench_say(up, "*0\r\n");
     bench_hear(client, "*0\r\n");
     bench_hear(up, "PING\r\n");
+    UNTIL(bench_unsent(client) == 0 && bench_unsent(up) == 0);
     bench_pass(HALF_CLOSE - 100);
     bench_hear_silence(client);
     bench_pass(in_time ? 0 : 200);

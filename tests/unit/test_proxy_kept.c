@@ -88,6 +88,36 @@ START_TEST(its_upstream_may_end_between_requests)
 }
 END_TEST
 
+/* The client's next request comes first, and finds what has come on it meanwhile. */
+START_TEST(a_kept_one_is_looked_at_before_the_next_request)
+{
+    static const enum discard reasons[] = {DISCARD_BACKEND_CLOSED, DISCARD_BACKEND_CLOSED,
+                                           DISCARD_STRAY_BYTES};
+    start(REUSE_SESSION);
+    int first = bench_client();
+    int up = bench_serve(first, -1);
+    bench_close(first);
+    UNTIL(cell->idle == 1);
+    int client = bench_client();
+    bench_serve(client, up);
+    bench_settle();
+    bench_say(client, "ask\n");
+    if (_i == 0) {
+        bench_close(up);
+    } else if (_i == 1) {
+        bench_reset(up);
+    } else {
+        bench_say(up, "stray\n");
+    }
+    bench_hear_discard(0, reasons[_i]);
+    ck_assert_uint_eq(bench_row(0)->stray_bytes, _i == 2 ? strlen("stray\n") : 0);
+    int next = bench_accept(0);
+    bench_hear(next, "ask\n");
+    bench_say(next, "answer\n");
+    bench_hear(client, "answer\n");
+}
+END_TEST
+
 /* They can only be for the client that has it. */
 START_TEST(what_comes_unasked_is_the_sessions_own)
 {
@@ -386,6 +416,7 @@ int main(void)
     tcase_add_test(tc, an_end_amid_a_request_gives_it_back_after_the_answer);
     tcase_add_test(tc, a_reset_gives_nothing_back);
     tcase_add_test(tc, its_upstream_may_end_between_requests);
+    tcase_add_loop_test(tc, a_kept_one_is_looked_at_before_the_next_request, 0, 3);
     tcase_add_test(tc, what_comes_unasked_is_the_sessions_own);
     tcase_add_test(tc, only_request_mode_sends_again);
     tcase_add_test(tc, a_lease_holds_for_each_request);

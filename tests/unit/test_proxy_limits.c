@@ -135,6 +135,7 @@ START_TEST(the_connect_rate_holds_for_new_ones)
 {
     bench_reuse(REUSE_REQUEST, FRAMING_LINE);
     image.backends[0].connect_rate = (struct snapshot_rate){.interval_ns = 1000000000, .burst = 1};
+    image.pools[0].queue = 1;
     bench_start();
     int client = bench_client(), other = bench_client();
     int up = bench_serve(client, -1);
@@ -195,27 +196,6 @@ START_TEST(another_workers_idle_one_makes_room)
 }
 END_TEST
 
-/* A worker that hangs lets nothing go. */
-START_TEST(room_that_does_not_come_is_not_waited_for_for_ever)
-{
-    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
-    limit(1);
-    image.pools[0].retries = 0;
-    bench_start();
-    ck_assert(scoreboard_reserve(&sb, 1, SB_UPSTREAM, BENCH_SLOT(0), 1));
-    int client = bench_client();
-    bench_say(client, "ask\n");
-    UNTIL(sb.slots[BENCH_SLOT(0)].wanted == 1);
-    bench_pass(2999);
-    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
-    ck_assert_uint_eq(sb.slot_active[BENCH_SLOT(0)], 0);
-    bench_pass(1);
-    bench_hear_reset(client);
-    ck_assert_uint_eq(bench_refused(REFUSAL_CONNECT_FAILED), 1);
-    scoreboard_release(&sb, 1, SB_UPSTREAM, BENCH_SLOT(0));
-}
-END_TEST
-
 START_TEST(who_gives_up_waiting_for_room_leaves_nothing)
 {
     bench_reuse(REUSE_REQUEST, FRAMING_LINE);
@@ -252,7 +232,6 @@ int main(void)
     tcase_add_test(tc, lent_ones_are_never_in_excess);
     tc = bench_case(suite, "two workers", bench_setup_two);
     tcase_add_test(tc, another_workers_idle_one_makes_room);
-    tcase_add_test(tc, room_that_does_not_come_is_not_waited_for_for_ever);
     tcase_add_test(tc, who_gives_up_waiting_for_room_leaves_nothing);
     return bench_run(suite);
 }

@@ -4,7 +4,9 @@
  */
 #include "proxy_bench.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static int client;
 static struct sb_upstream_cell *cell;
@@ -138,6 +140,118 @@ START_TEST(much_of_an_answer_may_be_left)
 }
 END_TEST
 
+/* --- with a nonce --- */
+
+#define MARK     "{nonce}"
+#define N_DIGITS 16
+
+/* So many characters, whatever they are. */
+static void hear_some(int fd, char *out, size_t n)
+{
+    for (size_t heard = 0; heard < n;) {
+        ssize_t got = recv(fd, out + heard, n - heard, 0);
+        heard += got > 0 ? (size_t)got : 0;
+        bench_turn();
+    }
+    out[n] = '\0';
+}
+
+/* Hears "RESET <digits> <the same>\n" and notes the digits. */
+static void hear_nonce(int up, char out[static N_DIGITS + 1])
+{
+    char other[N_DIGITS + 1];
+    bench_hear(up, "RESET ");
+    hear_some(up, out, N_DIGITS);
+    bench_hear(up, " ");
+    hear_some(up, other, N_DIGITS);
+    bench_hear(up, "\n");
+    ck_assert_str_eq(out, other);
+    ck_assert_uint_eq(strspn(out, "0123456789abcdef"), N_DIGITS);
+}
+
+static int start_with_nonce(char out_nonce[static N_DIGITS + 1])
+{
+    bench_reset_exchange("RESET " MARK " " MARK "\n", "GONE " MARK "\n");
+    bench_start();
+    cell = bench_cell(0);
+    int up = talk(-1);
+    bench_end(client);
+    hear_nonce(up, out_nonce);
+    return up;
+}
+
+static void say_gone(int up, const char *nonce)
+{
+    char answer[128];
+    snprintf(answer, sizeof(answer), "GONE %s\n", nonce);
+    bench_say(up, answer);
+}
+
+START_TEST(a_nonce_is_another_each_time)
+{
+    char nonces[4][N_DIGITS + 1];
+    int up = start_with_nonce(nonces[0]);
+    for (int i = 0; i < 4; i++) {
+        say_gone(up, nonces[i]);
+        bench_hear_end(client);
+        ck_assert_uint_eq(cell->idle, 1);
+        for (int j = 0; j < i; j++) {
+            ck_assert_str_ne(nonces[i], nonces[j]);
+        }
+        if (i < 3) {
+            talk(up);
+            bench_end(client);
+            hear_nonce(up, nonces[i + 1]);
+        }
+    }
+    ck_assert_uint_eq(bench_discards(0), 0);
+}
+END_TEST
+
+/* What a client can have known is its own: the words around, the mark itself, old digits. */
+START_TEST(an_answer_without_the_nonce_is_the_clients)
+{
+    static const char *const said[] = {"GONE \n", "GONE " MARK "\n", "GONE 0123456789abcdef\n"};
+    char nonce[N_DIGITS + 1], old[N_DIGITS + 1], own[64];
+    int up = start_with_nonce(old);
+    say_gone(up, old);
+    bench_hear_end(client);
+    talk(up);
+    bench_end(client);
+    hear_nonce(up, nonce);
+    snprintf(own, sizeof(own), "GONE %s\n", old);
+    const char *data = _i < 3 ? said[_i] : own;
+    bench_say(up, data);
+    bench_settle();
+    ck_assert_uint_eq(cell->idle, 0);
+    if (_i % 2 == 0) { /* the right one comes all the same, behind it */
+        say_gone(up, nonce);
+        bench_hear(client, data);
+        bench_hear_end(client);
+        ck_assert_uint_eq(cell->idle, 1);
+        talk(up);
+    } else {
+        bench_pass(3100);
+        bench_hear(client, data);
+        bench_hear_end(client);
+        bench_hear_discard(0, DISCARD_RESET_FAILED);
+    }
+}
+END_TEST
+
+START_TEST(it_must_be_the_whole_nonce)
+{
+    char nonce[N_DIGITS + 1];
+    int up = start_with_nonce(nonce);
+    nonce[_i] = nonce[_i] == '0' ? '1' : '0';
+    say_gone(up, nonce);
+    bench_settle();
+    bench_pass(3100);
+    bench_hear_discard(0, DISCARD_RESET_FAILED);
+    ck_assert_uint_eq(cell->reused, 0);
+}
+END_TEST
+
 /* --- in any doubt it is closed --- */
 
 START_TEST(a_wrong_answer_is_none)
@@ -231,7 +345,10 @@ START_TEST(a_client_that_takes_nothing_is_given_up)
     bench_stuff(up, SIZE_MAX / 2);
     bench_pass(19000);
     ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
-    bench_pass(4100);
+    bench_pass(4100); /* a first look at what the kernel has for it */
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+    bench_pass(20100);
+    bench_pass(3100);
     UNTIL(bench_ended(ENDING_HALF_CLOSE_TIMEOUT) == 1);
     bench_hear_discard(0, DISCARD_SESSION_END);
 }
@@ -248,6 +365,33 @@ START_TEST(who_was_not_answered_is_not_proved_gone)
     bench_say(up, "the answer");
     bench_close(up);
     bench_hear(client, "the answer");
+    bench_hear_end(client);
+    bench_hear_discard(0, DISCARD_SESSION_END);
+}
+END_TEST
+
+/* What the backend says before it has been written everything is no answer to that. */
+START_TEST(who_was_answered_too_early_is_not_proved_gone)
+{
+    start();
+    int up = talk(-1);
+    char blocks[251]; /* what bench_hear_pattern() hears again and again */
+    size_t sent = 0;
+    for (size_t i = 0; i < sizeof(blocks); i++) {
+        blocks[i] = (char)i;
+    }
+    while (sb.workers[0].buffered_bytes == 0) { /* nothing is left unread: its last bytes wait */
+        bench_say_bytes(client, blocks, sizeof(blocks));
+        sent += sizeof(blocks);
+        bench_turn();
+        bench_turn();
+    }
+    bench_say(up, "too much!");
+    bench_hear(client, "too much!");
+    bench_end(client);
+    bench_hear_pattern(up, 0, sent);
+    bench_hear_end(up);
+    bench_close(up);
     bench_hear_end(client);
     bench_hear_discard(0, DISCARD_SESSION_END);
 }
@@ -346,6 +490,9 @@ int main(void)
     tcase_add_test(tc, it_may_come_in_pieces);
     tcase_add_loop_test(tc, the_rest_of_an_answer_is_told_apart, 0, 5);
     tcase_add_test(tc, much_of_an_answer_may_be_left);
+    tcase_add_test(tc, a_nonce_is_another_each_time);
+    tcase_add_loop_test(tc, an_answer_without_the_nonce_is_the_clients, 0, 4);
+    tcase_add_loop_test(tc, it_must_be_the_whole_nonce, 0, N_DIGITS);
     tcase_add_loop_test(tc, a_wrong_answer_is_none, 0, 5);
     tcase_add_test(tc, more_behind_the_answer_is_found);
     tcase_add_loop_test(tc, an_end_during_the_exchange_keeps_nothing_back, 0, 5);
@@ -353,6 +500,7 @@ int main(void)
     tcase_add_test(tc, a_reset_that_cannot_be_sent_is_not_begun);
     tcase_add_test(tc, a_client_that_takes_nothing_is_given_up);
     tcase_add_test(tc, who_was_not_answered_is_not_proved_gone);
+    tcase_add_test(tc, who_was_answered_too_early_is_not_proved_gone);
     tcase_add_test(tc, a_reset_is_no_end);
     tcase_add_test(tc, a_backend_that_has_ended_is_not_asked);
     tcase_add_test(tc, a_greeting_switches_it_off);

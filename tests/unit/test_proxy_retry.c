@@ -173,6 +173,7 @@ START_TEST(an_answer_that_has_begun_is_not_asked_for_again)
     ask(client, GET, up);
     bench_say(up, HALF_BODY);
     bench_hear(client, HALF_BODY);
+    UNTIL(bench_unsent(client) == 0);
     go(up, _i);
     bench_hear_reset(client);
     bench_settle();

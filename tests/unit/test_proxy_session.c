@@ -1,6 +1,11 @@
 /* The data path where nothing is reused: sessions, their ends, and who is refused. */
 #include "proxy_bench.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
 static int client = -1, peer = -1; /* the test's ends of one session */
 
 static void open_session(void)
@@ -41,6 +46,25 @@ START_TEST(bytes_go_both_ways_and_are_counted)
     bench_hear_end(client);
     UNTIL(bench_ended(ENDING_CLIENT_FIN) == 1);
     find_rest();
+}
+END_TEST
+
+/* Two small messages of a client (0), or one that fills more than a segment (1): its last part
+ * would wait for the acknowledgement of what goes before. */
+START_TEST(no_bytes_wait_for_acknowledgements)
+{
+    int is_on = 0;
+    socklen_t len = sizeof(is_on);
+    char bytes[537 + 1] = {0};
+    memset(bytes, 'x', sizeof(bytes) - 1);
+    bench_start();
+    open_session();
+    for (int i = 0; i < 2 - _i; i++) {
+        bench_say(client, _i == 0 ? "hello" : bytes);
+        bench_hear(peer, _i == 0 ? "hello" : bytes);
+    }
+    ck_assert_int_eq(getsockopt(bench_other_side(peer), IPPROTO_TCP, TCP_NODELAY, &is_on, &len), 0);
+    ck_assert_int_eq(is_on, 1);
 }
 END_TEST
 
@@ -126,9 +150,115 @@ START_TEST(half_closed_silence_has_its_own_limit)
     bench_pass(100);
     bench_end(client);
     bench_hear_end(peer);
+    UNTIL(bench_unsent(peer) == 0);
     bench_pass(58);
     ck_assert_uint_eq(bench_ended(ENDING_HALF_CLOSE_TIMEOUT), 1);
     find_rest();
+}
+END_TEST
+
+#define SMALL_BUFFER 4096
+#define MUCH         400000
+#define SOME         20000
+
+/* A session of which one end, out_to, has small buffers, and the other has sent much: all of it has
+ * been written to out_to. */
+static void fill(int to_client, int *out_from, int *out_to)
+{
+    image.service.idle_timeout_ms = 50;
+    image.service.half_close_timeout_ms = 50;
+    bench_start();
+    client = to_client ? bench_client_with(0, SMALL_BUFFER) : bench_client();
+    peer = bench_accept(0);
+    if (!to_client) {
+        setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &(int){1 << 16}, sizeof(int));
+    }
+    *out_from = to_client ? peer : client;
+    *out_to = to_client ? client : peer;
+    ck_assert_uint_eq(bench_stuff(*out_from, MUCH), MUCH);
+    UNTIL(sb.workers[0].buffered_bytes == 0);
+    ck_assert_int_gt(bench_unsent(*out_to), 0);
+}
+
+/* The time-outs are about silence: to (0: the backend; 1: the client) takes what the kernel has for
+ * it, and nothing else happens, with the other end open (0) or ended (1). */
+START_TEST(what_is_being_taken_is_no_silence)
+{
+    int from, to;
+    bool ends = _i / 2 == 1;
+    fill(_i % 2, &from, &to);
+    if (ends) {
+        bench_end(from);
+        bench_settle();
+    }
+    size_t heard = 0;
+    while (heard < MUCH && bench_unsent(to) > 0) {
+        int before = bench_unsent(to);
+        bench_pass(58);
+        ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+        for (; heard < MUCH && bench_unsent(to) == before; heard += SOME) {
+            bench_hear_pattern(to, heard, heard + SOME);
+        }
+    }
+    bench_hear_pattern(to, heard, MUCH);
+    if (ends) {
+        bench_hear_end(to);
+    }
+    UNTIL(bench_unsent(to) == 0);
+    bench_pass(58); /* the last bytes were taken within this time */
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+    bench_pass(58);
+    ck_assert_uint_eq(bench_ended(ends ? ENDING_HALF_CLOSE_TIMEOUT : ENDING_IDLE_TIMEOUT), 1);
+}
+END_TEST
+
+/* Bytes that were written anew are not taken for those that were there before. */
+START_TEST(as_much_as_before_may_be_less_than_was_written)
+{
+    int from, to;
+    fill(1, &from, &to);
+    int before = bench_unsent(to);
+    bench_pass(58);
+    bench_hear_pattern(to, 0, SOME);
+    size_t n = (size_t)(before - bench_unsent(to));
+    ck_assert_uint_eq(bench_stuff(from, n), n);
+    UNTIL(bench_unsent(to) == before);
+    bench_pass(58);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+}
+END_TEST
+
+START_TEST(who_takes_nothing_is_not_waited_for)
+{
+    int from, to;
+    fill(1, &from, &to);
+    bench_pass(58);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+    bench_pass(58);
+    ck_assert_uint_eq(bench_ended(ENDING_IDLE_TIMEOUT), 1);
+    bench_hear_reset(from);
+    find_rest();
+}
+END_TEST
+
+/* The client was told everything, and the end behind it. */
+START_TEST(the_kernel_may_deliver_what_is_whole)
+{
+    int from, to;
+    fill(1, &from, &to);
+    bench_end(from);
+    bench_settle();
+    bench_pass(58);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 1);
+    if (_i == 0) {
+        bench_pass(58);
+    } else {
+        bench_reset(from);
+    }
+    UNTIL(bench_ended(_i == 0 ? ENDING_HALF_CLOSE_TIMEOUT : ENDING_BACKEND_RESET) == 1);
+    find_rest();
+    bench_hear_pattern(to, 0, MUCH);
+    bench_hear_end(to);
 }
 END_TEST
 
@@ -237,6 +367,29 @@ START_TEST(what_waits_in_a_dropped_queue_is_served)
 }
 END_TEST
 
+static uint32_t longest_turn_us(void)
+{
+    proxy_beat(proxies[0]);
+    return sb.workers[0].loop_lag_us;
+}
+
+/* What the worker does between the loop and the turn, such as mapping a snapshot, holds sessions up
+ * just as well. */
+START_TEST(a_turn_is_as_long_as_all_the_work_in_it)
+{
+    bench_start();
+    bench_turn();
+    (void)longest_turn_us();
+    bench_pass(5);
+    ck_assert_uint_eq(longest_turn_us(), 0); /* asleep */
+    proxy_begin_work(proxies[0]);
+    bench_pass(7);
+    ck_assert_uint_eq(longest_turn_us(), 7000);
+    bench_turn();
+    ck_assert_uint_eq(longest_turn_us(), 0);
+}
+END_TEST
+
 START_TEST(a_drain_ends_at_its_deadline)
 {
     bench_start();
@@ -279,12 +432,17 @@ int main(void)
     Suite *suite = suite_create("proxy/session");
     TCase *tc = bench_case(suite, "all", bench_setup_one);
     tcase_add_test(tc, bytes_go_both_ways_and_are_counted);
+    tcase_add_loop_test(tc, no_bytes_wait_for_acknowledgements, 0, 2);
     tcase_add_test(tc, each_direction_closes_by_itself);
     tcase_add_loop_test(tc, a_reset_stays_a_reset, 0, 2);
     tcase_add_test(tc, a_slow_peer_is_waited_for_within_one_buffer);
     tcase_add_test(tc, a_reset_is_seen_while_reading_is_paused);
     tcase_add_test(tc, silence_ends_a_session);
     tcase_add_test(tc, half_closed_silence_has_its_own_limit);
+    tcase_add_loop_test(tc, what_is_being_taken_is_no_silence, 0, 4);
+    tcase_add_test(tc, as_much_as_before_may_be_less_than_was_written);
+    tcase_add_test(tc, who_takes_nothing_is_not_waited_for);
+    tcase_add_loop_test(tc, the_kernel_may_deliver_what_is_whole, 0, 2);
     tcase_add_test(tc, without_a_backend_the_client_is_reset);
     tcase_add_test(tc, a_refused_connect_is_counted_and_given_back);
     tcase_add_test(tc, a_full_backend_refuses);
@@ -293,6 +451,7 @@ int main(void)
     tcase_add_test(tc, without_checks_health_does_not_count);
     tcase_add_test(tc, sessions_outlive_a_new_snapshot_and_a_dropped_listener);
     tcase_add_test(tc, what_waits_in_a_dropped_queue_is_served);
+    tcase_add_test(tc, a_turn_is_as_long_as_all_the_work_in_it);
     tcase_add_test(tc, a_drain_ends_at_its_deadline);
     tcase_add_test(tc, sessions_are_listed_by_filter);
     return bench_run(suite);

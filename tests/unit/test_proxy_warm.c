@@ -25,7 +25,7 @@ static void find_none_called(void)
 
 START_TEST(some_are_ready_before_the_first_client)
 {
-    warm(2);
+    warm(2)->max_idle = 2;
     bench_start();
     int ups[] = {bench_accept(0), bench_accept(0)};
     UNTIL(bench_cell(0)->idle == 2);
@@ -348,6 +348,70 @@ START_TEST(opened_ahead_and_then_kept)
 }
 END_TEST
 
+/* Or it would have to be closed for the one that comes back, over and over. */
+START_TEST(what_is_expected_back_is_not_replaced)
+{
+    struct snapshot_reuse *reuse = bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    reuse->warm_min = reuse->max_idle = 2;
+    bench_start();
+    int ups[] = {bench_accept(0), bench_accept(0)};
+    UNTIL(bench_cell(0)->idle == 2);
+    int client = bench_client();
+    for (int i = 0; i < 3; i++) {
+        bench_say(client, "ask\n");
+        bench_hear(ups[1], "ask\n");
+        bench_pass(200);
+        find_none_called();
+        bench_say(ups[1], "answer\n");
+        bench_hear(client, "answer\n");
+    }
+    ck_assert_uint_eq(bench_discards(0), 0);
+    bench_say(client, "ask\n");
+    bench_hear(ups[1], "ask\n");
+    bench_close(ups[1]); /* it does not come back */
+    bench_accept(0);
+    UNTIL(bench_cell(0)->idle == 2);
+}
+END_TEST
+
+START_TEST(what_a_client_keeps_is_replaced)
+{
+    struct snapshot_reuse *reuse = bench_reuse(REUSE_REQUEST, FRAMING_RESP);
+    reuse->warm_min = reuse->max_idle = 1;
+    bench_start();
+    int up = bench_accept(0);
+    UNTIL(bench_cell(0)->idle == 1);
+    int client = bench_client();
+    bench_say(client, "SUBSCRIBE a\r\n");
+    bench_hear(up, "SUBSCRIBE a\r\n");
+    bench_accept(0);
+    UNTIL(bench_cell(0)->idle == 1);
+}
+END_TEST
+
+/* However they come to be there. */
+START_TEST(no_more_are_idle_than_may_be)
+{
+    struct snapshot_reuse *reuse = warm(3);
+    reuse->max_idle = 3;
+    image.backends[0].max_connections = image.backends[0].resume_connections = 9;
+    bench_start();
+    UNTIL(sb.slot_upstreams[BENCH_SLOT(0)] == 3);
+    if (_i == 0) {
+        UNTIL(bench_cell(0)->idle == 3);
+    } else {
+        ck_assert_uint_eq(bench_cell(0)->idle, 0); /* they are being opened */
+    }
+    reuse->warm_min = reuse->max_idle = 1;
+    bench_apply();
+    UNTIL(sb.slot_upstreams[BENCH_SLOT(0)] == 1);
+    ck_assert_uint_eq(bench_cell(0)->idle, 1);
+    ck_assert_uint_eq(bench_row(0)->discarded[DISCARD_MAX_IDLE], 2);
+    bench_pass(2000);
+    ck_assert_uint_eq(bench_discards(0), 2);
+}
+END_TEST
+
 /* A fresh one is as good as proven: it has not had the time to grow stale. */
 START_TEST(opened_ahead_is_good_for_any_request)
 {
@@ -382,6 +446,9 @@ int main(void)
     tcase_add_test(tc, the_proxy_header_comes_with_the_client);
     tcase_add_loop_test(tc, idle_time_and_age_renew_them, 0, 2);
     tcase_add_test(tc, opened_ahead_and_then_kept);
+    tcase_add_test(tc, what_is_expected_back_is_not_replaced);
+    tcase_add_test(tc, what_a_client_keeps_is_replaced);
+    tcase_add_loop_test(tc, no_more_are_idle_than_may_be, 0, 2);
     tcase_add_test(tc, opened_ahead_is_good_for_any_request);
     return bench_run(suite);
 }

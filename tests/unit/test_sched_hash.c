@@ -95,6 +95,28 @@ START_TEST(the_table_decides)
 }
 END_TEST
 
+/* Entries that are no backend: the clients of others do not notice, and nobody is refused. */
+START_TEST(a_damaged_table_misleads_nobody)
+{
+    struct bench *bench = start(all[_i], 20, NULL);
+    uint32_t moved = 0, off = 0;
+
+    map_clients(bench, before);
+    for (uint32_t e = 1; e < bench->view.n_entries; e += 2)
+        bench->entries[e] = e % 4 == 1 ? 20 : UINT16_MAX;
+    map_clients(bench, after);
+    for (uint32_t c = 0; c < KEYS; c++)
+        moved += key_of(c) % bench->view.n_entries % 2 == 0 && after[c] != before[c];
+    ck_assert_uint_eq(moved, 0);
+    memset(bench->entries, 0xff, bench->view.n_entries * sizeof(*bench->entries));
+    map_clients(bench, after);
+    for (uint32_t i = 0; i < 20; i++)
+        off += !is_near(count_at(after, i), KEYS / 20.0);
+    ck_assert_uint_eq(off, 0);
+    bench_destroy(bench);
+}
+END_TEST
+
 START_TEST(every_worker_agrees)
 {
     struct bench *bench = start(all[_i], 20, NULL), *other = bench_create(all[_i], 20);
@@ -500,6 +522,7 @@ int main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, the_table_decides, 0, 4);
+    tcase_add_loop_test(tcase, a_damaged_table_misleads_nobody, 0, 4);
     tcase_add_loop_test(tcase, every_worker_agrees, 0, 4);
     tcase_add_loop_test(tcase, only_the_clients_of_one_that_goes_move, 0, 4);
     tcase_add_test(tcase, full_and_tried_ones_are_passed_over_alike);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { BACKENDS = 1000 };
 
@@ -175,12 +176,12 @@ static uint32_t random_weight(int kind)
 
 START_TEST(as_the_model)
 {
-    static const uint32_t sizes[] = {2, 3, 7, 61, 251, 1009};
+    static const uint32_t sizes[] = {2, 3, 7, 61, 251, 257, 263, 521, 1009};
     uint32_t different = 0;
 
     srandom((unsigned)_i);
     for (int round = 0; round < 200; round++) {
-        uint32_t size = sizes[random() % 6], n = 1 + (uint32_t)random() % 30;
+        uint32_t size = sizes[random() % 9], n = 1 + (uint32_t)random() % 30;
         for (uint32_t i = 0; i < n; i++) {
             backends[i].offset = (uint32_t)random() % size;
             backends[i].skip = 1 + (uint32_t)random() % (size - 1);
@@ -192,6 +193,42 @@ START_TEST(as_the_model)
         different += memcmp(entries, others, size * sizeof(*entries)) != 0;
     }
     ck_assert_uint_eq(different, 0);
+}
+END_TEST
+
+/* In their real size, with all kinds of weights. */
+START_TEST(large_ones_as_the_model)
+{
+    name_backends(20, 7, MAGLEV_SIZE);
+    srandom((unsigned)_i);
+    for (uint32_t i = 1; i < 20; i++)
+        backends[i].weight = random_weight(_i);
+    build(20, MAGLEV_SIZE, entries);
+    model_build(backends, 20, MAGLEV_SIZE, others);
+    ck_assert_mem_eq(entries, others, MAGLEV_SIZE * sizeof(*entries));
+}
+END_TEST
+
+/* Balancers that share a seed must agree whatever version they are of. */
+static const struct known {
+    uint32_t n;
+    uint64_t hash;
+} knowns[] = {
+    {1, UINT64_C(0x112b168938171958)},
+    {20, UINT64_C(0x52339d03acb3db8f)},
+    {600, UINT64_C(0x5ae0ba082b0e1432)},
+    {601, UINT64_C(0xb48d6d7361d029e8)},
+};
+
+START_TEST(tables_stay_the_same)
+{
+    uint32_t n = knowns[_i].n, size = maglev_size(n);
+
+    name_backends(n, 9, size);
+    for (uint32_t i = 0; i < n; i++)
+        backends[i].weight = 1 + i % 7 * 3;
+    build(n, size, entries);
+    ck_assert_uint_eq(XXH3_64bits(entries, size * sizeof(*entries)), knowns[_i].hash);
 }
 END_TEST
 
@@ -309,6 +346,8 @@ int main(void)
     tcase_add_test(tcase, sizes_are_primes);
     tcase_add_test(tcase, names_decide_and_seeds_hide);
     tcase_add_loop_test(tcase, as_the_model, 0, 4);
+    tcase_add_loop_test(tcase, large_ones_as_the_model, 0, 4);
+    tcase_add_loop_test(tcase, tables_stay_the_same, 0, 4);
     tcase_add_test(tcase, equal_backends_differ_by_one);
     tcase_add_loop_test(tcase, shares_follow_weights, 0, 2);
     tcase_add_loop_test(tcase, one_dwarfs_the_other, 0, 2);

@@ -162,7 +162,7 @@ START_TEST(memory_of_the_machine)
 {
     machine.memory_available_bytes = 150 << 20;
     is("memory", DOCTOR_SHORT, "");
-    says(str_text(&find("memory")->remedy), "add memory, or max_connections = 157");
+    says(str_text(&find("memory")->remedy), "add memory, or max_connections = 156");
     ck_assert_ptr_null(find("memory")->directive);
     machine.memory_available_bytes = 200 << 20;
     is("memory", DOCTOR_GOOD, "");
@@ -173,7 +173,7 @@ START_TEST(memory_of_the_group)
 {
     machine.group_max_bytes = 300 << 20;
     machine.group_used_bytes = 200 << 20;
-    is("memory", DOCTOR_SHORT, "391M");
+    is("memory", DOCTOR_SHORT, "392M");
     ck_assert_str_eq(find("memory")->directive, "MemoryMax");
     says(str_text(&find("memory")->why), "control group");
     machine.group_max_bytes = 400 << 20;
@@ -188,8 +188,8 @@ START_TEST(running_connections_are_discounted)
     machine.group_used_bytes = 1000000;
     machine.conntrack_count = 100;
     doctor_discount(&machine, 100);
-    ck_assert_uint_eq(machine.memory_available_bytes, 4 * GIB + 872200);
-    ck_assert_uint_eq(machine.group_used_bytes, 127800);
+    ck_assert_uint_eq(machine.memory_available_bytes, 4 * GIB + 879200);
+    ck_assert_uint_eq(machine.group_used_bytes, 120800);
     ck_assert_uint_eq(machine.file_used, 800);
     ck_assert_uint_eq(machine.conntrack_count, 0);
     machine.memory_available_bytes = machine.file_used = MACHINE_UNKNOWN;
@@ -210,7 +210,10 @@ START_TEST(ports_towards_backends)
     plan.connections = 28233;
     is(key, DOCTOR_ADVICE, "1024 65535");
     ck_assert_uint_eq(find(key)->remedy.len, 0);
-    plan.connections = 56465;
+    plan.connections = 54700; /* 31/32 of them */
+    is(key, DOCTOR_ADVICE, "1024 65535");
+    ck_assert_str_eq(str_text(&find(key)->now), "27350 ports");
+    plan.connections = 54701;
     is(key, DOCTOR_SHORT, "1024 65535");
     ck_assert_uint_eq(find(key)->remedy.len, 0);
     plan.connections = 200000; /* no range is as wide */
@@ -255,10 +258,10 @@ START_TEST(ports_of_one_pool)
 {
     plan.narrow_pairs = 1;
     strcpy(plan.narrow_pool, "db");
-    plan.connections = 28232;
+    plan.connections = 27350;
     judge();
     ck_assert_ptr_null(find("ports of one pool"));
-    plan.connections = 28233;
+    plan.connections = 27351;
     is("ports of one pool", DOCTOR_ADVICE, "");
     says(str_text(&find("ports of one pool")->why), "pool db");
 }
@@ -292,6 +295,33 @@ START_TEST(buffers)
     machine.tcp_wmem[2] = 1 << 19;
     is("net.ipv4.tcp_rmem", DOCTOR_ADVICE, "4096 131072 6291456");
     is("net.ipv4.tcp_wmem", DOCTOR_ADVICE, "4096 16384 4194304");
+}
+END_TEST
+
+START_TEST(source_addresses)
+{
+    judge();
+    ck_assert_ptr_null(find("source addresses"));
+    plan.demand.sources = 4;
+    is("source addresses", DOCTOR_GOOD, "");
+    plan.demand.sources_absent = 3;
+    plan.demand.absent = (struct addr_ip){.bytes = {10, 77, 0, 1}, .family = ADDR_IPV4};
+    is("source addresses", DOCTOR_ADVICE, "");
+    ck_assert_str_eq(str_text(&find("source addresses")->now), "1 here");
+    ck_assert_str_eq(str_text(&find("source addresses")->needed), "4");
+    says(str_text(&find("source addresses")->why),
+         "10.77.0.1 and 2 more that this machine does not");
+    ck_assert(doctor_is_ready(&report));
+    /* Of one of several pools all are absent. */
+    plan.narrow_pairs = 0;
+    is("source addresses", DOCTOR_SHORT, "");
+    ck_assert(!doctor_is_ready(&report));
+    /* Of the only pool. */
+    plan.narrow_pairs = CAPACITY_UNBOUNDED;
+    plan.demand.sources_absent = 4;
+    plan.demand.port_pairs = 0;
+    is("source addresses", DOCTOR_SHORT, "");
+    is("net.ipv4.ip_local_port_range", DOCTOR_SHORT, "");
 }
 END_TEST
 
@@ -376,7 +406,7 @@ START_TEST(a_plan_of_a_model)
     struct model model = {
         .services = services, .n_services = 2, .pools = pools, .n_pools = 2, .global.workers = 3};
 
-    doctor_plan(&model, &machine, 0, &plan);
+    doctor_plan(&model, &machine, NULL, 0, &plan);
     ck_assert_uint_eq(plan.demand.port_pairs, 4);
     ck_assert_uint_eq(plan.connections, capacity_least(&plan.capacity));
     ck_assert(plan.is_possible);
@@ -396,13 +426,13 @@ START_TEST(a_plan_of_a_model)
     ck_assert(doctor_is_ready(&report));
 
     model.global.max_connections = 77;
-    doctor_plan(&model, &machine, 0, &plan);
+    doctor_plan(&model, &machine, NULL, 0, &plan);
     ck_assert_uint_eq(plan.connections, 77);
     ck_assert(!plan.is_possible);
-    doctor_plan(&model, &machine, 99, &plan);
+    doctor_plan(&model, &machine, NULL, 99, &plan);
     ck_assert_uint_eq(plan.connections, 99);
     three[1].address.ip.bytes[0] = 1;
-    doctor_plan(&model, &machine, 99, &plan);
+    doctor_plan(&model, &machine, NULL, 99, &plan);
     ck_assert(!plan.backends_are_local);
 }
 END_TEST
@@ -464,6 +494,9 @@ END_TEST
 START_TEST(as_files)
 {
     says(told(doctor_print_sysctl), "\n# Nothing needs to be changed.\n");
+    /* What is in force is not made less. */
+    says(told(doctor_print_systemd), "\nLimitNOFILE=524288\n");
+    machine.nofile_hard = 10000;
     says(told(doctor_print_systemd), "\nLimitNOFILE=20480\n");
     ck_assert_ptr_null(strstr(str_text(&text), "MemoryMax"));
     spoil();
@@ -472,7 +505,7 @@ START_TEST(as_files)
     ck_assert_ptr_null(strstr(str_text(&text), "descriptors of a process"));
     ck_assert_ptr_null(strstr(str_text(&text), "tcp_mem ="));
     machine.group_max_bytes = machine.group_used_bytes = 1 << 20;
-    says(told(doctor_print_systemd), "\nMemoryMax=192M\n");
+    says(told(doctor_print_systemd), "\nMemoryMax=193M\n");
 }
 END_TEST
 
@@ -496,6 +529,7 @@ int main(void)
     tcase_add_test(tcase, ports_of_one_pool);
     tcase_add_test(tcase, queues);
     tcase_add_test(tcase, buffers);
+    tcase_add_test(tcase, source_addresses);
     tcase_add_test(tcase, ports_in_time_wait);
     tcase_add_test(tcase, handshakes);
     tcase_add_test(tcase, tables);
