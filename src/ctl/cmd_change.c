@@ -1,35 +1,65 @@
 /*
- * Verbs that change a backend: set, and the three short forms of its admin state. Whether the value
- * is good, and whether the pool can spare the backend, is judged by the host. In master.
+ * Verbs that change a backend: add, remove, set, and the three short forms of its admin state.
+ * Whether the values are good, and whether the pool can spare the backend, is judged by the host.
+ * In master.
  */
+#include <string.h>
+
 #include "ctl/change.h"
 #include "ctl/command.h"
 #include "ctl/request.h"
+#include "model/override.h"
 
-static enum command_outcome change_backend(struct request *request,
-                                           const struct ctl_setting *settings, size_t n_settings)
+/* What is asked stays in the request: the host needs it until it answers. */
+static enum command_outcome ask(struct request *request, enum ctl_edit_verb verb)
+{
+    const struct ctl_host *host = &request->host;
+
+    request->edit = (struct ctl_edit){.verb = verb,
+                                      .pool = request->args[0],
+                                      .backend = request->args[1],
+                                      .settings = request->options,
+                                      .n_settings = request->n_options};
+    host->ops->edit(host->self, &request->edit, &request->who, request->force, change_answer,
+                    request);
+    return COMMAND_PENDING;
+}
+
+static enum command_outcome change_backend(struct request *request, enum ctl_edit_verb verb)
 {
     const struct model_pool *pool = request_find_pool(request, request->args[0]);
-    const struct ctl_host *host = &request->host;
 
     if (!pool || !request_find_backend(request, pool, request->args[1]))
         return COMMAND_DONE;
-    host->ops->set_backend(host->self, request->args[0], request->args[1], settings, n_settings,
-                           &request->who, request->force, change_answer, request);
-    return COMMAND_PENDING;
+    return ask(request, verb);
 }
 
 static enum command_outcome run_set(struct request *request)
 {
-    return change_backend(request, request->options, request->n_options);
+    return change_backend(request, CTL_EDIT_SET);
 }
 
-/* The settings stay in the request: the host may need them until it answers. */
+static enum command_outcome run_remove(struct request *request)
+{
+    return change_backend(request, CTL_EDIT_REMOVE);
+}
+
+static enum command_outcome run_add(struct request *request)
+{
+    if (!request_find_pool(request, request->args[0]))
+        return COMMAND_DONE;
+    memmove(&request->options[1], &request->options[0],
+            request->n_options * sizeof(request->options[0]));
+    request->options[0] = (struct ctl_setting){"address", request->args[2]};
+    request->n_options++;
+    return ask(request, CTL_EDIT_ADD);
+}
+
 static enum command_outcome set_admin(struct request *request, const char *value)
 {
     request->options[0] = (struct ctl_setting){"admin", value};
     request->n_options = 1;
-    return change_backend(request, request->options, request->n_options);
+    return change_backend(request, CTL_EDIT_SET);
 }
 
 static enum command_outcome run_drain(struct request *request)
@@ -47,6 +77,29 @@ static enum command_outcome run_maintain(struct request *request)
     return set_admin(request, "maintenance");
 }
 
+const struct command cmd_add_backend = {
+    .words = "add backend",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES,
+    .arguments = "POOL NAME ADDRESS [option=value …]",
+    .help = "adds a backend, with the options and defaults that it would have in the file",
+    .args_min = 3,
+    .args_max = 3,
+    .settings = override_addable,
+    .run = run_add,
+};
+
+const struct command cmd_remove_backend = {
+    .words = "remove backend",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE,
+    .arguments = "POOL NAME",
+    .help = "takes a backend away; sessions that it has go on",
+    .args_min = 2,
+    .args_max = 2,
+    .run = run_remove,
+};
+
 const struct command cmd_set_backend = {
     .words = "set backend",
     .level = CTL_LEVEL_OPERATE,
@@ -56,6 +109,7 @@ const struct command cmd_set_backend = {
             "backend",
     .args_min = 2,
     .args_max = 2,
+    .settings = override_settable_of_backend,
     .run = run_set,
 };
 

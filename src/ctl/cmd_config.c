@@ -15,7 +15,7 @@ static enum command_outcome run_show_config(struct request *request)
 
     for (size_t i = 0; view.overrides && i < view.overrides->count; i++) {
         str_append(&text, "# override: ");
-        change_describe_override(&view.overrides->items[i], &text);
+        change_describe_override(view.overrides, &view.overrides->items[i], &text);
         str_append_char(&text, '\n');
     }
     model_print(view.model, false, &text);

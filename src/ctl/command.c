@@ -26,6 +26,8 @@ const struct command *const command_table[] = {
     &cmd_show_config,
     &cmd_explain,
     &cmd_health,
+    &cmd_add_backend,
+    &cmd_remove_backend,
     &cmd_set_backend,
     &cmd_drain_backend,
     &cmd_ready_backend,

@@ -115,8 +115,8 @@ static const char *const no_options[] = {NULL};
 
 static const char *const *options_of(const struct command *command)
 {
-    if (command->flags & COMMAND_SETTINGS)
-        return model_backend_settable();
+    if (command->settings)
+        return command->settings();
     return command->options ? command->options : no_options;
 }
 
@@ -160,8 +160,8 @@ static int take_option(struct request *request, char *word, char *equals)
         request->who.why = equals + 1;
         return 0;
     }
-    if (request->n_options == REQUEST_SETTINGS_MAX) {
-        reply_error(&request->reply, "more than %d options", REQUEST_SETTINGS_MAX);
+    if (request->n_options == CTL_SETTINGS_MAX) {
+        reply_error(&request->reply, "more than %d options", CTL_SETTINGS_MAX);
         return -EINVAL;
     }
     request->options[request->n_options++] = (struct ctl_setting){word, equals + 1};

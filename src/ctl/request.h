@@ -15,8 +15,6 @@
 #include "ctl/host.h"
 #include "ctl/reply.h"
 
-#define REQUEST_SETTINGS_MAX 32
-
 struct request;
 /* The reply is complete. The request is the owner's again, to free it. */
 typedef void request_done_fn(struct request *request);
@@ -27,9 +25,11 @@ struct request {
     struct codec_words words;
     const char *const *args; /* positional words after the command's own */
     size_t n_args;
-    struct ctl_setting options[REQUEST_SETTINGS_MAX]; /* name=value words, why= not among them */
+    /* name=value words, why= not among them; room for one that a command puts before them */
+    struct ctl_setting options[CTL_SETTINGS_MAX + 1];
     size_t n_options;
-    struct ctl_who who; /* why is that of this request */
+    struct ctl_edit edit; /* what a command asks of host */
+    struct ctl_who who;   /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */
     bool force;

@@ -18,6 +18,7 @@ struct load_job {
     struct conf_load *reading;
     struct event *readable;
     struct resolve *resolving;
+    struct conf_tree *tree;
     struct model *model;
     struct errlist errors;
     struct change_list changes;
@@ -42,6 +43,7 @@ static void job_free(struct load_job *job)
         conf_tree_free(tree);
     }
     resolve_cancel(job->resolving);
+    conf_tree_free(job->tree);
     model_free(job->model);
     errlist_free(&job->errors);
     change_list_free(&job->changes);
@@ -82,11 +84,21 @@ static void job_end(void *arg, uint32_t behind)
 /* Overrides of the operator stand until the file changes that very value. */
 static bool reapply_overrides(struct load_job *job, struct overrides *kept)
 {
-    if (overrides_reapply(&job->master->overrides, job->model, kept, &job->errors) != 0) {
+    const struct master *master = job->master;
+    if (master->overrides.count == 0) {
+        return true;
+    }
+    struct model *model = overrides_rebuild(&master->overrides, job->tree, job->model,
+                                            &daemon_registries, kept, &job->errors);
+    if (model == NULL) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "out of memory while applying overrides; nothing was changed");
         return false;
     }
+    model_take_addresses(model, job->model);
+    model_take_addresses(model, master->model); /* of backends that were added by command */
+    model_free(job->model);
+    job->model = model;
     return true;
 }
 
@@ -123,6 +135,9 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
         (void)!log_open(master->model->global.log);
         return false;
     }
+    conf_tree_free(master->tree);
+    master->tree = job->tree;
+    job->tree = NULL;
     overrides_free(&master->overrides);
     master->overrides = *kept;
     *kept = (struct overrides){0};
@@ -165,12 +180,10 @@ static void on_resolved(void *arg)
 
 static void build(struct load_job *job, bool timed_out)
 {
-    struct conf_tree *tree = NULL;
-    conf_load_finish(job->reading, timed_out, &job->errors, &tree);
+    conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
-    if (tree != NULL) {
-        job->model = model_build(tree, &daemon_registries, &job->errors);
-        conf_tree_free(tree);
+    if (job->tree != NULL) {
+        job->model = model_build(job->tree, &daemon_registries, &job->errors);
     }
     if (job->model == NULL) {
         job_end(job, 0);

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "edit.h"
 
 #define SWEEP_SECONDS 1
 #define HURRY_MS      500
@@ -413,6 +414,7 @@ static void teardown(struct master *master)
     }
     acks_end_all(master);
     load_cancel_all(master);
+    edit_cancel_all(master);
     sessions_cancel_all(master);
     explain_cancel_all(master);
     notices_drop_all(master);
@@ -442,22 +444,26 @@ static void teardown(struct master *master)
     pairs_destroy(master->pairs);
     overrides_free(&master->overrides);
     model_free(master->model);
+    conf_tree_free(master->tree);
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
     free(master);
 }
 
-int master_run(const char *config_file, struct model *model)
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree)
 {
     struct master *master = calloc(1, sizeof(*master));
     if (master == NULL) {
         model_free(model);
+        conf_tree_free(tree);
         return EXIT_FAILURE;
     }
     master->config_file = config_file;
+    master->tree = tree;
     master->snapshot = -1;
     (void)!getrandom(&master->hash_seed, sizeof(master->hash_seed), 0);
     TAILQ_INIT(&master->loads);
+    TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->acks);
     notices_init(master);

@@ -27,6 +27,8 @@ static const struct {
     {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
     {"health", CTL_LEVEL_READ, "health web"},
     {"help", CTL_LEVEL_READ, "help show"},
+    {"add backend", CTL_LEVEL_OPERATE, "add backend web x 10.0.0.9:80"},
+    {"remove backend", CTL_LEVEL_OPERATE, "remove backend web a"},
     {"set backend", CTL_LEVEL_OPERATE, "set backend web a weight=4"},
     {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
     {"ready backend", CTL_LEVEL_OPERATE, "ready backend web a"},
@@ -159,6 +161,14 @@ static const struct {
     {"set backend web a wieght=3", {"unknown option wieght=", "did you mean weight="}},
     {"set backend web a health=up", {"unknown option health="}},
     {"set backend web a weight=1 weight=2", {"weight= is given twice"}},
+    {"add backend web x", {"something is missing", "usage: add backend POOL NAME ADDRESS"}},
+    {"add backend wbe x 10.0.0.9:80", {"no pool wbe", "did you mean web"}},
+    {"add backend web x 10.0.0.9:80 address=y", {"unknown option address="}},
+    {"add backend web x 10.0.0.9:80 bakcup=true", {"did you mean backup="}},
+    {"add backend web x 10.0.0.9:80 force", {"too many words"}},
+    {"remove backend web x", {"no backend in pool web called x"}},
+    {"remove backend web a within=5s", {"unknown option within="}},
+    {"remove backend web a weight=3", {"unknown option weight="}},
     {"health wbe", {"no service wbe", "did you mean web"}},
     {"health web db", {"too many words", "usage: health [SERVICE]"}},
     {"health --exit-code", {"no service --exit-code"}},
@@ -226,6 +236,9 @@ static const struct {
     {"drain backend web a why=\"x=y z\" force json", "set web/a admin=drain force why=x=y z"},
     {"ready backend db main", "set db/main admin=ready why=-"},
     {"maintain backend db main force", "set db/main admin=maintenance force why=-"},
+    {"add backend web x 10.0.0.9:80 backup=true why=y weight=2",
+     "add web/x address=10.0.0.9:80 backup=true weight=2 why=y"},
+    {"remove backend web a force", "remove web/a force why=-"},
     {"set global health=fail why=\"new site\"", "health fail by uid 1001 pid 42 why=new site"},
     {"set global health=auto", "health auto by uid 1001 pid 42 why=-"},
     {"check config", "check - as 1001"},
@@ -263,6 +276,42 @@ START_TEST(a_change_is_told_with_standing_overrides)
                      "pool web: backend a weight 3 -> 4");
     ck_assert_uint_eq(json_array_size(json_object_get(json, "overrides")), 1);
     json_decref(json);
+}
+END_TEST
+
+START_TEST(what_was_added_and_removed_is_told)
+{
+    struct override items[] = {
+        {.kind = OVERRIDE_ADDED,
+         .pool = (char *)"web",
+         .backend = (char *)"x",
+         .value = (char *)"10.0.0.9:80 weight=2",
+         .by = (char *)"uid 0"},
+        {.kind = OVERRIDE_SET,
+         .pool = (char *)"web",
+         .backend = (char *)"x",
+         .option = (char *)"weight",
+         .value = (char *)"5",
+         .file_value = (char *)"2",
+         .by = (char *)"uid 0"},
+        {.kind = OVERRIDE_REMOVED,
+         .pool = (char *)"web",
+         .backend = (char *)"y",
+         .file_value = (char *)"10.0.0.8:80",
+         .by = (char *)"uid 0"},
+    };
+    const char *text;
+
+    fake.overrides = (struct overrides){.items = items, .count = 3};
+    text = run("reload");
+    says(text, "override: pool web, backend x: added, 10.0.0.9:80 weight=2; the file has none of "
+               "that name (by uid 0, 1970-");
+    says(text, "override: pool web, backend x: weight = 5; it was added with 2 (by");
+    says(text, "override: pool web, backend y: removed; the file has it at 10.0.0.8:80 (by");
+    text = run("reload json");
+    says(text, "{\"kind\":\"added\",\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"
+               "\"value\":\"10.0.0.9:80 weight=2\",\"file_value\":null");
+    says(text, "{\"kind\":\"removed\",\"pool\":\"web\",\"backend\":\"y\"");
 }
 END_TEST
 
@@ -703,6 +752,7 @@ int main(void)
     tcase_add_test(tc, json_alone_is_no_command);
     tcase_add_loop_test(tc, the_host_is_asked, 0, COUNT(asks));
     tcase_add_test(tc, a_change_is_told_with_standing_overrides);
+    tcase_add_test(tc, what_was_added_and_removed_is_told);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
     tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);

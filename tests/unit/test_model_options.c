@@ -847,9 +847,7 @@ START_TEST(the_table_is_sound)
         ck_assert_msg(option->settable == settable, "%s", option->name);
         ck_assert(option->type == OPTION_LIST ||
                   (option->type == OPTION_WORD) == (option->words != NULL));
-        /* model_set_backend puts values back bit by bit. */
-        ck_assert(!option->settable ||
-                  (option->type != OPTION_TEXT && option->type != OPTION_LIST));
+        ck_assert(!option->settable || option->type != OPTION_LIST);
         ck_assert(option->type == OPTION_SIZE || option->max <= UINT32_MAX);
         ck_assert(!option->required || option->default_text == NULL);
     }

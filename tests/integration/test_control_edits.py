@@ -1,0 +1,303 @@
+"""Pools edited by command: what comes, what goes, and what of it stands when the file changes."""
+
+import contextlib
+import re
+
+import pytest
+
+from sluice import CtlError, Daemon, Origin, Port, connect, load, pool, service, wait_for
+
+
+@pytest.fixture
+def origin(start):
+    return start(Origin("http", "http", "http", "http", names=list("abcd")))
+
+
+def two(origin, a=None, b=None, more="", **options):
+    """A pool with the backends a and b, whose options may be given."""
+    a, b = ({"address": address, **(given or {})}
+            for address, given in zip(origin.addresses, (a, b)))
+    return service("web") + pool("web", {"a": a, "b": b}, scheduler="rr", **options) + more
+
+
+@pytest.fixture
+def daemon(start, origin):
+    return start(Daemon(two(origin)))
+
+
+def spread(daemon, name="web", count=12):
+    return load("crc", daemon.address(name), "--requests", count)["origins"]
+
+
+def names(daemon, pool_name="web"):
+    pools = {row["name"]: row for row in daemon.stats()["pools"]}
+    return [row["name"] for row in pools[pool_name]["backends"]]
+
+
+def refused(daemon, words, *needles):
+    """The refusal of a command, with all of these in it; nothing is changed by it."""
+    before = daemon.ctl_json("show info")["generation"], daemon.ctl("show config")
+    with pytest.raises(CtlError) as caught:
+        daemon.ctl(words)
+    text = str(caught.value)
+    for needle in needles:
+        assert needle in text, text
+    assert (daemon.ctl_json("show info")["generation"], daemon.ctl("show config")) == before
+    return text
+
+
+def standing(reply):
+    return {(row["kind"], row["backend"], row["option"]) for row in reply["overrides"]}
+
+
+def warnings(reply):
+    return "\n".join(row["text"] for row in reply["warnings"])
+
+
+# --- adding ---
+
+def test_an_added_backend_takes_clients(daemon, origin):
+    reply = daemon.ctl_json(f'add backend web c {origin.addresses[2]} why="more guests"')
+    assert reply["changes"] == ["pool web: backend c added"] and reply["warnings"] == []
+    assert set(spread(daemon)) == {"a", "b", "c"}
+    row, = reply["overrides"]
+    assert (row["kind"], row["pool"], row["backend"], row["value"], row["why"]) == \
+        ("added", "web", "c", origin.addresses[2], "more guests")
+    assert re.search(rf"# override: pool web, backend c: added, {origin.addresses[2]}; the file "
+                     r"has none of that name \(by uid .*: more guests\)", daemon.ctl("show config"))
+    event = daemon.ctl_json("show events backend=web/c")["events"][-1]
+    assert (event["kind"], event["text"]) == ("admin", "pool web: backend c added")
+    assert event["why"] == "more guests" and event["by"].startswith("uid ")
+
+
+def test_an_added_backend_is_as_the_file_would_have_it(start, origin):
+    """The same line in the file and as a command make the same configuration."""
+    options = {"weight": "3", "max_connections": "10", "resume_connections": "4",
+               "connect_rate": "50/s:9", "backup": "true", "admin": "drain",
+               "check_address": "127.0.0.1:9", "checks": "none"}
+    del options["check_address"]  # together they only warn
+    given = {"address": origin.addresses[2], **options}
+    by_file = start(Daemon(service("web") + pool(
+        "web", {"a": origin.addresses[0], "c": given})))
+    by_command = start(Daemon(service("web") + pool("web", {"a": origin.addresses[0]})))
+    by_command.ctl(f"add backend web c {origin.addresses[2]} "
+                   + " ".join(f"{name}={value}" for name, value in options.items()))
+
+    def config(daemon):
+        text = daemon.ctl("show config")
+        return text[text.index('pool "web"'):]
+    assert config(by_command) == config(by_file)
+    assert "as it was added by uid" in by_command.backend("web", "c")["reason"]
+
+
+@pytest.mark.parametrize("words,needles", [
+    ("wbe c 127.0.0.1:1", ["there is no pool wbe", "did you mean web"]),
+    ("web a 127.0.0.1:1", ['pool "web" has a backend "a" already', "set backend"]),
+    ("web c", ["usage: add backend"]),
+    ("web c 127.0.0.1:1 127.0.0.1:2", ["too many words", "usage: add backend"]),
+    ("web c 127.0.0.1", ['address: "127.0.0.1":', "port"]),
+    ("web c 127.0.0.1:70000", ["address:", "70000"]),
+    ("web c srv:x.example", ["address:", "srv:"]),
+    ("web c 127.0.0.1:1 wieght=3", ["unknown option wieght=", "did you mean weight="]),
+    ("web c 127.0.0.1:1 address=127.0.0.1:2", ["unknown option address="]),
+    ("web c 127.0.0.1:1 weight=65536", ['weight: "65536": out of range', "65535"]),
+    ("web c 127.0.0.1:1 admin=drian", ['admin: "drian"', 'did you mean "drain"']),
+    ("web c 127.0.0.1:1 weight=1 weight=2", ["weight= is given twice"]),
+    ("web c 127.0.0.1:1 resume_connections=3", ["resume_connections", "max_connections"]),
+    ("web c 127.0.0.1:1 checks=some", ['checks: "some": unknown', '"none"']),
+    ("web c/d 127.0.0.1:1", ["no usable name", "letters"]),
+    ("web json 127.0.0.1:1", ["no usable name"]),
+    ("web * 127.0.0.1:1", ["no usable name"]),
+])
+def test_what_cannot_be_added(daemon, words, needles):
+    refused(daemon, f"add backend {words}", *needles)
+    assert names(daemon) == ["a", "b"]
+    event = daemon.ctl_json("show events")["events"][-1]
+    assert event["kind"] == "refused" and "add backend" in event["text"]
+
+
+def test_several_faults_are_told_at_once(daemon):
+    text = refused(daemon, "add backend web c 127.0.0.1 weight=-1 admin=out",
+                   "3 faults; nothing was changed")
+    assert "address:" in text and "weight:" in text and "admin:" in text
+
+
+def test_an_added_backend_with_a_name(daemon, origin):
+    """Names are looked up, and only the new one; one that does not resolve counts as down."""
+    port = origin.addresses[2].rpartition(":")[2]
+    daemon.ctl(f"add backend web c localhost:{port}")
+    row = daemon.backend("web", "c")
+    assert row["address"] == f"localhost:{port}" and row["state"] in ("up", "starting")
+    reply = daemon.ctl_json("add backend web d no-such-host.invalid:80")
+    assert "does not resolve" in warnings(reply) and daemon.backend("web", "d")["health"] == "down"
+    reply = daemon.ctl_json("set backend web a weight=2")  # nothing is looked up, or told again
+    assert reply["warnings"] == [] and daemon.backend("web", "d")["health"] == "down"
+    assert reply["changes"] == ["pool web: backend a: weight 1 -> 2"]
+
+
+def test_a_name_that_must_resolve(start, origin):
+    daemon = start(Daemon(two(origin, on_unresolved="refuse")))
+    refused(daemon, "add backend web c no-such-host.invalid:80", "does not resolve")
+    assert names(daemon) == ["a", "b"]
+
+
+# --- removing ---
+
+def test_a_removed_backend_keeps_its_sessions(start):
+    origin = start(Origin("echo", "echo"))
+    daemon = start(Daemon(service("web") + pool("web", origin.addresses, scheduler="rr")))
+    socks = [start(connect(daemon.address("web"))) for _ in range(4)]
+    wait_for(lambda: daemon.service("web")["connections_active"] == 4, what="every session")
+    reply = daemon.ctl_json("remove backend web a why=old")
+    assert reply["changes"] == ["pool web: backend a removed"]
+    row, = reply["overrides"]
+    assert (row["kind"], row["backend"], row["file_value"], row["why"]) == \
+        ("removed", "a", origin.addresses[0], "old")
+    for sock in socks:
+        sock.sendall(b"hello")
+        assert sock.recv(100) == b"hello"
+    assert names(daemon) == ["b"] and daemon.service("web")["connections_active"] == 4
+    assert re.search(rf"# override: .*backend a: removed; the file has it at {origin.addresses[0]}",
+                     daemon.ctl("show config"))
+
+
+def test_what_cannot_be_removed(daemon):
+    refused(daemon, "remove backend web c", "called c", "pool web")
+    refused(daemon, "remove backend web a within=5s", "unknown option within=")
+    refused(daemon, "remove backend web", "usage: remove backend")
+    daemon.ctl("remove backend web a")
+    refused(daemon, "remove backend web a", "there is no backend in pool web called a")
+
+
+def test_the_last_one_needs_force(daemon):
+    daemon.ctl("remove backend web a")
+    refused(daemon, "remove backend web b", 'last eligible backend of pool "web"',
+            'new clients of service "web" would be refused', "force")
+    assert spread(daemon) == {"b": 12}
+    daemon.ctl("remove backend web b force")
+    assert names(daemon) == []
+    with contextlib.suppress(ConnectionError):
+        with connect(daemon.address("web")) as sock:
+            sock.sendall(b"x")
+            assert not sock.recv(1), "a backend answers"
+    assert len(daemon.ctl_json("reload")["overrides"]) == 2
+
+
+def test_one_that_takes_nobody_may_go(daemon):
+    daemon.ctl("drain backend web a")
+    daemon.ctl("remove backend web a")  # b still takes everybody
+    assert spread(daemon) == {"b": 12}
+
+
+def test_an_added_one_goes_without_a_trace(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    reply = daemon.ctl_json("drain backend web c")
+    assert standing(reply) == {("added", "c", None), ("set", "c", "admin")}
+    assert "it was added with ready" in daemon.ctl("show config")
+    assert daemon.ctl_json("remove backend web c")["overrides"] == []
+    assert names(daemon) == ["a", "b"]
+
+
+def test_what_was_removed_is_put_back_as_the_file_has_it(start, origin):
+    daemon = start(Daemon(two(origin, a={"weight": 2, "max_connections": 9})))
+    address = origin.addresses[0]
+    daemon.ctl("set backend web a weight=5")
+    assert standing(daemon.ctl_json("remove backend web a")) == {("removed", "a", None)}
+    for words in f"{origin.addresses[3]}", f"{address} weight=3", f"{address} backup=true":
+        refused(daemon, f"add backend web a {words}", "is in the file", address, "reset backend")
+    reply = daemon.ctl_json(f"add backend web a {address} weight=02")
+    assert reply["overrides"] == [] and reply["changes"] == ["pool web: backend a added"]
+    row = daemon.backend("web", "a")
+    assert row["weight"] == 2 and names(daemon) == ["a", "b"]
+    daemon.ctl("remove backend web a")
+    assert daemon.ctl_json(f"add backend web a {address}")["overrides"] == []
+    assert daemon.backend("web", "a")["weight"] == 2
+
+
+# --- reloads ---
+
+def test_what_was_added_and_removed_survives_reloads(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]} weight=2")
+    daemon.ctl("set backend web c max_connections=7")
+    daemon.ctl("remove backend web a")
+    expected = {("added", "c", None), ("set", "c", "max_connections"), ("removed", "a", None)}
+    for config in two(origin), two(origin, more=service("more", pool="web")):
+        reply = daemon.reload(config)
+        assert standing(reply) == expected and warnings(reply) == ""
+        assert names(daemon) == ["b", "c"]
+    assert set(spread(daemon)) == {"b", "c"}
+    assert "max_connections = 7" in daemon.ctl("show config")
+
+
+def test_the_file_wins_over_an_added_one(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]} weight=2")
+    daemon.ctl("set backend web c weight=4")
+    reply = daemon.reload(two(origin).replace(
+        'backend "a"', f'backend "c" {{ address = "{origin.addresses[3]}" }}\nbackend "a"'))
+    assert reply["overrides"] == [] and names(daemon) == ["c", "a", "b"]
+    assert "the file now has a backend of that name itself" in warnings(reply)
+    assert "weight=4" in warnings(reply)
+    row = daemon.backend("web", "c")
+    assert (row["address"], row["weight"]) == (origin.addresses[3], 1)
+
+
+def test_the_file_gives_a_removed_one_another_address(daemon, origin):
+    daemon.ctl("remove backend web a")
+    config = two(origin).replace(origin.addresses[0], origin.addresses[3])
+    reply = daemon.reload(config)
+    assert reply["overrides"] == [] and names(daemon) == ["a", "b"]
+    assert f"the file now gives it the address {origin.addresses[3]} instead of " \
+        f"{origin.addresses[0]}" in warnings(reply)
+
+
+def test_what_is_gone_from_the_file_is_forgotten(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    daemon.ctl("remove backend web a")
+    reply = daemon.reload(service("web") + pool("web", {"b": origin.addresses[1]}))
+    assert standing(reply) == {("added", "c", None)} and names(daemon) == ["b", "c"]
+    assert "the file does not have it any more" in warnings(reply)
+    reply = daemon.reload(service("web", pool="other") + pool("other", origin.addresses[:1]))
+    assert reply["overrides"] == [] and "the pool is gone" in warnings(reply)
+
+
+def test_a_refused_reload_keeps_everything(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    daemon.ctl("remove backend web a")
+    with pytest.raises(CtlError):
+        daemon.reload(two(origin) + "nonsense")
+    assert names(daemon) == ["b", "c"]
+    assert len(daemon.ctl_json("set backend web b weight=2")["overrides"]) == 3
+
+
+def test_check_config_knows_what_stands(daemon, origin):
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    daemon.ctl("remove backend web a")
+    assert daemon.ctl_json("check config")["changes"] == []
+
+
+def test_what_needs_a_restart_is_not_told_by_commands(start, origin):
+    """The file asks for other workers than run; a command's answer is about the command."""
+    daemon = start(Daemon(two(origin)))
+    daemon.config_path.write_text(
+        daemon.config_path.read_text().replace("workers = 2", "workers = 3"))
+    assert daemon.ctl_json("reload")["needs_restart"] is True
+    reply = daemon.ctl_json("set backend web a weight=2")
+    assert reply["needs_restart"] is False and len(reply["changes"]) == 1
+
+
+def test_a_slot_that_comes_back_keeps_its_sessions(start):
+    """Removed and added again: it is the same backend, with its count."""
+    origin = start(Origin("echo", "echo"))
+    with contextlib.ExitStack() as stack:
+        daemon = start(Daemon(service("web") + pool("web", origin.addresses[:1])))
+        port = stack.enter_context(Port())
+        daemon.ctl(f"add backend web c {origin.addresses[1]}")
+        daemon.ctl("drain backend web a")
+        sock = start(connect(daemon.address("web")))
+        wait_for(lambda: daemon.backend("web", "c")["connections_active"] == 1, what="a session")
+        daemon.ctl("ready backend web a")
+        daemon.ctl("remove backend web c")
+        daemon.ctl(f"add backend web c {origin.addresses[1]}")
+        assert daemon.backend("web", "c")["connections_active"] == 1
+        sock.sendall(b"hello")
+        assert sock.recv(10) == b"hello" and port.number
