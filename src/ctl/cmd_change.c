@@ -16,8 +16,8 @@ static enum command_outcome ask(struct request *request, enum ctl_edit_verb verb
     const struct ctl_host *host = &request->host;
 
     request->edit = (struct ctl_edit){.verb = verb,
-                                      .pool = request->args[0],
-                                      .backend = request->args[1],
+                                      .pool = request->n_args > 0 ? request->args[0] : NULL,
+                                      .backend = request->n_args > 1 ? request->args[1] : NULL,
                                       .settings = request->options,
                                       .n_settings = request->n_options};
     host->ops->edit(host->self, &request->edit, &request->who, request->force, change_answer,
@@ -75,6 +75,39 @@ static enum command_outcome run_ready(struct request *request)
 static enum command_outcome run_maintain(struct request *request)
 {
     return set_admin(request, "maintenance");
+}
+
+/* Whether the operator has said anything about it; a removed one is in no list any more. */
+static bool is_overridden(struct request *request, const char *pool, const char *backend)
+{
+    const struct overrides *list = request->host.ops->overrides(request->host.self);
+
+    for (size_t i = 0; list && i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if (item->pool && item->backend && strcmp(item->pool, pool) == 0 &&
+            strcmp(item->backend, backend) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum command_outcome run_reset_backend(struct request *request)
+{
+    if (is_overridden(request, request->args[0], request->args[1]))
+        return ask(request, CTL_EDIT_RESET);
+    return change_backend(request, CTL_EDIT_RESET);
+}
+
+static enum command_outcome run_reset_pool(struct request *request)
+{
+    return request_find_pool(request, request->args[0]) ? ask(request, CTL_EDIT_RESET)
+                                                        : COMMAND_DONE;
+}
+
+static enum command_outcome run_reset_all(struct request *request)
+{
+    return ask(request, CTL_EDIT_RESET);
 }
 
 const struct command cmd_add_backend = {
@@ -144,4 +177,35 @@ const struct command cmd_maintain_backend = {
     .args_min = 2,
     .args_max = 2,
     .run = run_maintain,
+};
+
+const struct command cmd_reset_backend = {
+    .words = "reset backend",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE,
+    .arguments = "POOL NAME",
+    .help = "forgets what was said of a backend by command: it is as the file has it, or gone",
+    .args_min = 2,
+    .args_max = 2,
+    .run = run_reset_backend,
+};
+
+const struct command cmd_reset_pool = {
+    .words = "reset pool",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE,
+    .arguments = "POOL",
+    .help = "the same of a pool with all its backends",
+    .args_min = 1,
+    .args_max = 1,
+    .run = run_reset_pool,
+};
+
+const struct command cmd_reset_all = {
+    .words = "reset all",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE,
+    .arguments = "",
+    .help = "forgets everything that was said by command: all is as the file has it",
+    .run = run_reset_all,
 };

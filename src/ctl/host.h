@@ -50,6 +50,7 @@ enum ctl_edit_verb {
     CTL_EDIT_SET,    /* settings of what is named */
     CTL_EDIT_ADD,    /* a backend with these settings, address first */
     CTL_EDIT_REMOVE, /* a backend */
+    CTL_EDIT_RESET,  /* back to the file: a backend, a pool with its backends, or (no names) all */
     CTL_EDIT_COUNT
 };
 

@@ -179,12 +179,19 @@ static bool plan_remove(struct edit *edit)
     return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
 }
 
+static bool plan_reset(struct edit *edit)
+{
+    (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
+    return true;
+}
+
 static bool plan(struct edit *edit)
 {
     static bool (*const plans[CTL_EDIT_COUNT])(struct edit *) = {
         [CTL_EDIT_SET] = plan_set,
         [CTL_EDIT_ADD] = plan_add,
         [CTL_EDIT_REMOVE] = plan_remove,
+        [CTL_EDIT_RESET] = plan_reset,
     };
     overrides_free(&edit->overrides);
     if (edit->master->stopping) {
@@ -219,7 +226,7 @@ static void take_faults(struct edit *edit, const struct errlist *found)
     STR_AUTO section = {0};
     if (asked->service != NULL) {
         str_printf(&section, "service \"%s\"", asked->service);
-    } else {
+    } else if (asked->pool != NULL) {
         str_printf(&section, "pool \"%s\"", asked->pool);
     }
     if (asked->backend != NULL) {

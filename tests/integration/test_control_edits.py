@@ -127,12 +127,25 @@ def test_an_added_backend_with_a_name(daemon, origin):
     port = origin.addresses[2].rpartition(":")[2]
     daemon.ctl(f"add backend web c localhost:{port}")
     row = daemon.backend("web", "c")
-    assert row["address"] == f"localhost:{port}" and row["state"] in ("up", "starting")
+    assert row["address"] == f"localhost:{port}" and row["state"] == "up"
     reply = daemon.ctl_json("add backend web d no-such-host.invalid:80")
     assert "does not resolve" in warnings(reply) and daemon.backend("web", "d")["health"] == "down"
     reply = daemon.ctl_json("set backend web a weight=2")  # nothing is looked up, or told again
     assert reply["warnings"] == [] and daemon.backend("web", "d")["health"] == "down"
     assert reply["changes"] == ["pool web: backend a: weight 1 -> 2"]
+    assert daemon.backend("web", "c")["state"] == "up" and "c" in spread(daemon)
+    config = two(origin) + service("more") + pool("more", {"x": f"localhost:{port}"})
+    assert len(daemon.reload(config)["overrides"]) == 3
+    assert daemon.backend("web", "c")["state"] == daemon.backend("more", "x")["state"] == "up"
+
+
+def test_a_command_does_not_repeat_the_file_s_warnings(start, origin):
+    daemon = start(Daemon(two(origin, more=pool("unused", origin.addresses[2:]))))
+    assert "no service uses this pool" in warnings(daemon.ctl_json("reload"))
+    assert daemon.ctl_json("set backend web a weight=2")["warnings"] == []
+    assert "has the same one" in warnings(
+        daemon.ctl_json(f"add backend web c {origin.addresses[0]}"))
+    assert daemon.ctl_json("set backend web b weight=2")["warnings"] == []
 
 
 def test_a_name_that_must_resolve(start, origin):
@@ -212,6 +225,65 @@ def test_what_was_removed_is_put_back_as_the_file_has_it(start, origin):
     daemon.ctl("remove backend web a")
     assert daemon.ctl_json(f"add backend web a {address}")["overrides"] == []
     assert daemon.backend("web", "a")["weight"] == 2
+
+
+# --- resetting ---
+
+def many_edits(daemon, origin):
+    before = daemon.ctl("show config")
+    daemon.ctl("set backend web a weight=5 max_connections=9")
+    daemon.ctl("remove backend web b")
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    daemon.ctl("set backend web c weight=7")
+    daemon.ctl("set backend other x weight=7")
+    return before
+
+
+@pytest.fixture
+def edited(start, origin):
+    more = service("other") + pool("other", {"x": origin.addresses[3]})
+    daemon = start(Daemon(two(origin, more=more)))
+    return daemon, many_edits(daemon, origin)
+
+
+def test_reset_backend(edited):
+    daemon, _ = edited
+    reply = daemon.ctl_json("reset backend web a")
+    assert sorted(reply["changes"]) == ["pool web: backend a: max_connections 9 -> 0",
+                                        "pool web: backend a: weight 5 -> 1"]
+    assert {row["backend"] for row in reply["overrides"]} == {"b", "c", "x"}
+    assert daemon.ctl_json("reset backend web b")["changes"] == ["pool web: backend b added"]
+    assert daemon.ctl_json("reset backend web c")["changes"] == ["pool web: backend c removed"]
+    assert daemon.ctl_json("reset backend web a")["changes"] == []  # nothing stood
+    event = daemon.ctl_json("show events backend=web/c")["events"][-1]
+    assert event["text"] == "pool web: backend c removed"
+    refused(daemon, "reset backend web c", "no backend in pool web called c")
+
+
+def test_reset_pool(edited):
+    daemon, _ = edited
+    reply = daemon.ctl_json("reset pool web")
+    assert standing(reply) == {("set", "x", "weight")} and names(daemon) == ["a", "b"]
+    refused(daemon, "reset pool wbe", "did you mean web")
+
+
+def test_reset_all(edited):
+    daemon, before = edited
+    assert daemon.ctl_json("reset all")["overrides"] == []
+    assert daemon.ctl("show config") == before
+    assert daemon.ctl_json("reload")["changes"] == []
+
+
+def test_resetting_may_need_force(daemon, origin):
+    """What was added is gone again, and then nobody would be left."""
+    daemon.ctl(f"add backend web c {origin.addresses[2]}")
+    daemon.ctl("set backend web c weight=2")
+    daemon.ctl("maintain backend web a")
+    daemon.ctl("remove backend web b")
+    for words in "reset backend web c", "remove backend web c":
+        refused(daemon, words, "last eligible backend", "force")
+    daemon.ctl("reset all")  # with c goes what kept the others out
+    assert set(spread(daemon)) == {"a", "b"}
 
 
 # --- reloads ---

@@ -250,13 +250,16 @@ static void fake_set_health(void *host, bool fail, const struct ctl_who *who, ct
 static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who,
                       bool force, ctl_change_fn *done, void *arg)
 {
-    static const char *const verbs[CTL_EDIT_COUNT] = {
-        [CTL_EDIT_SET] = "set", [CTL_EDIT_ADD] = "add", [CTL_EDIT_REMOVE] = "remove"};
+    static const char *const verbs[CTL_EDIT_COUNT] = {[CTL_EDIT_SET] = "set",
+                                                      [CTL_EDIT_ADD] = "add",
+                                                      [CTL_EDIT_REMOVE] = "remove",
+                                                      [CTL_EDIT_RESET] = "reset"};
     size_t used;
 
     ck_assert_ptr_eq(host, &fake);
-    snprintf(fake.asked, sizeof(fake.asked), "%s %s/%s", verbs[edit->verb], edit->pool,
-             edit->backend);
+    snprintf(fake.asked, sizeof(fake.asked), "%s %s%s/%s", verbs[edit->verb],
+             edit->service ? edit->service : "", edit->pool ? edit->pool : "",
+             edit->backend ? edit->backend : "");
     for (size_t i = 0; i < edit->n_settings; i++) {
         used = strlen(fake.asked);
         snprintf(fake.asked + used, sizeof(fake.asked) - used, " %s=%s", edit->settings[i].option,
