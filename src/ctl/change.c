@@ -21,7 +21,11 @@ void change_describe_override(const struct overrides *list, const struct overrid
 {
     char when[CLOCK_TEXT_MAX];
 
-    str_printf(out, "pool %s, backend %s: ", override->pool, override->backend);
+    if (override->service)
+        str_printf(out, "service %s: ", override->service);
+    else
+        str_printf(out, "pool %s%s%s: ", override->pool, override->backend ? ", backend " : "",
+                   override->backend ? override->backend : "");
     if (override->kind == OVERRIDE_ADDED)
         str_printf(out, "added, %s; the file has none of that name", override->value);
     else if (override->kind == OVERRIDE_REMOVED)

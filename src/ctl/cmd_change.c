@@ -1,7 +1,7 @@
 /*
- * Verbs that change a backend: add, remove, set, and the three short forms of its admin state.
- * Whether the values are good, and whether the pool can spare the backend, is judged by the host.
- * In master.
+ * Verbs that edit what runs: backends are added and removed, options of backends, pools and
+ * services set and reset; and the three short forms of a backend's admin state. Whether the values
+ * are good, and whether clients can spare what goes, is judged by the host. In master.
  */
 #include <string.h>
 
@@ -10,19 +10,28 @@
 #include "ctl/request.h"
 #include "model/override.h"
 
-/* What is asked stays in the request: the host needs it until it answers. */
-static enum command_outcome ask(struct request *request, enum ctl_edit_verb verb)
+/* What is asked stays in the request: the host needs it until it answers. Names may be NULL. */
+static enum command_outcome ask_of(struct request *request, enum ctl_edit_verb verb,
+                                   const char *service, const char *pool, const char *backend)
 {
     const struct ctl_host *host = &request->host;
 
     request->edit = (struct ctl_edit){.verb = verb,
-                                      .pool = request->n_args > 0 ? request->args[0] : NULL,
-                                      .backend = request->n_args > 1 ? request->args[1] : NULL,
+                                      .service = service,
+                                      .pool = pool,
+                                      .backend = backend,
                                       .settings = request->options,
                                       .n_settings = request->n_options};
     host->ops->edit(host->self, &request->edit, &request->who, request->force, change_answer,
                     request);
     return COMMAND_PENDING;
+}
+
+/* The words are POOL, POOL NAME, or nothing. */
+static enum command_outcome ask(struct request *request, enum ctl_edit_verb verb)
+{
+    return ask_of(request, verb, NULL, request->n_args > 0 ? request->args[0] : NULL,
+                  request->n_args > 1 ? request->args[1] : NULL);
 }
 
 static enum command_outcome change_backend(struct request *request, enum ctl_edit_verb verb)
@@ -37,6 +46,18 @@ static enum command_outcome change_backend(struct request *request, enum ctl_edi
 static enum command_outcome run_set(struct request *request)
 {
     return change_backend(request, CTL_EDIT_SET);
+}
+
+static enum command_outcome run_set_pool(struct request *request)
+{
+    return request_find_pool(request, request->args[0]) ? ask(request, CTL_EDIT_SET) : COMMAND_DONE;
+}
+
+static enum command_outcome run_set_service(struct request *request)
+{
+    return request_find_service(request, request->args[0])
+               ? ask_of(request, CTL_EDIT_SET, request->args[0], NULL, NULL)
+               : COMMAND_DONE;
 }
 
 static enum command_outcome run_remove(struct request *request)
@@ -144,6 +165,30 @@ const struct command cmd_set_backend = {
     .args_max = 2,
     .settings = override_settable_of_backend,
     .run = run_set,
+};
+
+const struct command cmd_set_pool = {
+    .words = "set pool",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
+    .arguments = "POOL option=value …",
+    .help = "overrides options of a pool that have one value: scheduler, retries, queue and so on",
+    .args_min = 1,
+    .args_max = 1,
+    .settings = override_settable_of_pool,
+    .run = run_set_pool,
+};
+
+const struct command cmd_set_service = {
+    .words = "set service",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
+    .arguments = "SERVICE option=value …",
+    .help = "overrides options of a service that have one value; pool=POOL sends new clients there",
+    .args_min = 1,
+    .args_max = 1,
+    .settings = override_settable_of_service,
+    .run = run_set_service,
 };
 
 const struct command cmd_drain_backend = {

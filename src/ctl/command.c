@@ -29,6 +29,8 @@ const struct command *const command_table[] = {
     &cmd_add_backend,
     &cmd_remove_backend,
     &cmd_set_backend,
+    &cmd_set_pool,
+    &cmd_set_service,
     &cmd_drain_backend,
     &cmd_ready_backend,
     &cmd_maintain_backend,

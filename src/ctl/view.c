@@ -336,6 +336,7 @@ void view_override_row(const struct override *override, struct view_override_row
 
     *out = (struct view_override_row){
         .kind = kinds[override->kind],
+        .service = override->service,
         .pool = override->pool,
         .backend = override->backend,
         .option = override->option,

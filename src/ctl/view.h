@@ -221,7 +221,7 @@ char *view_asked(const struct view *view, const struct snapshot_backend *backend
 extern const struct column view_override_columns[]; /* rows are struct view_override_row */
 struct view_override_row {
     const char *kind; /* set, added, removed */
-    const char *pool, *backend, *option, *value, *file_value, *by, *why;
+    const char *service, *pool, *backend, *option, *value, *file_value, *by, *why;
     uint64_t wall_ms;
 };
 void view_override_row(const struct override *override, struct view_override_row *out);

@@ -255,6 +255,7 @@ const struct column view_check_columns[] = {
 
 const struct column view_override_columns[] = {
     COLUMN(view_override_row, kind, "KIND", COLUMN_TEXT),
+    COLUMN(view_override_row, service, "SERVICE", COLUMN_TEXT),
     COLUMN(view_override_row, pool, "POOL", COLUMN_TEXT),
     COLUMN(view_override_row, backend, "BACKEND", COLUMN_TEXT),
     COLUMN(view_override_row, option, "OPTION", COLUMN_TEXT),

@@ -42,6 +42,27 @@ const char *const *override_settable_of_backend(void)
     return names;
 }
 
+static bool is_single(const struct option_def *option)
+{
+    return option->type != OPTION_LIST && option->reloadable;
+}
+
+const char *const *override_settable_of_pool(void)
+{
+    static const char *names[OPTIONS_MAX + 1];
+
+    list_options(SECTION_POOL, is_single, names);
+    return names;
+}
+
+const char *const *override_settable_of_service(void)
+{
+    static const char *names[OPTIONS_MAX + 1];
+
+    list_options(SECTION_SERVICE, is_single, names);
+    return names;
+}
+
 const char *const *override_addable(void)
 {
     static const char *names[OPTIONS_MAX + 1];

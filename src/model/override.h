@@ -42,9 +42,11 @@ struct overrides { /* zeroed is empty */
     size_t count, cap;
 };
 
-/* Options that can be set of such a target (of a backend, if that is named; else of a pool; else of
- * a service), and options that an added backend takes beside its address. End with NULL. */
+/* Options that can be set of a backend, a pool and a service, and those that an added backend takes
+ * beside its address. End with NULL. */
 const char *const *override_settable_of_backend(void);
+const char *const *override_settable_of_pool(void);
+const char *const *override_settable_of_service(void);
 const char *const *override_addable(void);
 
 /* Whether a and b are about the same thing: kind, names and option. */

@@ -70,27 +70,84 @@ static void list_services(const struct model *model, const char *pool, struct st
     }
 }
 
-static bool permits_pool(const struct master *master, const struct model *model, uint32_t index,
-                         struct str *out_problem)
+/* How many of the pool's backends take new clients now, and how many would. False without memory,
+ * with out_problem filled. */
+static bool count_takers(const struct master *master, const struct model *model, uint32_t index,
+                         uint32_t *out_before, uint32_t *out_after, struct str *out_problem)
 {
-    const struct model_pool *pool = &model->pools[index];
     struct standing before;
-    uint32_t takers = 0;
     standing_of(master->running, index, &master->sb, &before);
-    if (before.takers == 0) {
-        return true;
-    }
-    if (!foresee_takers(master, &before, pool, &takers)) {
+    *out_before = before.takers;
+    *out_after = 0;
+    if (!foresee_takers(master, &before, &model->pools[index], out_after)) {
         str_append(out_problem, "out of memory; nothing was changed");
         return false;
     }
-    if (takers > 0) {
+    return true;
+}
+
+static bool permits_pool(const struct master *master, const struct model *model, uint32_t index,
+                         struct str *out_problem)
+{
+    uint32_t before;
+    uint32_t after;
+    if (!count_takers(master, model, index, &before, &after, out_problem)) {
+        return false;
+    }
+    if (before == 0 || after > 0) {
         return true;
     }
     str_printf(out_problem, "this would take away the last eligible backend of pool \"%s\"",
-               pool->name);
-    list_services(model, pool->name, out_problem);
+               model->pools[index].name);
+    list_services(model, model->pools[index].name, out_problem);
     str_append(out_problem, "; make another backend ready first, or end the command with force");
+    return false;
+}
+
+/* Whether the service's clients are taken by anybody: now (out_before), and then. */
+static bool count_service(const struct master *master, const struct model *model, uint32_t index,
+                          uint32_t *out_before, uint32_t *out_after, struct str *out_problem)
+{
+    const struct model_service *both[] = {&master->model->services[index], &model->services[index]};
+    *out_before = 0;
+    *out_after = 0;
+    for (size_t i = 0; i < 2; i++) {
+        const uint32_t pools[] = {both[i]->pool_index, both[i]->fallback_index};
+        for (size_t j = 0; j < 2; j++) {
+            uint32_t before = 0;
+            uint32_t after = 0;
+            if (pools[j] != SNAPSHOT_NONE &&
+                !count_takers(master, model, pools[j], &before, &after, out_problem)) {
+                return false;
+            }
+            *out_before += i == 0 ? before : 0;
+            *out_after += i == 1 ? after : 0;
+        }
+    }
+    return true;
+}
+
+/* A service that is sent to other pools: what becomes of its own is judged by the pool. */
+static bool permits_service(const struct master *master, const struct model *model, uint32_t index,
+                            struct str *out_problem)
+{
+    const struct model_service *was = &master->model->services[index];
+    const struct model_service *now = &model->services[index];
+    uint32_t before;
+    uint32_t after;
+    if (was->pool_index == now->pool_index && was->fallback_index == now->fallback_index) {
+        return true;
+    }
+    if (!count_service(master, model, index, &before, &after, out_problem)) {
+        return false;
+    }
+    if (before == 0 || after > 0) {
+        return true;
+    }
+    str_printf(out_problem,
+               "pool \"%s\" has no eligible backend: new clients of service \"%s\" would be "
+               "refused; make a backend of it ready first, or end the command with force",
+               now->pool, now->name);
     return false;
 }
 
@@ -98,6 +155,11 @@ bool guard_permits(const struct master *master, const struct model *model, struc
 {
     for (uint32_t i = 0; i < model->n_pools; i++) {
         if (!permits_pool(master, model, i, out_problem)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < model->n_services; i++) {
+        if (!permits_service(master, model, i, out_problem)) {
             return false;
         }
     }

@@ -8,7 +8,8 @@
 
 /*
  * Whether no pool that takes new clients now would take none with that model (which has the running
- * one's pools and services, in their order). If not, *out_problem gets what would happen, and what
+ * one's pools and services, in their order), and no service would be sent from pools that do to
+ * pools that do not. If not, *out_problem gets what would happen, and what
  * to do.
  */
 bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem);

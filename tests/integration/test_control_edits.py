@@ -227,6 +227,86 @@ def test_what_was_removed_is_put_back_as_the_file_has_it(start, origin):
     assert daemon.backend("web", "a")["weight"] == 2
 
 
+# --- pools and services ---
+
+def test_set_pool(start, origin):
+    daemon = start(Daemon(two(origin, retries=2)))
+    reply = daemon.ctl_json("set pool web retries=1 scheduler=wrr queue_timeout=2s why=guests")
+    assert sorted(reply["changes"]) == ["pool web: queue_timeout 5s -> 2s",
+                                        "pool web: retries 2 -> 1",
+                                        "pool web: scheduler rr -> wrr"]
+    rows = {row["option"]: row for row in reply["overrides"]}
+    assert (rows["retries"]["pool"], rows["retries"]["backend"], rows["retries"]["file_value"]) \
+        == ("web", None, "2")
+    assert "# override: pool web: queue_timeout = 2s; the file says 5s" in daemon.ctl("show config")
+    reply = daemon.reload(two(origin, retries=3))  # that very value
+    assert {row["option"] for row in reply["overrides"]} == {"scheduler", "queue_timeout"}
+    assert "the file now says 3 instead of 2" in warnings(reply)
+    assert daemon.ctl_json("set pool web scheduler=rr")["overrides"][0]["option"] == \
+        "queue_timeout"  # what agrees with the file is no override
+    assert daemon.ctl_json("reset pool web")["overrides"] == []
+    assert set(spread(daemon)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("words,needles", [
+    ("pool web retries=99", ['retries: "99": out of range']),
+    ("pool web scheduler=wcl", ['scheduler: "wcl": unknown', 'did you mean "wlc"']),
+    ("pool web keepalive=10ms", ["keepalive", "at least 1s"]),
+    ("pool web notify=run", ["not an absolute path"]),
+    ("service web pool=wbe", ['pool: "wbe": no such pool', 'did you mean "web"']),
+    ("service web fallback_pool=web", ["fallback_pool", "the same as pool"]),
+    ("service web idle_timeout=soon", ["idle_timeout", "soon"]),
+    ("service web workers=3", ["unknown option workers="]),
+])
+def test_what_cannot_be_set(daemon, words, needles):
+    refused(daemon, f"set {words}", *needles)
+
+
+@pytest.fixture
+def blue_green(start):
+    origin = start(Origin("echo", "echo"))
+    return start(Daemon(service("web", pool="blue") + pool("blue", {"a": origin.addresses[0]})
+                        + service("test", pool="green")
+                        + pool("green", {"b": origin.addresses[1]})))
+
+
+def test_blue_and_green(blue_green):
+    """New clients go to the other pool in one step, sessions stay where they are."""
+    daemon = blue_green
+
+    def active():
+        return [daemon.backend("blue", "a")["connections_active"],
+                daemon.backend("green", "b")["connections_active"]]
+    with connect(daemon.address("web")) as old:
+        wait_for(lambda: active() == [1, 0], what="the first session")
+        reply = daemon.ctl_json("set service web pool=green")
+        assert reply["changes"] == ["service web: pool blue -> green"] and reply["warnings"] == []
+        row, = reply["overrides"]
+        assert (row["service"], row["pool"], row["option"], row["value"], row["file_value"]) == \
+            ("web", None, "pool", "green", "blue")
+        with connect(daemon.address("web")) as new:
+            wait_for(lambda: active() == [1, 1], what="the second session")
+            for sock in old, new:
+                sock.sendall(b"hello")
+                assert sock.recv(10) == b"hello"
+    assert daemon.ctl_json("reload")["overrides"] == [row]
+    assert daemon.ctl_json("set service web pool=blue")["overrides"] == []
+
+
+def test_a_service_is_not_sent_where_nobody_is(blue_green):
+    daemon = blue_green
+    daemon.ctl("drain backend green b force")
+    refused(daemon, "set service web pool=green", 'pool "green" has no eligible backend',
+            'new clients of service "web" would be refused', "force")
+    daemon.ctl("set service web pool=green fallback_pool=blue")  # somebody is there
+    refused(daemon, "reset backend nowhere b", "no pool nowhere")
+    assert daemon.ctl_json("reset all")["overrides"] == []
+    daemon.ctl("set service web pool=blue fallback_pool=green")
+    daemon.ctl("drain backend green b force")
+    daemon.ctl("set service web pool=green fallback_pool=blue")
+    refused(daemon, "drain backend blue a", "last eligible backend")
+
+
 # --- resetting ---
 
 def many_edits(daemon, origin):

@@ -33,6 +33,8 @@ static const struct {
     {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
     {"ready backend", CTL_LEVEL_OPERATE, "ready backend web a"},
     {"maintain backend", CTL_LEVEL_OPERATE, "maintain backend web a"},
+    {"set pool", CTL_LEVEL_OPERATE, "set pool web retries=1"},
+    {"set service", CTL_LEVEL_OPERATE, "set service web pool=db"},
     {"reset backend", CTL_LEVEL_OPERATE, "reset backend web a"},
     {"reset pool", CTL_LEVEL_OPERATE, "reset pool web"},
     {"reset all", CTL_LEVEL_OPERATE, "reset all"},
@@ -170,6 +172,13 @@ static const struct {
     {"add backend web x 10.0.0.9:80 bakcup=true", {"did you mean backup="}},
     {"add backend web x 10.0.0.9:80 force", {"too many words"}},
     {"reset al", {"unknown command", "reset all"}},
+    {"set pool web", {"no option=value"}},
+    {"set pool wbe retries=1", {"no pool wbe", "did you mean web"}},
+    {"set pool web retires=1", {"unknown option retires=", "did you mean retries="}},
+    {"set pool web source_addresses=10.0.0.1", {"unknown option source_addresses="}},
+    {"set service wbe pool=db", {"no service wbe", "did you mean web"}},
+    {"set service web listen=0.0.0.0:1", {"unknown option listen="}},
+    {"set service web", {"no option=value"}},
     {"reset all web", {"too many words"}},
     {"reset pool wbe", {"no pool wbe", "did you mean web"}},
     {"reset backend web x", {"no backend in pool web called x"}},
@@ -246,6 +255,8 @@ static const struct {
     {"add backend web x 10.0.0.9:80 backup=true why=y weight=2",
      "add web/x address=10.0.0.9:80 backup=true weight=2 why=y"},
     {"remove backend web a force", "remove web/a force why=-"},
+    {"set pool web retries=1 queue=5 why=y force", "set web/ retries=1 queue=5 force why=y"},
+    {"set service web pool=db", "set web:/ pool=db why=-"},
     {"reset backend web c", "reset web/c why=-"},
     {"reset pool db force", "reset db/ force why=-"},
     {"reset all why=x", "reset / why=x"},
@@ -309,19 +320,33 @@ START_TEST(what_was_added_and_removed_is_told)
          .backend = (char *)"y",
          .file_value = (char *)"10.0.0.8:80",
          .by = (char *)"uid 0"},
+        {.pool = (char *)"web",
+         .option = (char *)"retries",
+         .value = (char *)"1",
+         .file_value = (char *)"3",
+         .by = (char *)"uid 0"},
+        {.service = (char *)"web",
+         .option = (char *)"fallback_pool",
+         .value = (char *)"db",
+         .file_value = (char *)"",
+         .by = (char *)"uid 0"},
     };
     const char *text;
 
-    fake.overrides = (struct overrides){.items = items, .count = 3};
+    fake.overrides = (struct overrides){.items = items, .count = COUNT(items)};
     text = run("reload");
     says(text, "override: pool web, backend x: added, 10.0.0.9:80 weight=2; the file has none of "
                "that name (by uid 0, 1970-");
     says(text, "override: pool web, backend x: weight = 5; it was added with 2 (by");
     says(text, "override: pool web, backend y: removed; the file has it at 10.0.0.8:80 (by");
+    says(text, "override: pool web: retries = 1; the file says 3 (by");
+    says(text, "override: service web: fallback_pool = db; the file says nothing (by");
     text = run("reload json");
-    says(text, "{\"kind\":\"added\",\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"
-               "\"value\":\"10.0.0.9:80 weight=2\",\"file_value\":null");
-    says(text, "{\"kind\":\"removed\",\"pool\":\"web\",\"backend\":\"y\"");
+    says(text, "{\"kind\":\"set\",\"service\":\"web\",\"pool\":null,\"backend\":null");
+    says(text,
+         "{\"kind\":\"added\",\"service\":null,\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"
+         "\"value\":\"10.0.0.9:80 weight=2\",\"file_value\":null");
+    says(text, "{\"kind\":\"removed\",\"service\":null,\"pool\":\"web\",\"backend\":\"y\"");
 }
 END_TEST
 

@@ -257,9 +257,9 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     size_t used;
 
     ck_assert_ptr_eq(host, &fake);
-    snprintf(fake.asked, sizeof(fake.asked), "%s %s%s/%s", verbs[edit->verb],
-             edit->service ? edit->service : "", edit->pool ? edit->pool : "",
-             edit->backend ? edit->backend : "");
+    snprintf(fake.asked, sizeof(fake.asked), "%s %s%s%s/%s", verbs[edit->verb],
+             edit->service ? edit->service : "", edit->service ? ":" : "",
+             edit->pool ? edit->pool : "", edit->backend ? edit->backend : "");
     for (size_t i = 0; i < edit->n_settings; i++) {
         used = strlen(fake.asked);
         snprintf(fake.asked + used, sizeof(fake.asked) - used, " %s=%s", edit->settings[i].option,

@@ -172,6 +172,14 @@ START_TEST(which_options)
 {
     expect_names(override_settable_of_backend(),
                  " weight max_connections resume_connections connect_rate admin");
+    expect_names(override_settable_of_pool(),
+                 " scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
+                 "queue queue_timeout slow_start panic_threshold min_healthy backup_use on_return "
+                 "on_down start on_unresolved require notify");
+    expect_names(override_settable_of_service(),
+                 " freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
+                 "user_timeout max_connections accept_rate persistence persistence_mask "
+                 "persistence_mask6 healthz");
     expect_names(override_addable(), " weight max_connections resume_connections connect_rate "
                                      "backup admin check_address checks");
 }
@@ -212,6 +220,40 @@ START_TEST(building)
     ck_assert_str_eq(model->pools[0].backends[1].file, "");
     ck_assert_ptr_null(model->files[1]);
     model_free(model);
+}
+END_TEST
+
+START_TEST(of_a_service)
+{
+    static const char text[] =
+        SERVICE POOL "pool \"other\" { backend \"x\" { address = "
+                     "\"10.0.0.2:80\" } }\n"
+                     "service \"two\" { listen = { \"127.0.0.1:81\" } pool = "
+                     "\"other\" }\n";
+    struct override item = {.service = (char[]){"web"},
+                            .option = (char[]){"pool"},
+                            .value = (char[]){"other"},
+                            .file_value = (char[]){"web"},
+                            .by = (char[]){"uid 0"}};
+    struct conf_tree *tree = read_tree(text);
+    struct errlist errors = {0};
+    struct model *model;
+
+    ck_assert_int_eq(overrides_set(&list, &item), 0);
+    model = overrides_build(&list, tree, &fixture_registries, &errors);
+    ck_assert_ptr_nonnull(model);
+    ck_assert_str_eq(model->services[0].pool, "other");
+    ck_assert_uint_eq(model->services[0].pool_index, 1);
+    model_free(model);
+    item.value = (char[]){"othre"};
+    ck_assert_int_eq(overrides_set(&list, &item), 0);
+    errlist_free(&errors);
+    ck_assert_ptr_null(overrides_build(&list, tree, &fixture_registries, &errors));
+    ck_assert_str_eq(errlist_first_error(&errors)->text,
+                     "pool: \"othre\": no such pool; did you mean \"other\"?");
+    ck_assert_str_eq(errlist_first_error(&errors)->section, "service \"web\"");
+    errlist_free(&errors);
+    conf_tree_free(tree);
 }
 END_TEST
 
@@ -440,8 +482,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE_WITH("model override", NULL, teardown, a_list_replaces_and_keeps_order,
-                          forgetting, which_options, building, faults_are_a_file_s, getting,
-                          agreeing, addresses_behind_names, a_reload_keeps_what_stands,
+                          forgetting, which_options, building, of_a_service, faults_are_a_file_s,
+                          getting, agreeing, addresses_behind_names, a_reload_keeps_what_stands,
                           a_reload_lets_the_file_win, a_reload_drops_what_is_gone,
                           a_reload_drops_what_does_not_go_together);
 }
