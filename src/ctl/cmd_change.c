@@ -80,7 +80,10 @@ static enum command_outcome set_admin(struct request *request, const char *value
 {
     request->options[0] = (struct ctl_setting){"admin", value};
     request->n_options = 1;
-    return change_backend(request, CTL_EDIT_SET);
+    if (strcmp(request->args[0], "*") != 0)
+        return change_backend(request, CTL_EDIT_SET);
+    return request_find_anywhere(request, request->args[1]) ? ask(request, CTL_EDIT_SET)
+                                                            : COMMAND_DONE;
 }
 
 static enum command_outcome run_drain(struct request *request)
@@ -196,7 +199,7 @@ const struct command cmd_drain_backend = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
     .arguments = "POOL NAME",
-    .help = "no new sessions for a backend, those it has go on (admin=drain)",
+    .help = "no new sessions for a backend, those it has go on (admin=drain); POOL may be *",
     .args_min = 2,
     .args_max = 2,
     .run = run_drain,
@@ -207,7 +210,7 @@ const struct command cmd_ready_backend = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
     .arguments = "POOL NAME",
-    .help = "a backend takes sessions again (admin=ready)",
+    .help = "a backend takes sessions again (admin=ready); POOL may be *",
     .args_min = 2,
     .args_max = 2,
     .run = run_ready,
@@ -218,7 +221,7 @@ const struct command cmd_maintain_backend = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
     .arguments = "POOL NAME",
-    .help = "a backend is out for maintenance; closes nothing (admin=maintenance)",
+    .help = "a backend is out for maintenance; closes nothing (admin=maintenance); POOL may be *",
     .args_min = 2,
     .args_max = 2,
     .run = run_maintain,

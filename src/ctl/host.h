@@ -57,8 +57,9 @@ enum ctl_edit_verb {
 /* A change by command. */
 struct ctl_edit {
     enum ctl_edit_verb verb;
-    const char *service, *pool, *backend; /* as in struct override */
-    const struct ctl_setting *settings;   /* at most CTL_SETTINGS_MAX + 1 */
+    /* As in struct override. Pool "*", to set: every pool that has a backend of that name. */
+    const char *service, *pool, *backend;
+    const struct ctl_setting *settings; /* at most CTL_SETTINGS_MAX + 1 */
     size_t n_settings;
 };
 

@@ -317,6 +317,31 @@ const struct model_backend *request_find_backend(struct request *request,
     return NULL;
 }
 
+bool request_find_anywhere(struct request *request, const char *name)
+{
+    const struct model *model = model_of(request);
+    const char **names;
+    size_t n = 0;
+
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model_find_backend(&model->pools[i], name))
+            return true;
+        n += model->pools[i].n_backends;
+    }
+    names = calloc(n + 1, sizeof(*names));
+    if (!names) {
+        reply_error(&request->reply, "there is no such backend");
+        return false;
+    }
+    n = 0;
+    for (size_t i = 0; i < model->n_pools; i++)
+        for (size_t j = 0; j < model->pools[i].n_backends; j++)
+            names[n++] = model->pools[i].backends[j].name;
+    refuse_name(request, "backend in any pool called", name, names);
+    free(names);
+    return false;
+}
+
 const struct model_service *request_find_service(struct request *request, const char *name)
 {
     const struct model *model = model_of(request);

@@ -74,6 +74,8 @@ const char *request_option(const struct request *request, const char *name);
 const struct model_pool *request_find_pool(struct request *request, const char *name);
 const struct model_backend *request_find_backend(struct request *request,
                                                  const struct model_pool *pool, const char *name);
+/* Whether any pool has a backend of that name; if not the reply is an error likewise. */
+bool request_find_anywhere(struct request *request, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
 /* "POOL/NAME" of backend=. Returns 0, or -EINVAL with the reply an error. */
 int request_find_pair(struct request *request, const char *pair, const struct model_pool **out_pool,

@@ -91,18 +91,45 @@ static bool note_setting(struct edit *edit, struct override *item)
     return overrides_set(&edit->overrides, item) == 0 || no_memory(edit);
 }
 
-static bool plan_set(struct edit *edit)
+/* NULL: what the command names. */
+static bool plan_set_in(struct edit *edit, const char *pool)
 {
     for (size_t i = 0; i < edit->asked->n_settings; i++) {
         const struct ctl_setting *setting = &edit->asked->settings[i];
         struct override item = record_of(edit, OVERRIDE_SET);
         item.option = (char *)(uintptr_t)setting->option;
         item.value = (char *)(uintptr_t)setting->value;
+        item.pool = pool != NULL ? (char *)(uintptr_t)pool : item.pool;
         if (!note_setting(edit, &item)) {
             return false;
         }
     }
     return true;
+}
+
+static bool is_everywhere(const struct edit *edit)
+{
+    return edit->asked->pool != NULL && strcmp(edit->asked->pool, "*") == 0;
+}
+
+static bool plan_set(struct edit *edit)
+{
+    const struct model *model = edit->master->model;
+    bool found = false;
+    if (!is_everywhere(edit)) {
+        return plan_set_in(edit, NULL);
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model_find_backend(&model->pools[i], edit->asked->backend) == NULL) {
+            continue;
+        }
+        found = true;
+        if (!plan_set_in(edit, model->pools[i].name)) {
+            return false;
+        }
+    }
+    return found || fault(edit, "no pool has a backend \"%s\"; show backends lists all",
+                          edit->asked->backend);
 }
 
 static bool has_backend(const struct model *model, const char *pool, const char *backend)
@@ -264,6 +291,25 @@ static bool build(struct edit *edit)
     return true;
 }
 
+/* The pool that a line about a backend is about. Among several: its name may be the beginning of
+ * another's, but a colon ends it in the line. */
+static const char *pool_of_line(const struct edit *edit, const char *line)
+{
+    const struct model *model = edit->master->model;
+    STR_AUTO start = {0};
+    if (!is_everywhere(edit)) {
+        return edit->asked->pool;
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        str_reset(&start);
+        str_printf(&start, "pool %s: backend %s:", model->pools[i].name, edit->asked->backend);
+        if (strncmp(line, str_text(&start), start.len) == 0) {
+            return model->pools[i].name;
+        }
+    }
+    return NULL;
+}
+
 static void put_into_force(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -280,8 +326,8 @@ static void put_into_force(struct edit *edit)
     edit->overrides = (struct overrides){0};
     for (size_t i = 0; i < edit->changes.count; i++) {
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
-        master_event(master, "admin", asked->pool, asked->backend, edit->who->text, edit->who->why,
-                     edit->changes.lines[i]);
+        master_event(master, "admin", pool_of_line(edit, edit->changes.lines[i]), asked->backend,
+                     edit->who->text, edit->who->why, edit->changes.lines[i]);
     }
     pools_watch(master); /* what follows from it stands behind it */
 }

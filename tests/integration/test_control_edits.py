@@ -227,6 +227,45 @@ def test_what_was_removed_is_put_back_as_the_file_has_it(start, origin):
     assert daemon.backend("web", "a")["weight"] == 2
 
 
+# --- a host in several pools ---
+
+@pytest.fixture
+def host(start, origin):
+    """h is in the pools one and on:e, where it is alone at first; two does not have it."""
+    h, other, third = origin.addresses[:3]
+    return start(Daemon("".join(
+        service(f"s-{name}", pool=name) + pool(name, backends) for name, backends in
+        {"one": {"h": h, "x": other}, "two": {"x": other}, "on:e": {"h": h}}.items())))
+
+
+def admins(daemon):
+    return {(pool["name"], row["name"]): row["admin"] for pool in daemon.stats()["pools"]
+            for row in pool["backends"]}
+
+
+def test_every_pool_or_none(host, origin):
+    daemon = host
+    text = refused(daemon, "drain backend * h why=disk", 'last eligible backend of pool "on:e"')
+    assert '"one"' not in text and set(admins(daemon).values()) == {"ready"}
+    daemon.ctl(f"add backend on:e x {origin.addresses[2]}")
+    reply = daemon.ctl_json("drain backend * h why=disk")
+    assert sorted(reply["changes"]) == ["pool on:e: backend h: admin ready -> drain",
+                                        "pool one: backend h: admin ready -> drain"]
+    assert admins(daemon) == {("one", "h"): "drain", ("one", "x"): "ready", ("two", "x"): "ready",
+                              ("on:e", "h"): "drain", ("on:e", "x"): "ready"}
+    for name in "one", "on:e":
+        event = daemon.ctl_json(f"show events backend={name}/h")["events"][-1]
+        assert (event["pool"], event["why"]) == (name, "disk")
+        assert "disk" in daemon.backend(name, "h")["reason"]
+    assert len(daemon.ctl_json("maintain backend * h")["overrides"]) == 3
+    assert standing(daemon.ctl_json("ready backend * h")) == {("added", "x", None)}
+    assert "ready" in admins(daemon)[("one", "h")]
+    daemon.ctl("maintain backend one h")
+    reply = daemon.ctl_json("maintain backend * h force")
+    assert reply["changes"] == ["pool on:e: backend h: admin ready -> maintenance"]
+    refused(daemon, "drain backend * hh", "no backend in any pool called hh")
+
+
 # --- pools and services ---
 
 def test_set_pool(start, origin):
