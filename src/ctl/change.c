@@ -36,6 +36,8 @@ void change_describe_override(const struct overrides *list, const struct overrid
                    override->file_value && *override->file_value ? override->file_value
                                                                  : "nothing");
     str_printf(out, " (by %s, %s", override->by, clock_format_wall(override->wall_ms, when));
+    if (override->until_wall_ms != 0)
+        str_printf(out, ", until %s", clock_format_wall(override->until_wall_ms, when));
     if (override->why)
         str_printf(out, ": %s", override->why);
     str_append_char(out, ')');

@@ -12,7 +12,8 @@
 
 /* What is asked stays in the request: the host needs it until it answers. Names may be NULL. */
 static enum command_outcome ask_of(struct request *request, enum ctl_edit_verb verb,
-                                   const char *service, const char *pool, const char *backend)
+                                   const char *service, const char *pool, const char *backend,
+                                   uint64_t for_ms)
 {
     const struct ctl_host *host = &request->host;
 
@@ -21,7 +22,8 @@ static enum command_outcome ask_of(struct request *request, enum ctl_edit_verb v
                                       .pool = pool,
                                       .backend = backend,
                                       .settings = request->options,
-                                      .n_settings = request->n_options};
+                                      .n_settings = request->n_options,
+                                      .for_ms = for_ms};
     host->ops->edit(host->self, &request->edit, &request->who, request->force, change_answer,
                     request);
     return COMMAND_PENDING;
@@ -31,7 +33,7 @@ static enum command_outcome ask_of(struct request *request, enum ctl_edit_verb v
 static enum command_outcome ask(struct request *request, enum ctl_edit_verb verb)
 {
     return ask_of(request, verb, NULL, request->n_args > 0 ? request->args[0] : NULL,
-                  request->n_args > 1 ? request->args[1] : NULL);
+                  request->n_args > 1 ? request->args[1] : NULL, 0);
 }
 
 static enum command_outcome change_backend(struct request *request, enum ctl_edit_verb verb)
@@ -43,20 +45,49 @@ static enum command_outcome change_backend(struct request *request, enum ctl_edi
     return ask(request, verb);
 }
 
+static const char *const set_options[] = {"for", NULL};
+
+/* Sets the options that are given, for good or for=TIME. */
+static enum command_outcome set(struct request *request, const char *service, const char *pool,
+                                const char *backend)
+{
+    uint64_t for_ms = 0;
+    bool given = request_option(request, "for") != NULL;
+
+    if (request_take_time(request, "for", &for_ms) != 0)
+        return COMMAND_DONE;
+    if (request->n_options == 0) {
+        (void)request_refuse_usage(request, "no option=value is given");
+        return COMMAND_DONE;
+    }
+    if (given && for_ms == 0) {
+        reply_error(&request->reply, "for=0s: it would end at once; write a longer time, or leave "
+                                     "it out");
+        return COMMAND_DONE;
+    }
+    return ask_of(request, CTL_EDIT_SET, service, pool, backend, for_ms);
+}
+
 static enum command_outcome run_set(struct request *request)
 {
-    return change_backend(request, CTL_EDIT_SET);
+    const char *const *args = request->args;
+    const struct model_pool *pool = request_find_pool(request, args[0]);
+
+    if (!pool || !request_find_backend(request, pool, args[1]))
+        return COMMAND_DONE;
+    return set(request, NULL, args[0], args[1]);
 }
 
 static enum command_outcome run_set_pool(struct request *request)
 {
-    return request_find_pool(request, request->args[0]) ? ask(request, CTL_EDIT_SET) : COMMAND_DONE;
+    return request_find_pool(request, request->args[0]) ? set(request, NULL, request->args[0], NULL)
+                                                        : COMMAND_DONE;
 }
 
 static enum command_outcome run_set_service(struct request *request)
 {
     return request_find_service(request, request->args[0])
-               ? ask_of(request, CTL_EDIT_SET, request->args[0], NULL, NULL)
+               ? set(request, request->args[0], NULL, NULL)
                : COMMAND_DONE;
 }
 
@@ -161,11 +192,12 @@ const struct command cmd_set_backend = {
     .words = "set backend",
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
-    .arguments = "POOL NAME option=value …",
+    .arguments = "POOL NAME option=value … [for=TIME]",
     .help = "overrides weight, max_connections, resume_connections, connect_rate or admin of a "
             "backend",
     .args_min = 2,
     .args_max = 2,
+    .options = set_options,
     .settings = override_settable_of_backend,
     .run = run_set,
 };
@@ -174,10 +206,11 @@ const struct command cmd_set_pool = {
     .words = "set pool",
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
-    .arguments = "POOL option=value …",
+    .arguments = "POOL option=value … [for=TIME]",
     .help = "overrides options of a pool that have one value: scheduler, retries, queue and so on",
     .args_min = 1,
     .args_max = 1,
+    .options = set_options,
     .settings = override_settable_of_pool,
     .run = run_set_pool,
 };
@@ -186,10 +219,11 @@ const struct command cmd_set_service = {
     .words = "set service",
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
-    .arguments = "SERVICE option=value …",
+    .arguments = "SERVICE option=value … [for=TIME]",
     .help = "overrides options of a service that have one value; pool=POOL sends new clients there",
     .args_min = 1,
     .args_max = 1,
+    .options = set_options,
     .settings = override_settable_of_service,
     .run = run_set_service,
 };

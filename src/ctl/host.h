@@ -51,6 +51,7 @@ enum ctl_edit_verb {
     CTL_EDIT_ADD,    /* a backend with these settings, address first */
     CTL_EDIT_REMOVE, /* a backend */
     CTL_EDIT_RESET,  /* back to the file: a backend, a pool with its backends, or (no names) all */
+    CTL_EDIT_EXPIRE, /* what was set for a time that is over; the host asks itself */
     CTL_EDIT_COUNT
 };
 
@@ -61,6 +62,7 @@ struct ctl_edit {
     const char *service, *pool, *backend;
     const struct ctl_setting *settings; /* at most CTL_SETTINGS_MAX + 1 */
     size_t n_settings;
+    uint64_t for_ms; /* to set: the time after which it reverts; 0: none */
 };
 
 struct ctl_host_info {

@@ -67,6 +67,8 @@ void request_finish(struct request *request);
 /* False once the server is gone: host must not be touched any more. */
 bool request_is_live(const struct request *request);
 
+/* The reply becomes an error: what is wrong, and the command's usage. Returns -EINVAL. */
+int request_refuse_usage(struct request *request, const char *what);
 /* The value of name=value, or NULL when it was not given. */
 const char *request_option(const struct request *request, const char *name);
 /* Finds what the arguments name; when there is none the reply becomes an error with the nearest
@@ -82,6 +84,8 @@ int request_find_pair(struct request *request, const char *pair, const struct mo
                       const struct model_backend **out_backend);
 /* Typed options: untouched when not given. Return 0, or -EINVAL with the reply an error. */
 int request_option_time(struct request *request, const char *name, uint64_t *out_ms);
+/* The same, and takes the option away. */
+int request_take_time(struct request *request, const char *name, uint64_t *out_ms);
 int request_option_uint(struct request *request, const char *name, uint64_t min, uint64_t max,
                         uint64_t *out);
 

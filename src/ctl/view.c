@@ -345,5 +345,6 @@ void view_override_row(const struct override *override, struct view_override_row
         .by = override->by,
         .why = override->why,
         .wall_ms = override->wall_ms,
+        .until_wall_ms = override->until_wall_ms != 0 ? override->until_wall_ms : REPLY_NONE,
     };
 }

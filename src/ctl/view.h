@@ -223,6 +223,7 @@ struct view_override_row {
     const char *kind; /* set, added, removed */
     const char *service, *pool, *backend, *option, *value, *file_value, *by, *why;
     uint64_t wall_ms;
+    uint64_t until_wall_ms; /* REPLY_NONE: for good */
 };
 void view_override_row(const struct override *override, struct view_override_row *out);
 

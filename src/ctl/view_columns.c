@@ -262,6 +262,7 @@ const struct column view_override_columns[] = {
     COLUMN(view_override_row, value, "VALUE", COLUMN_TEXT),
     COLUMN(view_override_row, file_value, "FILE", COLUMN_TEXT),
     COLUMN(view_override_row, wall_ms, "SINCE", COLUMN_WALL_MS),
+    COLUMN(view_override_row, until_wall_ms, "UNTIL", COLUMN_WALL_MS),
     COLUMN(view_override_row, by, "BY", COLUMN_TEXT),
     COLUMN(view_override_row, why, "WHY", COLUMN_TEXT),
     {0},

@@ -24,6 +24,10 @@ static void free_item(struct override *item)
     free(item->file_value);
     free(item->by);
     free(item->why);
+    if (item->before != NULL) {
+        free_item(item->before);
+        free(item->before);
+    }
     *item = (struct override){0};
 }
 
@@ -50,14 +54,26 @@ static bool copy_settings(struct override *to, const struct override *from)
     return true;
 }
 
+static int copy_item(struct override *to, const struct override *from);
+
+static bool copy_before(struct override *to, const struct override *from)
+{
+    to->before = from->before != NULL ? calloc(1, sizeof(*to->before)) : NULL;
+    return from->before == NULL || (to->before != NULL && copy_item(to->before, from->before) == 0);
+}
+
 static int copy_item(struct override *to, const struct override *from)
 {
-    struct override copy = {.kind = from->kind, .wall_ms = from->wall_ms};
+    struct override copy = {.kind = from->kind,
+                            .wall_ms = from->wall_ms,
+                            .until_ms = from->until_ms,
+                            .until_wall_ms = from->until_wall_ms};
     bool whole = copy_text(&copy.service, from->service) && copy_text(&copy.pool, from->pool) &&
                  copy_text(&copy.backend, from->backend) && copy_text(&copy.option, from->option) &&
                  copy_text(&copy.value, from->value) &&
                  copy_text(&copy.file_value, from->file_value) && copy_text(&copy.by, from->by) &&
-                 copy_text(&copy.why, from->why) && copy_settings(&copy, from);
+                 copy_text(&copy.why, from->why) && copy_settings(&copy, from) &&
+                 copy_before(&copy, from);
 
     if (!whole) {
         free_item(&copy);
@@ -160,6 +176,47 @@ size_t overrides_forget(struct overrides *list, const char *pool, const char *ba
         }
     }
     return before - list->count;
+}
+
+static bool is_over(const struct override *item, uint64_t now_ms)
+{
+    return item->until_ms != 0 && item->until_ms <= now_ms;
+}
+
+int overrides_expire(struct overrides *list, uint64_t now_ms)
+{
+    for (size_t i = list->count; i-- > 0;) {
+        struct override *item = &list->items[i];
+        struct override before;
+
+        if (!is_over(item, now_ms)) {
+            continue;
+        }
+        if (item->before == NULL) {
+            remove_at(list, i);
+            continue;
+        }
+        if (copy_item(&before, item->before) != 0) {
+            return -ENOMEM;
+        }
+        free_item(item);
+        *item = before;
+    }
+    return 0;
+}
+
+const struct override *overrides_next_end(const struct overrides *list)
+{
+    const struct override *next = NULL;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if (item->until_ms != 0 && (next == NULL || item->until_ms < next->until_ms)) {
+            next = item;
+        }
+    }
+    return next;
 }
 
 int overrides_copy(struct overrides *to, const struct overrides *from)

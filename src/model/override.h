@@ -35,6 +35,10 @@ struct override {
     char *by;  /* "uid 0 (login 1000) pid 42" */
     char *why; /* NULL: not said */
     uint64_t wall_ms;
+    /* Set for a time: when it ends, on the two clocks; 0: it does not. And what then stands again,
+     * its owner's; NULL: nothing does. */
+    uint64_t until_ms, until_wall_ms;
+    struct override *before;
 };
 
 struct overrides { /* zeroed is empty */
@@ -60,6 +64,11 @@ void overrides_drop(struct overrides *list, const struct override *item);
 /* Forgets all about a backend of a pool; all about a pool and its backends (backend NULL);
  * everything (both NULL). Returns how many. */
 size_t overrides_forget(struct overrides *list, const char *pool, const char *backend);
+/* Ends what was set for a time that is over by now_ms: what stood before stands again. 0 or -ENOMEM,
+ * with some of it done then. */
+int overrides_expire(struct overrides *list, uint64_t now_ms);
+/* Of those that end, the one that ends first, or NULL. */
+const struct override *overrides_next_end(const struct overrides *list);
 /* Into an empty list. Returns 0 or -ENOMEM, to empty then. */
 int overrides_copy(struct overrides *to, const struct overrides *from);
 void overrides_free(struct overrides *list);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ctl/codec.h"
+#include "expiry.h"
 #include "guard.h"
 #include "preflight.h"
 #include "registries.h"
@@ -66,14 +67,17 @@ static bool no_memory(struct edit *edit)
 static struct override record_of(const struct edit *edit, enum override_kind kind)
 {
     const struct ctl_edit *asked = edit->asked;
+    uint64_t wall_ms = clock_wall_ms();
     return (struct override){
         .kind = kind,
+        .until_ms = asked->for_ms != 0 ? clock_now_ms() + asked->for_ms : 0,
+        .until_wall_ms = asked->for_ms != 0 ? wall_ms + asked->for_ms : 0,
         .service = (char *)(uintptr_t)asked->service,
         .pool = (char *)(uintptr_t)asked->pool,
         .backend = (char *)(uintptr_t)asked->backend,
         .by = (char *)(uintptr_t)edit->who->text,
         .why = (char *)(uintptr_t)edit->who->why,
-        .wall_ms = clock_wall_ms(),
+        .wall_ms = wall_ms,
     };
 }
 
@@ -88,6 +92,9 @@ static bool note_setting(struct edit *edit, struct override *item)
         (void)override_get(edit->master->model, item, &in_file);
     }
     item->file_value = (char *)(uintptr_t)str_text(&in_file);
+    if (item->until_ms != 0 && known != NULL) { /* of several for a time, the last good one */
+        item->before = known->until_ms != 0 ? known->before : (struct override *)(uintptr_t)known;
+    }
     return overrides_set(&edit->overrides, item) == 0 || no_memory(edit);
 }
 
@@ -212,13 +219,17 @@ static bool plan_reset(struct edit *edit)
     return true;
 }
 
+static bool plan_expire(struct edit *edit)
+{
+    return overrides_expire(&edit->overrides, clock_now_ms()) == 0 || no_memory(edit);
+}
+
 static bool plan(struct edit *edit)
 {
     static bool (*const plans[CTL_EDIT_COUNT])(struct edit *) = {
-        [CTL_EDIT_SET] = plan_set,
-        [CTL_EDIT_ADD] = plan_add,
-        [CTL_EDIT_REMOVE] = plan_remove,
-        [CTL_EDIT_RESET] = plan_reset,
+        [CTL_EDIT_SET] = plan_set,       [CTL_EDIT_ADD] = plan_add,
+        [CTL_EDIT_REMOVE] = plan_remove, [CTL_EDIT_RESET] = plan_reset,
+        [CTL_EDIT_EXPIRE] = plan_expire,
     };
     overrides_free(&edit->overrides);
     if (edit->master->stopping) {
@@ -230,13 +241,14 @@ static bool plan(struct edit *edit)
     return plans[edit->asked->verb](edit);
 }
 
-/* What says no more than the file is no record. */
+/* What says no more than the file is no record, unless another one comes back after it. */
 static void forget_agreeing(struct edit *edit)
 {
     for (size_t i = edit->overrides.count; i-- > 0;) {
         const struct override *item = &edit->overrides.items[i];
         STR_AUTO now = {0};
-        if (item->kind == OVERRIDE_SET && override_get(edit->model, item, &now) &&
+        if (item->kind == OVERRIDE_SET && item->before == NULL &&
+            override_get(edit->model, item, &now) &&
             strcmp(str_text(&now), item->file_value) == 0) {
             overrides_drop(&edit->overrides, item);
         }
@@ -269,12 +281,35 @@ static void take_faults(struct edit *edit, const struct errlist *found)
     }
 }
 
+/* What ends does so also where something that was set meanwhile does not go without it: then that
+ * goes, too, as after a reload. */
+static struct model *build_expired(struct edit *edit, struct errlist *found)
+{
+    const struct conf_tree *tree = edit->master->tree;
+    struct overrides kept = {0};
+    struct model *file_model = model_build(tree, &daemon_registries, found);
+    struct model *model = NULL;
+    if (file_model != NULL) {
+        model = overrides_rebuild(&edit->overrides, tree, file_model, &daemon_registries, &kept,
+                                  &edit->errors);
+    }
+    model_free(file_model);
+    overrides_free(&edit->overrides);
+    edit->overrides = kept;
+    if (model == NULL) {
+        (void)no_memory(edit);
+    }
+    return model;
+}
+
 static bool build(struct edit *edit)
 {
     struct master *master = edit->master;
     struct errlist found = {0};
     model_free(edit->model);
-    edit->model = overrides_build(&edit->overrides, master->tree, &daemon_registries, &found);
+    edit->model = edit->asked->verb == CTL_EDIT_EXPIRE
+                      ? build_expired(edit, &found)
+                      : overrides_build(&edit->overrides, master->tree, &daemon_registries, &found);
     take_faults(edit, &found);
     errlist_free(&found);
     if (edit->model == NULL) {
@@ -291,7 +326,7 @@ static bool build(struct edit *edit)
     return true;
 }
 
-/* The pool that a line about a backend is about. Among several: its name may be the beginning of
+/* The pool that a line about a backend is about; of several: its name may be the beginning of
  * another's, but a colon ends it in the line. */
 static const char *pool_of_line(const struct edit *edit, const char *line)
 {
@@ -329,6 +364,7 @@ static void put_into_force(struct edit *edit)
         master_event(master, "admin", pool_of_line(edit, edit->changes.lines[i]), asked->backend,
                      edit->who->text, edit->who->why, edit->changes.lines[i]);
     }
+    expiry_renew(master);
     pools_watch(master); /* what follows from it stands behind it */
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "expiry.h"
 #include "master.h"
 #include "preflight.h"
 #include "registries.h"
@@ -142,6 +143,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     master->overrides = *kept;
     *kept = (struct overrides){0};
     master_settings_changed(master);
+    expiry_renew(master);
     pools_watch(master);
     return true;
 }

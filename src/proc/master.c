@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "edit.h"
+#include "expiry.h"
 
 #define SWEEP_SECONDS 1
 #define HURRY_MS      500
@@ -423,6 +424,7 @@ static void teardown(struct master *master)
         unlink(master->model->global.control_socket);
     }
     listeners_destroy(master->listeners);
+    expiry_end(master);
     free_event(&master->sweep);
     free_event(&master->hurry);
     free_event(&master->delay);

@@ -162,6 +162,7 @@ struct master {
     struct event *sweep; /* of retired places */
     struct event *hurry; /* the end of waiting for an end at once */
     struct event *delay; /* the end of stop_delay */
+    struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
     bool stopping;

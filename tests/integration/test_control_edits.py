@@ -346,6 +346,71 @@ def test_a_service_is_not_sent_where_nobody_is(blue_green):
     refused(daemon, "drain backend blue a", "last eligible backend")
 
 
+# --- for a time ---
+
+def weights(daemon):
+    return [daemon.backend("web", name)["weight"] for name in "ab"]
+
+
+def test_what_is_set_for_a_time_reverts(daemon):
+    """To what stood before, not to the file; and it is told."""
+    daemon.ctl("set backend web a weight=5 why=always")
+    reply = daemon.ctl_json("set backend web a weight=9 for=4s why=test")
+    row, = reply["overrides"]
+    assert row["value"] == "9" and 0 <= row["until_wall_ms"] - row["wall_ms"] - 4000 <= 5
+    reply = daemon.ctl_json("set backend web b weight=8 admin=drain for=4s")
+    assert "until 20" in daemon.ctl("show config") and weights(daemon) == [9, 8]
+    assert len(daemon.ctl_json("reload")["overrides"]) == 3  # and goes on through a reload
+    wait_for(lambda: weights(daemon) == [5, 1], what="the end of both")
+    row, = daemon.ctl_json("reload")["overrides"]
+    assert (row["value"], row["why"], row["until_wall_ms"]) == ("5", "always", None)
+    assert daemon.backend("web", "b")["admin"] == "ready"
+    events = {event["text"]: event for event in daemon.ctl_json("show events")["events"]}
+    event = events["pool web: backend a: weight 9 -> 5"]
+    assert event["by"] == "master" and event["why"].startswith("the end of for=, set by uid ")
+    assert "pool web: backend b: admin drain -> ready" in events
+
+
+def test_the_last_word_counts(daemon):
+    """Set for good while a time runs: it does not end. Set for a time twice: the first is over."""
+    daemon.ctl("set backend web a weight=9 for=1s")
+    daemon.ctl("set backend web a weight=5")
+    daemon.ctl("set backend web b weight=6 for=1h")
+    daemon.ctl("set backend web b weight=7 for=1s")
+    daemon.ctl("set pool web retries=1 for=1s")
+    wait_for(lambda: weights(daemon) == [5, 1], what="the end of b's")
+    wait_for(lambda: "retries" not in daemon.ctl("show config"), what="the end of the pool's")
+    assert standing(daemon.ctl_json("reload")) == {("set", "a", "weight")}
+    daemon.ctl("set backend web a weight=1 for=3s")  # as the file has it, and 5 comes back
+    assert weights(daemon) == [1, 1]
+    wait_for(lambda: weights(daemon) == [5, 1], what="what stood before")
+
+
+def test_resetting_ends_it_at_once(daemon):
+    daemon.ctl("set backend web a weight=5")
+    daemon.ctl("set backend web a weight=9 for=1h")
+    assert daemon.ctl_json("reset backend web a")["overrides"] == []
+    assert weights(daemon) == [1, 1]
+
+
+def test_what_does_not_go_without_it_goes_too(daemon):
+    daemon.ctl("set backend web a max_connections=9 for=1s")
+    daemon.ctl("set backend web a resume_connections=5")
+    wait_for(lambda: "connections" not in daemon.ctl("show config").split("# override")[-1],
+             what="the end of both")
+    assert daemon.ctl_json("reload")["overrides"] == []
+    events = "\n".join(event["text"] for event in daemon.ctl_json("show events")["events"])
+    assert "resume_connections=5" in events and "no longer holds" in events
+
+
+def test_an_end_may_take_the_last_one_away(daemon):
+    """It was said when it ends, so there is nobody to ask."""
+    daemon.ctl("drain backend web a")
+    daemon.ctl("set backend web a admin=ready for=1s")
+    daemon.ctl("drain backend web b")
+    wait_for(lambda: daemon.backend("web", "a")["admin"] == "drain", what="the end")
+
+
 # --- resetting ---
 
 def many_edits(daemon, origin):

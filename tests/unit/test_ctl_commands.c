@@ -177,6 +177,11 @@ static const struct {
     {"add backend web x 10.0.0.9:80 force", {"too many words"}},
     {"reset al", {"unknown command", "reset all"}},
     {"set pool web", {"no option=value"}},
+    {"set pool web for=5s", {"no option=value", "[for=TIME]"}},
+    {"set backend web a weight=1 for=0s", {"for=0s: it would end at once"}},
+    {"set backend web a weight=1 for=soon", {"for=soon:"}},
+    {"set backend web a weight=1 for=1s for=2s", {"for= is given twice"}},
+    {"set backend web a weight=1 fro=1s", {"unknown option fro="}},
     {"set pool wbe retries=1", {"no pool wbe", "did you mean web"}},
     {"set pool web retires=1", {"unknown option retires=", "did you mean retries="}},
     {"set pool web source_addresses=10.0.0.1", {"unknown option source_addresses="}},
@@ -264,6 +269,10 @@ static const struct {
     {"drain backend * main", "set */main admin=drain why=-"},
     {"maintain backend * a force", "set */a admin=maintenance force why=-"},
     {"ready backend * b why=y", "set */b admin=ready why=y"},
+    {"set backend web a weight=4 for=10m admin=drain",
+     "set web/a weight=4 admin=drain for 600000 ms why=-"},
+    {"set pool web for=5s retries=1", "set web/ retries=1 for 5000 ms why=-"},
+    {"set service web pool=db for=1s", "set web:/ pool=db for 1000 ms why=-"},
     {"reset backend web c", "reset web/c why=-"},
     {"reset pool db force", "reset db/ force why=-"},
     {"reset all why=x", "reset / why=x"},
@@ -321,7 +330,9 @@ START_TEST(what_was_added_and_removed_is_told)
          .option = (char *)"weight",
          .value = (char *)"5",
          .file_value = (char *)"2",
-         .by = (char *)"uid 0"},
+         .by = (char *)"uid 0",
+         .until_ms = 5,
+         .until_wall_ms = 60000},
         {.kind = OVERRIDE_REMOVED,
          .pool = (char *)"web",
          .backend = (char *)"y",
@@ -344,11 +355,14 @@ START_TEST(what_was_added_and_removed_is_told)
     text = run("reload");
     says(text, "override: pool web, backend x: added, 10.0.0.9:80 weight=2; the file has none of "
                "that name (by uid 0, 1970-");
-    says(text, "override: pool web, backend x: weight = 5; it was added with 2 (by");
+    says(text, "override: pool web, backend x: weight = 5; it was added with 2 (by uid 0, "
+               "1970-01-01T00:00:00.000Z, until 1970-01-01T00:01:00.000Z)");
     says(text, "override: pool web, backend y: removed; the file has it at 10.0.0.8:80 (by");
     says(text, "override: pool web: retries = 1; the file says 3 (by");
     says(text, "override: service web: fallback_pool = db; the file says nothing (by");
     text = run("reload json");
+    says(text, "\"until_wall_ms\":60000");
+    says(text, "\"until_wall_ms\":null");
     says(text, "{\"kind\":\"set\",\"service\":\"web\",\"pool\":null,\"backend\":null");
     says(text,
          "{\"kind\":\"added\",\"service\":null,\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"

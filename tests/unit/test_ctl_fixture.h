@@ -266,6 +266,10 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
                  edit->settings[i].value);
     }
     used = strlen(fake.asked);
+    if (edit->for_ms != 0)
+        snprintf(fake.asked + used, sizeof(fake.asked) - used, " for %u ms",
+                 (unsigned)edit->for_ms);
+    used = strlen(fake.asked);
     snprintf(fake.asked + used, sizeof(fake.asked) - used, "%s why=%s", force ? " force" : "",
              who->why ? who->why : "-");
     fake.n_asked++;

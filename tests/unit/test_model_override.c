@@ -158,6 +158,49 @@ START_TEST(forgetting)
 }
 END_TEST
 
+/* Sets weight of a for a time, over what is there. */
+static void set_until(const char *value, uint64_t until_ms, const struct override *before)
+{
+    struct override item = {.pool = (char[]){"web"},
+                            .backend = (char[]){"a"},
+                            .option = (char[]){"weight"},
+                            .value = (char *)(uintptr_t)value,
+                            .by = (char[]){"uid 0"},
+                            .wall_ms = 5,
+                            .until_ms = until_ms,
+                            .before = (struct override *)(uintptr_t)before};
+
+    ck_assert_int_eq(overrides_set(&list, &item), 0);
+}
+
+START_TEST(ending)
+{
+    struct overrides copy = {0};
+
+    ck_assert_ptr_null(overrides_next_end(&list));
+    set("a", "weight", "9", NULL);
+    ck_assert_ptr_null(overrides_next_end(&list));
+    set_until("7", 2000, &list.items[0]); /* which it replaces */
+    set("a", "admin", "drain", "ready");
+    record(OVERRIDE_SET, "mail", "a", "weight", "1", "3");
+    list.items[2].until_ms = 1000;
+    ck_assert_ptr_eq(overrides_next_end(&list), &list.items[2]);
+    ck_assert_int_eq(overrides_copy(&copy, &list), 0);
+    overrides_free(&list);
+    list = copy;
+    ck_assert_int_eq(overrides_expire(&list, 999), 0);
+    ck_assert_uint_eq(list.count, 3);
+    ck_assert_int_eq(overrides_expire(&list, 1000), 0);
+    expect_list(&list, "web/a weight=7 (-)\nweb/a admin=drain (ready)\n");
+    ck_assert_uint_eq(overrides_next_end(&list)->until_ms, 2000);
+    ck_assert_int_eq(overrides_expire(&list, 5000), 0);
+    expect_list(&list, "web/a weight=9 (-)\nweb/a admin=drain (ready)\n");
+    ck_assert_ptr_null(overrides_next_end(&list));
+    ck_assert_int_eq(overrides_expire(&list, UINT64_MAX), 0);
+    ck_assert_uint_eq(list.count, 2);
+}
+END_TEST
+
 static void expect_names(const char *const *names, const char *expected)
 {
     STR_AUTO all = {0};
@@ -482,8 +525,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE_WITH("model override", NULL, teardown, a_list_replaces_and_keeps_order,
-                          forgetting, which_options, building, of_a_service, faults_are_a_file_s,
-                          getting, agreeing, addresses_behind_names, a_reload_keeps_what_stands,
-                          a_reload_lets_the_file_win, a_reload_drops_what_is_gone,
-                          a_reload_drops_what_does_not_go_together);
+                          forgetting, ending, which_options, building, of_a_service,
+                          faults_are_a_file_s, getting, agreeing, addresses_behind_names,
+                          a_reload_keeps_what_stands, a_reload_lets_the_file_win,
+                          a_reload_drops_what_is_gone, a_reload_drops_what_does_not_go_together);
 }
