@@ -43,29 +43,36 @@ void change_describe_override(const struct overrides *list, const struct overrid
     str_append_char(out, ')');
 }
 
-static void list_overrides(struct request *request)
+void change_put_overrides(struct request *request)
 {
     const struct overrides *list = request->host.ops->overrides(request->host.self);
     struct reply *reply = &request->reply;
-    size_t count = list ? list->count : 0;
 
-    if (reply->as_json)
-        json_begin_array(&reply->json, "overrides");
-    for (size_t i = 0; i < count; i++) {
+    if (!reply->as_json)
+        return;
+    json_begin_array(&reply->json, "overrides");
+    for (size_t i = 0; list && i < list->count; i++) {
         struct view_override_row row;
-        STR_AUTO text = {0};
 
         view_override_row(&list->items[i], &row);
-        if (reply->as_json)
-            json_begin_object(&reply->json, NULL);
+        json_begin_object(&reply->json, NULL);
         reply_members(reply, view_override_columns, &row);
-        if (reply->as_json)
-            json_end_object(&reply->json);
-        change_describe_override(list, &list->items[i], &text);
-        reply_line(reply, "override: %s", str_text(&text));
+        json_end_object(&reply->json);
     }
-    if (reply->as_json)
-        json_end_array(&reply->json);
+    json_end_array(&reply->json);
+}
+
+static void list_overrides(struct request *request)
+{
+    const struct overrides *list = request->host.ops->overrides(request->host.self);
+
+    change_put_overrides(request);
+    for (size_t i = 0; list && i < list->count; i++) {
+        STR_AUTO text = {0};
+
+        change_describe_override(list, &list->items[i], &text);
+        reply_line(&request->reply, "override: %s", str_text(&text));
+    }
 }
 
 /* True when errors hold one that refuses; the reply says so then. */

@@ -24,6 +24,7 @@ const struct command *const command_table[] = {
     &cmd_show_ports,
     &cmd_show_stats,
     &cmd_show_config,
+    &cmd_show_diff,
     &cmd_explain,
     &cmd_health,
     &cmd_add_backend,

@@ -69,6 +69,12 @@ size_t overrides_forget(struct overrides *list, const char *pool, const char *ba
 int overrides_expire(struct overrides *list, uint64_t now_ms);
 /* Of those that end, the one that ends first, or NULL. */
 const struct override *overrides_next_end(const struct overrides *list);
+/*
+ * Appends what stands against the file as lines to paste there, by sections, each with a comment of
+ * what the file says, by whom, when and why. model is the one with them. What comments take from
+ * commands holds no line break (requests are without control characters).
+ */
+void overrides_print(const struct overrides *list, const struct model *model, struct str *out);
 /* Into an empty list. Returns 0 or -ENOMEM, to empty then. */
 int overrides_copy(struct overrides *to, const struct overrides *from);
 void overrides_free(struct overrides *list);

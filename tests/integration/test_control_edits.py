@@ -411,6 +411,33 @@ def test_an_end_may_take_the_last_one_away(daemon):
     wait_for(lambda: daemon.backend("web", "a")["admin"] == "drain", what="the end")
 
 
+# --- against the file ---
+
+def test_show_diff_is_for_the_file(start, origin, blue_green):
+    """Its lines, in a file that says nothing else of those things, make the same configuration."""
+    daemon = start(Daemon(service("web") + pool("web", {"a": origin.addresses[0]})))
+    assert "nothing stands against the file" in daemon.ctl("show diff")
+    daemon.ctl("set pool web retries=1 scheduler=rr")
+    daemon.ctl(f'add backend web c {origin.addresses[2]} connect_rate=5/s why="more guests"')
+    daemon.ctl("set backend web c weight=4")
+    daemon.ctl("set backend web a max_connections=9 admin=drain for=1h")
+    diff = daemon.ctl_json("show diff")
+    assert len(diff["overrides"]) == 6
+    assert diff["diff"].strip() == daemon.ctl("show diff").strip()
+    assert "more guests" in diff["diff"] and ", until 20" in diff["diff"]
+    running = daemon.ctl("show config")
+    running = running[running.index('service "web"'):]
+    text = diff["diff"].replace('backend "a" {',
+                                f'backend "a" {{ address = "{origin.addresses[0]}"')
+    reply = daemon.reload(service("web") + text)
+    assert reply["overrides"] == [] and reply["changes"] == []
+    config = daemon.ctl("show config")
+    assert config[config.index('service "web"'):] == running
+    blue_green.ctl("set service web pool=green")
+    assert re.search(r'^service "web" \{\n    # blue in the file; by uid .*\n    pool = "green"\n\}$',
+                     blue_green.ctl("show diff"), re.M)
+
+
 # --- resetting ---
 
 def many_edits(daemon, origin):

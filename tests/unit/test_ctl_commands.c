@@ -24,6 +24,7 @@ static const struct {
     {"show source-ports", CTL_LEVEL_READ, "show source-ports web a"},
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
+    {"show diff", CTL_LEVEL_READ, "show diff"},
     {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
     {"health", CTL_LEVEL_READ, "health web"},
     {"help", CTL_LEVEL_READ, "help show"},
@@ -368,6 +369,21 @@ START_TEST(what_was_added_and_removed_is_told)
          "{\"kind\":\"added\",\"service\":null,\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"
          "\"value\":\"10.0.0.9:80 weight=2\",\"file_value\":null");
     says(text, "{\"kind\":\"removed\",\"service\":null,\"pool\":\"web\",\"backend\":\"y\"");
+}
+END_TEST
+
+START_TEST(what_stands_against_the_file)
+{
+    const char *text = run("show diff");
+
+    says(text, "pool \"web\" {\n    backend \"c\" {\n        # ready in the file; by uid 0 pid 42, "
+               "2023-11-14T22:13:20.000Z: new disks\n        admin = \"maintenance\"\n    }\n}\n");
+    text = run("show diff json");
+    says(text, "\"diff\":\"pool");
+    says(text, "\"overrides\":[{\"kind\":\"set\"");
+    fake.overrides.count = 0;
+    says(run("show diff"), "nothing stands against the file");
+    says(run("show diff json"), "\"overrides\":[],\"diff\":\"\"");
 }
 END_TEST
 
@@ -809,6 +825,7 @@ int main(void)
     tcase_add_loop_test(tc, the_host_is_asked, 0, COUNT(asks));
     tcase_add_test(tc, a_change_is_told_with_standing_overrides);
     tcase_add_test(tc, what_was_added_and_removed_is_told);
+    tcase_add_test(tc, what_stands_against_the_file);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
     tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);

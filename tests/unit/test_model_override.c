@@ -300,6 +300,56 @@ START_TEST(of_a_service)
 }
 END_TEST
 
+START_TEST(printing)
+{
+    static const char expected[] =
+        "pool \"web\" {\n"
+        "    # 3 in the file; by uid 0, 1970-01-01T00:00:00.005Z\n"
+        "    retries = 1\n"
+        "    # nothing in the file; by uid 0, 1970-01-01T00:00:00.005Z\n"
+        "    notify = \"/bin/\\\"x y\"\n"
+        "    backend \"a\" {\n"
+        "        # ready in the file; by uid 0, 1970-01-01T00:00:00.005Z, until "
+        "1970-01-01T00:01:00.000Z: disk\n"
+        "        admin = \"drain\"\n"
+        "        # 2 in the file; by uid 0, 1970-01-01T00:00:00.005Z\n"
+        "        weight = 7\n"
+        "    }\n"
+        "    # added by uid 0, 1970-01-01T00:00:00.005Z\n"
+        "    backend \"c\" {\n"
+        "        address = \"10.0.0.3:80\"\n"
+        "        weight = 4\n"
+        "    }\n"
+        "    # removed by uid 0, 1970-01-01T00:00:00.005Z\n"
+        "    # backend \"b\" { address = \"h.example:80\" … }: leave this section out\n"
+        "}\n";
+    struct override drained = {.pool = (char[]){"web"},
+                               .backend = (char[]){"a"},
+                               .option = (char[]){"admin"},
+                               .value = (char[]){"drain"},
+                               .file_value = (char[]){"ready"},
+                               .by = (char[]){"uid 0"},
+                               .why = (char[]){"disk"},
+                               .wall_ms = 5,
+                               .until_ms = 1,
+                               .until_wall_ms = 60000};
+    struct model *model;
+    STR_AUTO printed = {0};
+
+    set("c", "weight", "4", "1");
+    ck_assert_int_eq(overrides_set(&list, &drained), 0);
+    set("a", "weight", "007", "2");
+    record(OVERRIDE_SET, "web", NULL, "retries", "1", "3");
+    record(OVERRIDE_SET, "web", NULL, "notify", "/bin/\"x y", NULL);
+    add("c", "10.0.0.3:80");
+    take_away("b", "h.example:80");
+    model = build(two, "");
+    overrides_print(&list, model, &printed);
+    ck_assert_str_eq(str_text(&printed), expected);
+    model_free(model);
+}
+END_TEST
+
 START_TEST(faults_are_a_file_s)
 {
     set("a", "weight", "65536", "2");
@@ -525,7 +575,7 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE_WITH("model override", NULL, teardown, a_list_replaces_and_keeps_order,
-                          forgetting, ending, which_options, building, of_a_service,
+                          forgetting, ending, which_options, building, of_a_service, printing,
                           faults_are_a_file_s, getting, agreeing, addresses_behind_names,
                           a_reload_keeps_what_stands, a_reload_lets_the_file_win,
                           a_reload_drops_what_is_gone, a_reload_drops_what_does_not_go_together);
