@@ -134,6 +134,7 @@ def test_an_added_backend_with_a_name(daemon, origin):
     assert reply["warnings"] == [] and daemon.backend("web", "d")["health"] == "down"
     assert reply["changes"] == ["pool web: backend a: weight 1 -> 2"]
     assert daemon.backend("web", "c")["state"] == "up" and "c" in spread(daemon)
+    port = origin.addresses[3].rpartition(":")[2]
     config = two(origin) + service("more") + pool("more", {"x": f"localhost:{port}"})
     assert len(daemon.reload(config)["overrides"]) == 3
     assert daemon.backend("web", "c")["state"] == daemon.backend("more", "x")["state"] == "up"
@@ -375,10 +376,12 @@ def test_the_last_word_counts(daemon):
     """Set for good while a time runs: it does not end. Set for a time twice: the first is over."""
     daemon.ctl("set backend web a weight=9 for=1s")
     daemon.ctl("set backend web a weight=5")
+    daemon.ctl("set backend web b weight=3")
     daemon.ctl("set backend web b weight=6 for=1h")
     daemon.ctl("set backend web b weight=7 for=1s")
     daemon.ctl("set pool web retries=1 for=1s")
-    wait_for(lambda: weights(daemon) == [5, 1], what="the end of b's")
+    wait_for(lambda: weights(daemon) == [5, 3], what="the end of b's")
+    daemon.ctl("reset backend web b")
     wait_for(lambda: "retries" not in daemon.ctl("show config"), what="the end of the pool's")
     assert standing(daemon.ctl_json("reload")) == {("set", "a", "weight")}
     daemon.ctl("set backend web a weight=1 for=3s")  # as the file has it, and 5 comes back
