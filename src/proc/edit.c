@@ -170,6 +170,9 @@ static bool plan_add(struct edit *edit)
     const struct override *removed = overrides_find(&edit->overrides, &key);
     struct override_setting settings[CTL_SETTINGS_MAX + 1];
     STR_AUTO shown = {0};
+    if (model_find_pool(edit->master->model, asked->pool) == NULL) { /* a reload took it away */
+        return fault(edit, "there is no pool \"%s\"; show pools lists them", asked->pool);
+    }
     if (has_backend(edit->master->model, asked->pool, asked->backend)) {
         return fault(edit,
                      "pool \"%s\" has a backend \"%s\" already; set backend changes it, remove "
@@ -394,17 +397,24 @@ static void carry_out(struct edit *edit)
     }
 }
 
-/* --- the name of an added backend --- */
+/* --- names of backends that come --- */
 
+/* Whether backends come whose names are not known yet; those that did not resolve before wait for
+ * the next reload. */
 static bool has_new_name(const struct edit *edit)
 {
-    const struct ctl_edit *asked = edit->asked;
-    if (asked->verb != CTL_EDIT_ADD) {
-        return false;
+    const struct model *running = edit->master->model;
+    for (size_t i = 0; i < edit->model->n_pools; i++) {
+        const struct model_pool *pool = &edit->model->pools[i];
+        for (size_t j = 0; j < pool->n_backends; j++) {
+            const struct model_backend *backend = &pool->backends[j];
+            if (backend->named && backend->address.ip.family == ADDR_NONE &&
+                !has_backend(running, pool->name, backend->name)) {
+                return true;
+            }
+        }
     }
-    const struct model_backend *backend =
-        model_find_backend(model_find_pool(edit->model, asked->pool), asked->backend);
-    return backend->named && backend->address.ip.family == ADDR_NONE;
+    return false;
 }
 
 /* Much may have changed meanwhile, so everything is done anew but for the looking up. */

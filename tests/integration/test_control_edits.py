@@ -474,6 +474,16 @@ def test_reset_backend(edited):
     refused(daemon, "reset backend web c", "no backend in pool web called c")
 
 
+def test_a_name_that_comes_back_is_looked_up(start, origin):
+    port = origin.addresses[2].rpartition(":")[2]
+    config = service("web") + pool("web", {"a": origin.addresses[0], "c": f"localhost:{port}"})
+    daemon = start(Daemon(config))
+    for words in "reset backend web c", "reset all", f"add backend web c localhost:{port}":
+        daemon.ctl("remove backend web c")
+        assert daemon.ctl_json(words)["changes"] == ["pool web: backend c added"]
+        assert daemon.backend("web", "c")["state"] == "up" and "c" in spread(daemon)
+
+
 def test_reset_pool(edited):
     daemon, _ = edited
     reply = daemon.ctl_json("reset pool web")
