@@ -224,8 +224,7 @@ const struct conf_section_schema *model_schema(void);
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
-void model_free(struct model *model);                /* NULL is allowed */
-struct model *model_copy(const struct model *model); /* NULL without memory */
+void model_free(struct model *model); /* NULL is allowed */
 
 /* A backend's address for people: as written, and unexpanded where it comes from a secret. */
 const char *model_backend_shown(const struct model_backend *backend);
