@@ -329,23 +329,36 @@ static bool build(struct edit *edit)
     return true;
 }
 
-/* The pool that a line about a backend is about; of several: its name may be the beginning of
- * another's, but a colon ends it in the line. */
-static const char *pool_of_line(const struct edit *edit, const char *line)
+/* Whether the line goes on with the name and what ends a name there; if so, where that begins. */
+static const char *after_name(const char *line, const char *word, const char *name)
 {
-    const struct model *model = edit->master->model;
-    STR_AUTO start = {0};
-    if (!is_everywhere(edit)) {
-        return edit->asked->pool;
-    }
-    for (size_t i = 0; i < model->n_pools; i++) {
-        str_reset(&start);
-        str_printf(&start, "pool %s: backend %s:", model->pools[i].name, edit->asked->backend);
-        if (strncmp(line, str_text(&start), start.len) == 0) {
-            return model->pools[i].name;
+    size_t n = strlen(name);
+    size_t len = strlen(word);
+    bool matches = strncmp(line, word, len) == 0 && strncmp(line + len, name, n) == 0 &&
+                   (line[len + n] == ' ' || strncmp(line + len + n, ": ", 2) == 0);
+    return matches ? line + len + n : NULL;
+}
+
+/* What a line of the changes is about, where the command did not name it: *out_pool and
+ * *out_backend are of the running model, or NULL. */
+static void find_subject(const struct model *model, const char *line, const char **out_pool,
+                         const char **out_backend)
+{
+    *out_pool = NULL;
+    *out_backend = NULL;
+    for (size_t i = 0; i < model->n_pools && *out_backend == NULL; i++) {
+        const struct model_pool *pool = &model->pools[i];
+        const char *rest = after_name(line, "pool ", pool->name);
+        if (rest == NULL) {
+            continue;
+        }
+        *out_pool = pool->name;
+        for (size_t j = 0; j < pool->n_backends && *out_backend == NULL; j++) {
+            if (after_name(rest, ": backend ", pool->backends[j].name) != NULL) {
+                *out_backend = pool->backends[j].name;
+            }
         }
     }
-    return NULL;
 }
 
 static void put_into_force(struct edit *edit)
@@ -364,8 +377,13 @@ static void put_into_force(struct edit *edit)
     edit->overrides = (struct overrides){0};
     for (size_t i = 0; i < edit->changes.count; i++) {
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
-        master_event(master, "admin", pool_of_line(edit, edit->changes.lines[i]), asked->backend,
-                     edit->who->text, edit->who->why, edit->changes.lines[i]);
+        const char *pool = asked->pool;
+        const char *backend = asked->backend;
+        if (asked->backend == NULL || is_everywhere(edit)) {
+            find_subject(master->model, edit->changes.lines[i], &pool, &backend);
+        }
+        master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
+                     edit->changes.lines[i]);
     }
     expiry_renew(master);
     pools_watch(master); /* what follows from it stands behind it */

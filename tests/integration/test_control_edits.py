@@ -368,6 +368,7 @@ def test_what_is_set_for_a_time_reverts(daemon):
     assert daemon.backend("web", "b")["admin"] == "ready"
     events = {event["text"]: event for event in daemon.ctl_json("show events")["events"]}
     event = events["pool web: backend a: weight 9 -> 5"]
+    assert (event["pool"], event["backend"]) == ("web", "a")
     assert event["by"] == "master" and event["why"].startswith("the end of for=, set by uid ")
     assert "pool web: backend b: admin drain -> ready" in events
 
@@ -494,6 +495,10 @@ def test_reset_pool(edited):
 def test_reset_all(edited):
     daemon, before = edited
     assert daemon.ctl_json("reset all")["overrides"] == []
+    events = [(event["pool"], event["backend"], event["text"])
+              for event in daemon.ctl_json("show events")["events"]]
+    assert ("other", "x", "pool other: backend x: weight 7 -> 1") in events
+    assert ("web", "", "pool web: backend c removed") in events  # it is no backend any more
     assert daemon.ctl("show config") == before
     assert daemon.ctl_json("reload")["changes"] == []
 
