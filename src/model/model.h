@@ -31,6 +31,8 @@ struct model_secrets {
     size_t count;
 };
 
+#define STATE_FILE_DEFAULT "/var/lib/sluice/state.json"
+
 /*
  * Fields are filled by the option table (options.c); times in milliseconds. Lists end with NULL and
  * are never NULL themselves; other text is NULL where the option is not given and has no default,
@@ -49,6 +51,7 @@ struct model_global {
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
     uint32_t stop_delay_ms, drain_timeout_ms;
+    char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
     char *hash_seed; /* NULL: not given, one is made */
     struct model_secrets secrets;
 };

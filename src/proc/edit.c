@@ -16,6 +16,7 @@
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
+#include "restore.h"
 
 struct edit {
     TAILQ_ENTRY(edit) link;
@@ -386,6 +387,7 @@ static void put_into_force(struct edit *edit)
                      edit->changes.lines[i]);
     }
     expiry_renew(master);
+    restore_save(master, &edit->errors);
     pools_watch(master); /* what follows from it stands behind it */
 }
 

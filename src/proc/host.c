@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "edit.h"
 #include "master.h"
+#include "restore.h"
 
 static uint64_t count_dropped(const struct master *master)
 {
@@ -66,9 +67,11 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
     struct change_list changes = {0};
     if (health_set_fail(master, fail, who, clock_now_ms())) {
         change_add(&changes, "global: health %s", fail ? "auto -> fail" : "fail -> auto");
+        restore_save(master, &errors);
     }
     done(arg, &errors, &changes, master->model->generation);
     change_list_free(&changes);
+    errlist_free(&errors);
 }
 
 static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who, bool force,

@@ -12,6 +12,7 @@
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
+#include "restore.h"
 
 struct load_job {
     TAILQ_ENTRY(load_job) link;
@@ -144,6 +145,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     *kept = (struct overrides){0};
     master_settings_changed(master);
     expiry_renew(master);
+    restore_save(master, &job->errors);
     pools_watch(master);
     return true;
 }

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "base/log.h"
 #include "edit.h"
 #include "expiry.h"
+#include "restore.h"
 
 #define SWEEP_SECONDS 1
 #define HURRY_MS      500
@@ -370,6 +370,10 @@ static int start(struct master *master, struct model *model)
         log_error("cannot start", LOG_STR("error", strerror(-error)));
         return error;
     }
+    if (!restore_start(master, &model)) {
+        model_free(model);
+        return -EBUSY;
+    }
     if (!publish_first(master, model)) {
         return -EINVAL;
     }
@@ -389,6 +393,8 @@ static int start(struct master *master, struct model *model)
     struct timeval every = {.tv_sec = SWEEP_SECONDS};
     bool ticking = master->sweep != NULL && event_add(master->sweep, &every) == 0 &&
                    watchdog_start(master) == 0;
+    expiry_renew(master);
+    restore_save(master, NULL);
     return ticking ? 0 : -ENOMEM;
 }
 
@@ -425,6 +431,7 @@ static void teardown(struct master *master)
     }
     listeners_destroy(master->listeners);
     expiry_end(master);
+    restore_end(master);
     free_event(&master->sweep);
     free_event(&master->hurry);
     free_event(&master->delay);
@@ -463,7 +470,6 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     master->config_file = config_file;
     master->tree = tree;
     master->snapshot = -1;
-    (void)!getrandom(&master->hash_seed, sizeof(master->hash_seed), 0);
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);

@@ -18,6 +18,7 @@
 #include "model/pairs.h"
 #include "model/registry.h"
 #include "privileges.h"
+#include "state_file.h"
 
 /* How long names may take to resolve, and a whole configuration to be read. */
 #define RESOLVE_MS 3000
@@ -153,6 +154,7 @@ struct master {
     int snapshot;                          /* the running generation's memfd … */
     const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
     uint64_t hash_seed;                    /* where the file gives none */
+    struct state_file state_file;          /* restore.c */
     uint32_t connections_limit;            /* in force, also where the file says "auto" */
     struct machine machine;                /* as last looked at */
     struct capacity capacity;              /* of it, for the running model */

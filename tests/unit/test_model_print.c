@@ -10,6 +10,7 @@ static const char full[] = "global {\n"
                            "    workers = 3\n"
                            "    control_read = { \"alice\", \"@ops\" }\n"
                            "    log_level = \"debug\"\n"
+                           "    state_file = \"/s/s.json\"\n"
                            "    hash_seed = \"ours\"\n"
                            "    stop_delay = \"4s\"\n"
                            "}\n"
@@ -296,6 +297,7 @@ static void write_configuration(struct str *out)
     MAYBE(out, "control_mode", "\"0600\"", "660");
     MAYBE(out, "log", "stderr", "\"/var/log/a b\\\"c\"", "\"/x$${y}\"", "\"/a\\tb\\\\c$\"");
     MAYBE(out, "log_format", "json");
+    MAYBE(out, "state_file", "none", "\"/a b\"");
     MAYBE(out, "hash_seed", "x", "\"a\\\"b\"");
     MAYBE(out, "stop_delay", "\"0s\"", "\"10s\"");
     MAYBE(out, "drain_timeout", "\"0s\"", "0", "\"30s\"");
