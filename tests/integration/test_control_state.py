@@ -263,6 +263,7 @@ def test_a_failed_write_leaves_the_old_file(path, config):
 def test_two_daemons_do_not_share_a_file(path, config, folder):
     with run_with(path, config()) as first:
         first.ctl("set backend web a weight=5")
+        held = sluice.descriptors(first.pid)
         second = folder / "second.conf"
         second.write_text(f'global {{ control_socket = "{folder}/2.sock" state_file = "{path}" }}\n'
                           + config())
@@ -270,8 +271,10 @@ def test_two_daemons_do_not_share_a_file(path, config, folder):
                                 timeout=sluice.WAIT, check=False)
         assert result.returncode == 1
         assert f"state_file {path} is in use by another sluiced (pid {first.pid})" in result.stderr
-        first.ctl("set backend web a weight=6")
+        for nth in range(12, 5, -1):
+            first.ctl(f"set backend web a weight={nth}")
         assert state_of(path)["overrides"][0]["value"] == "6"
+        wait_for(lambda: sluice.descriptors(first.pid) <= held, what="no descriptor more than before")
     with run_with(path, config()) as daemon:
         assert weight(daemon) == 6
 
