@@ -137,6 +137,22 @@ void conf_load_wait(const char *path, const struct conf_section_schema *schema, 
 
 void conf_tree_free(struct conf_tree *tree); /* NULL is allowed */
 
+/* --- changing a tree, for what is said beside the files --- */
+
+struct conf_tree *conf_tree_copy(const struct conf_tree *tree); /* NULL without memory */
+/* The subsection of that kind and title, or NULL. */
+struct conf_section *conf_find_section(const struct conf_section *parent, const char *name,
+                                       const char *title);
+/* Adds one behind the others, without a place ("", 0). NULL without memory. The schema of parent
+ * must have sections of that name. */
+struct conf_section *conf_add_section(struct conf_section *parent, const char *name,
+                                      const char *title);
+/* Takes it, with all that is in it, out of its parent. */
+void conf_remove_section(struct conf_section *section);
+/* Gives the option this one value, as it is (nothing is expanded) and without a place, instead of
+ * what it had. 0, -ENOMEM, or -ENOENT where the section knows no such option. */
+int conf_set(struct conf_section *section, const char *option, const char *text);
+
 /* Whether text matches [A-Za-z0-9_.@:-]+, is shorter than NAME_BYTES_MAX (sluice/limits.h) and is
  * not reserved (json, *). */
 bool conf_name_valid(const char *text);

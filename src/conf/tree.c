@@ -102,7 +102,7 @@ int conf_tree_add_value(struct conf_option *option, char *raw, int line)
     return 0;
 }
 
-static void free_option(struct conf_option *option)
+static void free_values(struct conf_option *option)
 {
     for (size_t i = 0; i < option->n_values; i++) {
         struct conf_value *value = &option->values[i];
@@ -114,17 +114,25 @@ static void free_option(struct conf_option *option)
         free(value->raw);
     }
     free(option->values);
+    option->values = NULL;
+    option->n_values = 0;
+}
+
+static void free_contents(struct conf_section *section);
+
+static void free_section(struct conf_section *section)
+{
+    free_contents(section);
+    free(section);
 }
 
 static void free_contents(struct conf_section *section)
 {
     for (size_t i = 0; i < section->n_options; i++)
-        free_option(&section->options[i]);
+        free_values(&section->options[i]);
     free(section->options);
-    for (size_t i = 0; i < section->n_sections; i++) {
-        free_contents(section->sections[i]);
-        free(section->sections[i]);
-    }
+    for (size_t i = 0; i < section->n_sections; i++)
+        free_section(section->sections[i]);
     free(section->sections);
     free(section->title);
 }
@@ -139,6 +147,142 @@ void conf_tree_free(struct conf_tree *tree)
     free(tree->files);
     free(tree);
 }
+
+/* --- copying --- */
+
+/* From the original's files to the copy's own. */
+struct copier {
+    char **from, **to;
+    size_t n;
+    size_t last; /* where the search ended: neighbours come from the same file */
+};
+
+static const char *map_file(struct copier *copier, const char *file)
+{
+    if (copier->last < copier->n && copier->from[copier->last] == file)
+        return copier->to[copier->last];
+    for (size_t i = 0; i < copier->n; i++)
+        if (copier->from[i] == file)
+            return copier->to[copier->last = i];
+    return "";
+}
+
+static int copy_value(const struct conf_value *from, struct conf_option *to)
+{
+    int rc = conf_tree_add_value(to, strdup(from->raw), from->line);
+    if (rc != 0)
+        return rc;
+    struct conf_value *value = &to->values[to->n_values - 1];
+    value->secret = from->secret;
+    if (from->text != from->raw) {
+        value->text = strdup(from->text);
+        rc = value->text ? 0 : -ENOMEM;
+    }
+    return rc;
+}
+
+static int copy_options(struct copier *copier, const struct conf_section *from,
+                        struct conf_section *to)
+{
+    for (size_t i = 0; i < from->n_options; i++) {
+        const struct conf_option *option = &from->options[i];
+        const struct conf_option_schema schema = {.name = option->name};
+        struct conf_option *copy =
+            conf_tree_add_option(to, &schema, map_file(copier, option->file), option->line);
+        if (!copy)
+            return -ENOMEM;
+        for (size_t j = 0; j < option->n_values; j++)
+            if (copy_value(&option->values[j], copy) != 0)
+                return -ENOMEM;
+    }
+    return 0;
+}
+
+/* As deep as the schema is. */
+static int copy_contents(struct copier *copier, const struct conf_section *from,
+                         struct conf_section *to)
+{
+    int rc = copy_options(copier, from, to);
+    for (size_t i = 0; i < from->n_sections && rc == 0; i++) {
+        const struct conf_section *section = from->sections[i];
+        struct conf_section *copy =
+            conf_tree_add_section(to, section->schema, section->title,
+                                  map_file(copier, section->file), section->line);
+        rc = copy ? copy_contents(copier, section, copy) : -ENOMEM;
+    }
+    return rc;
+}
+
+struct conf_tree *conf_tree_copy(const struct conf_tree *tree)
+{
+    struct conf_tree *copy = conf_tree_new(tree->root.schema);
+    for (size_t i = 0; copy && i < tree->n_files; i++)
+        if (!conf_tree_add_file(copy, tree->files[i])) {
+            conf_tree_free(copy);
+            return NULL;
+        }
+    if (!copy)
+        return NULL;
+    struct copier copier = {.from = tree->files, .to = copy->files, .n = tree->n_files};
+    if (copy_contents(&copier, &tree->root, &copy->root) != 0) {
+        conf_tree_free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+/* --- changing --- */
+
+struct conf_section *conf_find_section(const struct conf_section *parent, const char *name,
+                                       const char *title)
+{
+    for (size_t i = 0; i < parent->n_sections; i++) {
+        struct conf_section *section = parent->sections[i];
+        if (section->title && strcmp(section->title, title) == 0 &&
+            strcmp(section->schema->name, name) == 0)
+            return section;
+    }
+    return NULL;
+}
+
+struct conf_section *conf_add_section(struct conf_section *parent, const char *name,
+                                      const char *title)
+{
+    return conf_tree_add_section(parent, conf_schema_section(parent->schema, name), title, "", 0);
+}
+
+void conf_remove_section(struct conf_section *section)
+{
+    struct conf_section *parent = section->parent;
+    size_t i = 0;
+    while (parent->sections[i] != section)
+        i++;
+    parent->n_sections--;
+    memmove(&parent->sections[i], &parent->sections[i + 1],
+            (parent->n_sections - i) * sizeof(struct conf_section *));
+    free_section(section);
+}
+
+int conf_set(struct conf_section *section, const char *option, const char *text)
+{
+    const struct conf_option_schema *schema = conf_schema_option(section->schema, option);
+    struct conf_option *found = NULL;
+    if (!schema)
+        return -ENOENT;
+    for (size_t i = 0; i < section->n_options && !found; i++)
+        if (strcmp(section->options[i].name, option) == 0)
+            found = &section->options[i];
+    if (!found)
+        found = conf_tree_add_option(section, schema, "", 0);
+    if (!found)
+        return -ENOMEM;
+    free_values(found);
+    found->file = "";
+    found->line = 0;
+    return conf_tree_add_value(found, strdup(text), 0);
+}
+
+/* --- looking up --- */
 
 const struct conf_option *conf_find(const struct conf_section *section, const char *name)
 {

@@ -8,41 +8,71 @@
 #include "base/clock.h"
 #include "ctl/view.h"
 
-void change_describe_override(const struct override *override, struct str *out)
+/* Whether what is set belongs to a backend that was added by command. */
+static bool is_of_added(const struct overrides *list, const struct override *override)
+{
+    return overrides_find(list, &(struct override){.kind = OVERRIDE_ADDED,
+                                                   .pool = override->pool,
+                                                   .backend = override->backend}) != NULL;
+}
+
+void change_describe_override(const struct overrides *list, const struct override *override,
+                              struct str *out)
 {
     char when[CLOCK_TEXT_MAX];
 
-    str_printf(out, "pool %s, backend %s: %s = %s; the file says %s (by %s, %s", override->pool,
-               override->backend, override->option, override->value, override->file_value,
-               override->by, clock_format_wall(override->wall_ms, when));
+    if (override->service)
+        str_printf(out, "service %s: ", override->service);
+    else
+        str_printf(out, "pool %s%s%s: ", override->pool, override->backend ? ", backend " : "",
+                   override->backend ? override->backend : "");
+    if (override->kind == OVERRIDE_ADDED)
+        str_printf(out, "added, %s; the file has none of that name", override->value);
+    else if (override->kind == OVERRIDE_REMOVED)
+        str_printf(out, "removed; the file has it at %s", override->file_value);
+    else
+        str_printf(out, "%s = %s; %s %s", override->option, override->value,
+                   is_of_added(list, override) ? "it was added with" : "the file says",
+                   override->file_value && *override->file_value ? override->file_value
+                                                                 : "nothing");
+    str_printf(out, " (by %s, %s", override->by, clock_format_wall(override->wall_ms, when));
+    if (override->until_wall_ms != 0)
+        str_printf(out, ", until %s", clock_format_wall(override->until_wall_ms, when));
     if (override->why)
         str_printf(out, ": %s", override->why);
     str_append_char(out, ')');
 }
 
-static void list_overrides(struct request *request)
+void change_put_overrides(struct request *request)
 {
     const struct overrides *list = request->host.ops->overrides(request->host.self);
     struct reply *reply = &request->reply;
-    size_t count = list ? list->count : 0;
 
-    if (reply->as_json)
-        json_begin_array(&reply->json, "overrides");
-    for (size_t i = 0; i < count; i++) {
+    if (!reply->as_json)
+        return;
+    json_begin_array(&reply->json, "overrides");
+    for (size_t i = 0; list && i < list->count; i++) {
         struct view_override_row row;
-        STR_AUTO text = {0};
 
         view_override_row(&list->items[i], &row);
-        if (reply->as_json)
-            json_begin_object(&reply->json, NULL);
+        json_begin_object(&reply->json, NULL);
         reply_members(reply, view_override_columns, &row);
-        if (reply->as_json)
-            json_end_object(&reply->json);
-        change_describe_override(&list->items[i], &text);
-        reply_line(reply, "override: %s", str_text(&text));
+        json_end_object(&reply->json);
     }
-    if (reply->as_json)
-        json_end_array(&reply->json);
+    json_end_array(&reply->json);
+}
+
+static void list_overrides(struct request *request)
+{
+    const struct overrides *list = request->host.ops->overrides(request->host.self);
+
+    change_put_overrides(request);
+    for (size_t i = 0; list && i < list->count; i++) {
+        STR_AUTO text = {0};
+
+        change_describe_override(list, &list->items[i], &text);
+        reply_line(&request->reply, "override: %s", str_text(&text));
+    }
 }
 
 /* True when errors hold one that refuses; the reply says so then. */

@@ -15,7 +15,11 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
 void change_answer_check(void *arg, const struct errlist *errors, const struct change_list *changes,
                          uint32_t generation);
 
-/* "pool web, backend a: weight = 3; the file says 1 (by uid 0 pid 42, 2026-…: why)", appended. */
-void change_describe_override(const struct override *override, struct str *out);
+/* The array "overrides" of the reply as JSON, and nothing as text. */
+void change_put_overrides(struct request *request);
+/* "pool web, backend a: weight = 3; the file says 1 (by uid 0 pid 42, 2026-…: why)", appended.
+ * override is one of list. */
+void change_describe_override(const struct overrides *list, const struct override *override,
+                              struct str *out);
 
 #endif

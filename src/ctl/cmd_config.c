@@ -15,7 +15,7 @@ static enum command_outcome run_show_config(struct request *request)
 
     for (size_t i = 0; view.overrides && i < view.overrides->count; i++) {
         str_append(&text, "# override: ");
-        change_describe_override(&view.overrides->items[i], &text);
+        change_describe_override(view.overrides, &view.overrides->items[i], &text);
         str_append_char(&text, '\n');
     }
     model_print(view.model, false, &text);
@@ -26,6 +26,28 @@ static enum command_outcome run_show_config(struct request *request)
     if (reply->as_json)
         json_put_uint(&reply->json, "generation", view.model->generation);
     reply_document(reply, "config", str_text(&text));
+    return COMMAND_DONE;
+}
+
+static enum command_outcome run_show_diff(struct request *request)
+{
+    struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
+    struct reply *reply = &request->reply;
+    STR_AUTO text = {.limit = reply->body.limit};
+
+    if (view.overrides)
+        overrides_print(view.overrides, view.model, &text);
+    if (text.failed) {
+        reply_error(reply, "what stands against the file is too much to be shown");
+        return COMMAND_DONE;
+    }
+    if (reply->as_json)
+        json_put_uint(&reply->json, "generation", view.model->generation);
+    change_put_overrides(request);
+    if (text.len == 0)
+        reply_line(reply, "nothing stands against the file as it was read last");
+    if (text.len > 0 || reply->as_json)
+        reply_document(reply, "diff", str_text(&text));
     return COMMAND_DONE;
 }
 
@@ -102,6 +124,14 @@ const struct command cmd_show_config = {
     .arguments = "",
     .help = "the running configuration in file syntax, overrides as comments before it",
     .run = run_show_config,
+};
+
+const struct command cmd_show_diff = {
+    .words = "show diff",
+    .level = CTL_LEVEL_READ,
+    .arguments = "",
+    .help = "what was said by command and stands against the file: lines to paste, by whom and why",
+    .run = run_show_diff,
 };
 
 const struct command cmd_check_config = {

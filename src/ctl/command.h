@@ -22,7 +22,7 @@ enum command_outcome {
 enum command_flag {
     COMMAND_CHANGES = 1,  /* takes why="…"; a failure is an event */
     COMMAND_FORCE = 2,    /* takes force as the last word */
-    COMMAND_SETTINGS = 4, /* takes the options of model_backend_settable(), at least one */
+    COMMAND_SETTINGS = 4, /* takes at least one of its settings */
 };
 
 struct command {
@@ -33,6 +33,7 @@ struct command {
     const char *help;      /* one line */
     unsigned args_min, args_max;
     const char *const *options; /* names of name=value, ends with NULL; NULL: none of its own */
+    const char *const *(*settings)(void); /* the same where they come from the option table */
     enum command_outcome (*run)(struct request *request);
 };
 
@@ -55,9 +56,10 @@ extern const struct command cmd_show_sessions;          /* cmd_sessions.c */
 extern const struct command cmd_show_events;            /* cmd_events.c */
 extern const struct command cmd_explain;                /* cmd_explain.c */
 extern const struct command cmd_health, cmd_set_global; /* cmd_health.c */
-extern const struct command cmd_set_backend, cmd_drain_backend, cmd_ready_backend,
-    cmd_maintain_backend; /* cmd_change.c */
-extern const struct command cmd_show_config, cmd_check_config, cmd_reload,
+extern const struct command cmd_set_backend, cmd_set_pool, cmd_set_service, cmd_drain_backend,
+    cmd_ready_backend, cmd_maintain_backend, cmd_add_backend, cmd_remove_backend, cmd_reset_backend,
+    cmd_reset_pool, cmd_reset_all; /* cmd_change.c */
+extern const struct command cmd_show_config, cmd_show_diff, cmd_check_config, cmd_reload,
     cmd_stop;                         /* cmd_config.c */
 extern const struct command cmd_help; /* cmd_help.c */
 

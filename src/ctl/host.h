@@ -13,7 +13,7 @@
 
 #include "base/errlist.h"
 #include "ctl/events.h"
-#include "model/model.h"
+#include "model/override.h"
 #include "sluice/explanation.h"
 #include "sluice/scoreboard.h"
 #include "sluice/session_info.h"
@@ -40,8 +40,29 @@ typedef void ctl_sessions_fn(void *arg, const struct session_info *sessions, siz
  * the call. */
 typedef void ctl_explain_fn(void *arg, const struct explanation *explanation);
 
+#define CTL_SETTINGS_MAX 32
+
 struct ctl_setting { /* option=value */
     const char *option, *value;
+};
+
+enum ctl_edit_verb {
+    CTL_EDIT_SET,    /* settings of what is named */
+    CTL_EDIT_ADD,    /* a backend with these settings, address first */
+    CTL_EDIT_REMOVE, /* a backend */
+    CTL_EDIT_RESET,  /* back to the file: a backend, a pool with its backends, or (no names) all */
+    CTL_EDIT_EXPIRE, /* what was set for a time that is over; the host asks itself */
+    CTL_EDIT_COUNT
+};
+
+/* A change by command. */
+struct ctl_edit {
+    enum ctl_edit_verb verb;
+    /* As in struct override. Pool "*", to set: every pool that has a backend of that name. */
+    const char *service, *pool, *backend;
+    const struct ctl_setting *settings; /* at most CTL_SETTINGS_MAX + 1 */
+    size_t n_settings;
+    uint64_t for_ms; /* to set: the time after which it reverts; 0: none */
 };
 
 struct ctl_host_info {
@@ -81,11 +102,10 @@ struct ctl_host_ops {
      * The asynchronous ones: what their pointers refer to stays until done is called. The host
      * records the events of what it changed; what was refused is recorded by ctl (kind "refused").
      *
-     * Changes a backend's settings, all or none. force: also what takes away the last eligible one.
+     * All of a change or nothing. force: also what takes away a pool's last eligible backend.
      */
-    void (*set_backend)(void *host, const char *pool, const char *backend,
-                        const struct ctl_setting *settings, size_t n_settings,
-                        const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg);
+    void (*edit)(void *host, const struct ctl_edit *edit, const struct ctl_who *who, bool force,
+                 ctl_change_fn *done, void *arg);
     /* Health answers say no from now on (fail), or say what is so again. */
     void (*set_health)(void *host, bool fail, const struct ctl_who *who, ctl_change_fn *done,
                        void *arg);

@@ -113,11 +113,15 @@ static bool is_allowed(struct request *request, enum ctl_level level)
 
 static const char *const no_options[] = {NULL};
 
-static const char *const *options_of(const struct command *command)
+/* Names of a command's own options, and of those from the option table. */
+static const char *const *own_options(const struct command *command)
 {
-    if (command->flags & COMMAND_SETTINGS)
-        return model_backend_settable();
     return command->options ? command->options : no_options;
+}
+
+static const char *const *settings_of(const struct command *command)
+{
+    return command->settings ? command->settings() : no_options;
 }
 
 static bool is_listed(const char *name, const char *const *list)
@@ -130,10 +134,11 @@ static bool is_listed(const char *name, const char *const *list)
 
 static void refuse_option(struct request *request, const char *name)
 {
-    const char *const *known = options_of(request->command);
-    const char *nearest = units_nearest(name, known);
+    const char *nearest = units_nearest(name, settings_of(request->command));
     STR_AUTO usage = {0};
 
+    if (!nearest)
+        nearest = units_nearest(name, own_options(request->command));
     command_usage(request->command, &usage);
     if (nearest)
         reply_error(&request->reply, "unknown option %s=; did you mean %s=? usage: %s", name,
@@ -148,7 +153,8 @@ static int take_option(struct request *request, char *word, char *equals)
     bool is_why = (request->command->flags & COMMAND_CHANGES) && strncmp(word, "why=", 4) == 0;
 
     *equals = '\0';
-    if (!is_why && !is_listed(word, options_of(request->command))) {
+    if (!is_why && !is_listed(word, own_options(request->command)) &&
+        !is_listed(word, settings_of(request->command))) {
         refuse_option(request, word);
         return -EINVAL;
     }
@@ -160,8 +166,8 @@ static int take_option(struct request *request, char *word, char *equals)
         request->who.why = equals + 1;
         return 0;
     }
-    if (request->n_options == REQUEST_SETTINGS_MAX) {
-        reply_error(&request->reply, "more than %d options", REQUEST_SETTINGS_MAX);
+    if (request->n_options == CTL_SETTINGS_MAX) {
+        reply_error(&request->reply, "more than %d options", CTL_SETTINGS_MAX);
         return -EINVAL;
     }
     request->options[request->n_options++] = (struct ctl_setting){word, equals + 1};
@@ -176,7 +182,7 @@ static char *find_equals(char *word)
     return name > 0 && word[name] == '=' ? word + name : NULL;
 }
 
-static int refuse_usage(struct request *request, const char *what)
+int request_refuse_usage(struct request *request, const char *what)
 {
     STR_AUTO usage = {0};
 
@@ -205,11 +211,11 @@ static int parse_arguments(struct request *request, size_t taken)
             return -EINVAL;
     }
     if (request->n_args < command->args_min)
-        return refuse_usage(request, "something is missing");
+        return request_refuse_usage(request, "something is missing");
     if (request->n_args > command->args_max)
-        return refuse_usage(request, "too many words");
+        return request_refuse_usage(request, "too many words");
     if ((command->flags & COMMAND_SETTINGS) && request->n_options == 0)
-        return refuse_usage(request, "no option=value is given");
+        return request_refuse_usage(request, "no option=value is given");
     return 0;
 }
 
@@ -317,6 +323,31 @@ const struct model_backend *request_find_backend(struct request *request,
     return NULL;
 }
 
+bool request_find_anywhere(struct request *request, const char *name)
+{
+    const struct model *model = model_of(request);
+    const char **names;
+    size_t n = 0;
+
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model_find_backend(&model->pools[i], name))
+            return true;
+        n += model->pools[i].n_backends;
+    }
+    names = calloc(n + 1, sizeof(*names));
+    if (!names) {
+        reply_error(&request->reply, "there is no such backend");
+        return false;
+    }
+    n = 0;
+    for (size_t i = 0; i < model->n_pools; i++)
+        for (size_t j = 0; j < model->pools[i].n_backends; j++)
+            names[n++] = model->pools[i].backends[j].name;
+    refuse_name(request, "backend in any pool called", name, names);
+    free(names);
+    return false;
+}
+
 const struct model_service *request_find_service(struct request *request, const char *name)
 {
     const struct model *model = model_of(request);
@@ -361,6 +392,22 @@ int request_option_time(struct request *request, const char *name, uint64_t *out
         return 0;
     reply_error(&request->reply, "%s=%s: %s", name, value, problem);
     return -EINVAL;
+}
+
+int request_take_time(struct request *request, const char *name, uint64_t *out_ms)
+{
+    if (!request_option(request, name))
+        return 0;
+    if (request_option_time(request, name, out_ms) != 0)
+        return -EINVAL;
+    for (size_t i = 0; i < request->n_options; i++) {
+        if (strcmp(request->options[i].option, name) == 0) {
+            request->n_options--;
+            memmove(&request->options[i], &request->options[i + 1],
+                    (request->n_options - i) * sizeof(request->options[0]));
+        }
+    }
+    return 0;
 }
 
 int request_option_uint(struct request *request, const char *name, uint64_t min, uint64_t max,

@@ -15,8 +15,6 @@
 #include "ctl/host.h"
 #include "ctl/reply.h"
 
-#define REQUEST_SETTINGS_MAX 32
-
 struct request;
 /* The reply is complete. The request is the owner's again, to free it. */
 typedef void request_done_fn(struct request *request);
@@ -27,9 +25,11 @@ struct request {
     struct codec_words words;
     const char *const *args; /* positional words after the command's own */
     size_t n_args;
-    struct ctl_setting options[REQUEST_SETTINGS_MAX]; /* name=value words, why= not among them */
+    /* name=value words, why= not among them; room for one that a command puts before them */
+    struct ctl_setting options[CTL_SETTINGS_MAX + 1];
     size_t n_options;
-    struct ctl_who who; /* why is that of this request */
+    struct ctl_edit edit; /* what a command asks of host */
+    struct ctl_who who;   /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */
     bool force;
@@ -67,6 +67,8 @@ void request_finish(struct request *request);
 /* False once the server is gone: host must not be touched any more. */
 bool request_is_live(const struct request *request);
 
+/* The reply becomes an error: what is wrong, and the command's usage. Returns -EINVAL. */
+int request_refuse_usage(struct request *request, const char *what);
 /* The value of name=value, or NULL when it was not given. */
 const char *request_option(const struct request *request, const char *name);
 /* Finds what the arguments name; when there is none the reply becomes an error with the nearest
@@ -74,12 +76,16 @@ const char *request_option(const struct request *request, const char *name);
 const struct model_pool *request_find_pool(struct request *request, const char *name);
 const struct model_backend *request_find_backend(struct request *request,
                                                  const struct model_pool *pool, const char *name);
+/* Whether any pool has a backend of that name; if not the reply is an error likewise. */
+bool request_find_anywhere(struct request *request, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
 /* "POOL/NAME" of backend=. Returns 0, or -EINVAL with the reply an error. */
 int request_find_pair(struct request *request, const char *pair, const struct model_pool **out_pool,
                       const struct model_backend **out_backend);
 /* Typed options: untouched when not given. Return 0, or -EINVAL with the reply an error. */
 int request_option_time(struct request *request, const char *name, uint64_t *out_ms);
+/* The same, and takes the option away. */
+int request_take_time(struct request *request, const char *name, uint64_t *out_ms);
 int request_option_uint(struct request *request, const char *name, uint64_t min, uint64_t max,
                         uint64_t *out);
 

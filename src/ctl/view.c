@@ -322,13 +322,21 @@ void view_pool(const struct view *view, const struct model_pool *pool, struct vi
         .backups_used = standing.backups_used,
     };
     sum_backends(view, pool, &standing, out);
-    for (size_t i = 0; view->overrides && i < view->overrides->count; i++)
-        out->overrides += strcmp(view->overrides->items[i].pool, pool->name) == 0;
+    for (size_t i = 0; view->overrides && i < view->overrides->count; i++) {
+        const char *of = view->overrides->items[i].pool;
+
+        out->overrides += of && strcmp(of, pool->name) == 0;
+    }
 }
 
 void view_override_row(const struct override *override, struct view_override_row *out)
 {
+    static const char *const kinds[OVERRIDE_KIND_COUNT] = {
+        [OVERRIDE_SET] = "set", [OVERRIDE_ADDED] = "added", [OVERRIDE_REMOVED] = "removed"};
+
     *out = (struct view_override_row){
+        .kind = kinds[override->kind],
+        .service = override->service,
         .pool = override->pool,
         .backend = override->backend,
         .option = override->option,
@@ -337,5 +345,6 @@ void view_override_row(const struct override *override, struct view_override_row
         .by = override->by,
         .why = override->why,
         .wall_ms = override->wall_ms,
+        .until_wall_ms = override->until_wall_ms != 0 ? override->until_wall_ms : REPLY_NONE,
     };
 }

@@ -204,7 +204,7 @@ uint64_t view_reused_percent(const struct sb_upstream_sum *sum);
 /* Of reuse_trouble_names. */
 const char *view_reuse_trouble(const struct sb_slot *slot);
 
-/* The override of that option, or NULL. */
+/* The override of that option, else the one that added the backend, or NULL. */
 const struct override *view_override(const struct view *view, const char *pool, const char *backend,
                                      const char *option);
 /* The option that decided the state, by the file or by an override; NULL: none did, but what its
@@ -224,8 +224,10 @@ char *view_asked(const struct view *view, const struct snapshot_backend *backend
 
 extern const struct column view_override_columns[]; /* rows are struct view_override_row */
 struct view_override_row {
-    const char *pool, *backend, *option, *value, *file_value, *by, *why;
+    const char *kind; /* set, added, removed */
+    const char *service, *pool, *backend, *option, *value, *file_value, *by, *why;
     uint64_t wall_ms;
+    uint64_t until_wall_ms; /* REPLY_NONE: for good */
 };
 void view_override_row(const struct override *override, struct view_override_row *out);
 

@@ -254,12 +254,15 @@ const struct column view_check_columns[] = {
 };
 
 const struct column view_override_columns[] = {
+    COLUMN(view_override_row, kind, "KIND", COLUMN_TEXT),
+    COLUMN(view_override_row, service, "SERVICE", COLUMN_TEXT),
     COLUMN(view_override_row, pool, "POOL", COLUMN_TEXT),
     COLUMN(view_override_row, backend, "BACKEND", COLUMN_TEXT),
     COLUMN(view_override_row, option, "OPTION", COLUMN_TEXT),
     COLUMN(view_override_row, value, "VALUE", COLUMN_TEXT),
     COLUMN(view_override_row, file_value, "FILE", COLUMN_TEXT),
     COLUMN(view_override_row, wall_ms, "SINCE", COLUMN_WALL_MS),
+    COLUMN(view_override_row, until_wall_ms, "UNTIL", COLUMN_WALL_MS),
     COLUMN(view_override_row, by, "BY", COLUMN_TEXT),
     COLUMN(view_override_row, why, "WHY", COLUMN_TEXT),
     {0},

@@ -27,16 +27,17 @@ __attribute__((format(printf, 2, 3))) static void append(char buf[static VIEW_RE
 const struct override *view_override(const struct view *view, const char *pool, const char *backend,
                                      const char *option)
 {
-    const struct overrides *list = view->overrides;
+    struct override key = {.kind = OVERRIDE_SET,
+                           .pool = (char *)(uintptr_t)pool,
+                           .backend = (char *)(uintptr_t)backend,
+                           .option = (char *)(uintptr_t)option};
+    const struct override *found = view->overrides ? overrides_find(view->overrides, &key) : NULL;
 
-    for (size_t i = 0; list && i < list->count; i++) {
-        const struct override *item = &list->items[i];
-
-        if (strcmp(item->backend, backend) == 0 && strcmp(item->option, option) == 0 &&
-            strcmp(item->pool, pool) == 0)
-            return item;
-    }
-    return NULL;
+    if (found || !view->overrides)
+        return found;
+    key.kind = OVERRIDE_ADDED;
+    key.option = NULL;
+    return overrides_find(view->overrides, &key);
 }
 
 const char *view_deciding_option(const struct snapshot_backend *backend, enum backend_state state)
@@ -140,6 +141,9 @@ static void tell_admin(const struct view *view, const struct standing *standing,
 
     if (!option)
         tell_asked_admin(view, &standing->backends[index], state, buf);
+    else if (item && item->kind == OVERRIDE_ADDED)
+        append(buf, "%s as it was added by %s%s%s", option, item->by, item->why ? ": " : "",
+               item->why ? item->why : "");
     else if (item)
         append(buf, "%s=%s by %s%s%s", option, item->value, item->by, item->why ? ": " : "",
                item->why ? item->why : "");

@@ -52,33 +52,20 @@ uint32_t model_backend_resume(const struct model_backend *backend)
     return (uint32_t)((limit * 3 + 3) / 4);
 }
 
-/* As it would be written; secrets stay unexpanded. */
-static void append_option(const struct model_backend *backend, const char *option, struct str *out)
-{
-    str_printf(out, "%s = ", option);
-    option_print(options_find(SECTION_BACKEND, option), backend, out);
-}
-
-int backend_judge_limits(const struct model_backend *backend, const char *changed,
-                         struct str *out_problem)
+int backend_judge_limits(const struct model_backend *backend, struct str *out_problem)
 {
     uint32_t limit = backend->max_connections;
 
     if (backend->resume_connections == 0 || backend->resume_connections <= limit) {
         return 0;
     }
-    if (strcmp(changed, "max_connections") == 0) {
-        append_option(backend, "resume_connections", out_problem);
-        str_append(out_problem, limit == 0 ? " needs a limit" : " lies above it");
-        str_append(out_problem,
-                   "; write at least that, or set resume_connections to \"auto\" first");
-    } else if (limit == 0) {
+    if (limit == 0) {
         str_append(out_problem, "there is no max_connections to be under again; write "
                                 "max_connections as well, or \"auto\" here");
-    } else {
-        str_append(out_problem, "above ");
-        append_option(backend, "max_connections", out_problem);
-        str_append(out_problem, "; write at most that, or \"auto\" for 3/4 of it");
+        return -EINVAL;
     }
+    str_append(out_problem, "above max_connections = ");
+    option_print(options_find(SECTION_BACKEND, "max_connections"), backend, out_problem);
+    str_append(out_problem, "; write at most that, or \"auto\" for 3/4 of it");
     return -EINVAL;
 }

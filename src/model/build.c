@@ -88,6 +88,9 @@ static const char *intern_file(struct build *build, const char *file)
 {
     char **files;
 
+    if (*file == '\0') {
+        return ""; /* said beside the files */
+    }
     if (build->last_file != NULL && strcmp(build->last_file, file) == 0) {
         return build->last_file;
     }

@@ -31,6 +31,8 @@ struct model_secrets {
     size_t count;
 };
 
+#define STATE_FILE_DEFAULT "/var/lib/sluice/state.json"
+
 /*
  * Fields are filled by the option table (options.c); times in milliseconds. Lists end with NULL and
  * are never NULL themselves; other text is NULL where the option is not given and has no default,
@@ -49,6 +51,7 @@ struct model_global {
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
     uint32_t stop_delay_ms, drain_timeout_ms;
+    char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
     char *hash_seed; /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
@@ -224,8 +227,7 @@ const struct conf_section_schema *model_schema(void);
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
-void model_free(struct model *model);                /* NULL is allowed */
-struct model *model_copy(const struct model *model); /* NULL without memory */
+void model_free(struct model *model); /* NULL is allowed */
 
 /* A backend's address for people: as written, and unexpanded where it comes from a secret. */
 const char *model_backend_shown(const struct model_backend *backend);
@@ -248,50 +250,8 @@ struct addr model_backend_check_address(const struct model_backend *backend);
  * max_connections, rounded up. 0 without max_connections. */
 uint32_t model_backend_resume(const struct model_backend *backend);
 
-/* --- overrides: what the operator said beside the file --- */
-
-struct override {
-    char *pool, *backend; /* names */
-    char *option;         /* one of model_backend_settable() */
-    char *value;          /* in file syntax */
-    char *file_value;     /* what the file said when it was set; NULL or "": nothing */
-    char *by;             /* "uid 0 (login 1000) pid 42" */
-    char *why;            /* NULL: not said */
-    uint64_t wall_ms;
-};
-
-struct overrides { /* zeroed is empty */
-    struct override *items;
-    size_t count, cap;
-};
-
-/*
- * Applies option=value to a backend of model, typed and ranged by the option table, and judged
- * against the backend's other options. Returns 0, or -EINVAL with *out_problem filled (what is
- * wrong; what would be right) and the backend as it was.
- */
-int model_set_backend(struct model *model, struct model_backend *backend, const char *option,
-                      const char *value, struct str *out_problem);
-/* Appends the present value of a backend's option as model_set_backend takes it, without quotes;
- * false when the option is unknown or has no value. */
-bool model_get_backend(const struct model_backend *backend, const char *option, struct str *out);
-/* Options that model_set_backend takes, ending with NULL. */
-const char *const *model_backend_settable(void);
-
-/* Adds or replaces (same pool, backend, option). Copies. Returns 0 or -ENOMEM. */
-int overrides_set(struct overrides *list, const struct override *item);
-/* Forgets the one of that pool, backend and option, if there is one. */
-void overrides_drop(struct overrides *list, const struct override *item);
-void overrides_free(struct overrides *list);
-/*
- * After a reload, before publishing (and before model_diff, which then shows what really changes):
- * drops overrides whose backend is gone or whose option the file now gives another value than
- * file_value (the file changed that very value: it wins), applies the rest to model. kept, empty
- * before, gets the overrides that still stand, dropped a warning for each that went. Returns 0 or
- * -ENOMEM, kept empty then and model not to be used.
- */
-int overrides_reapply(const struct overrides *list, struct model *model, struct overrides *kept,
-                      struct errlist *dropped);
+/* Gives every host name in to that has no address yet the one that it has in from. */
+void model_take_addresses(struct model *to, const struct model *from);
 
 /* --- comparing and printing --- */
 

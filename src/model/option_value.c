@@ -236,26 +236,3 @@ void section_fini(enum section_kind kind, void *section)
     free(secrets->items);
     *secrets = (struct model_secrets){0};
 }
-
-int section_own(enum section_kind kind, void *to, const void *from)
-{
-    const struct section_info *info = options_section(kind);
-
-    *(struct model_secrets *)(void *)((char *)to + info->secrets_offset) =
-        (struct model_secrets){0};
-    for (size_t i = 0; i < info->n_options; i++) {
-        const struct option_def *option = &info->options[i];
-
-        if (option->type == OPTION_TEXT) {
-            *text_field(option, to) = NULL;
-        } else if (option->type == OPTION_LIST) {
-            *list_field(option, to) = NULL;
-        }
-    }
-    for (size_t i = 0; i < info->n_options; i++) {
-        if (option_copy(&info->options[i], to, from) != 0) {
-            return -ENOMEM;
-        }
-    }
-    return 0;
-}

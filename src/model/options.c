@@ -105,10 +105,14 @@ const struct option_def option_table[] = {
     {GLOBAL(log_level), .name = "log_level", .type = OPTION_WORD, .default_text = "info",
      .words = log_level_names, .reloadable = true,
      .help = "The least important kind of message that is still logged."},
+    {GLOBAL(state_file), .name = "state_file", .type = OPTION_TEXT,
+     .help = "File that keeps over a restart what was changed by command, and the key of hashes: "
+             "an absolute path, or none. Unless given, " STATE_FILE_DEFAULT " if its folder is "
+             "there and writable."},
     {GLOBAL(hash_seed), .name = "hash_seed", .type = OPTION_TEXT,
      .help = "Secret text that keys every hash of clients, so that nobody can aim at a backend. "
              "Give balancers that must choose alike the same one, as ${file:/PATH}; unless given, "
-             "one is made."},
+             "one is made, and kept in state_file."},
     {GLOBAL(stop_delay_ms), .name = "stop_delay", .type = OPTION_TIME, .default_text = "0s",
      .max = TIME_MAX, .reloadable = true,
      .help = "How long a daemon that was asked to stop goes on accepting while its health answers "

@@ -78,9 +78,6 @@ const char *option_secret(const struct option_def *option, const void *section, 
 
 /* Frees text, lists and secrets of a section; its numbers stay. */
 void section_fini(enum section_kind kind, void *section);
-/* to is a bitwise copy of from: gives it text, lists and secrets of its own. 0 or -ENOMEM; to may
- * be handed to section_fini either way. */
-int section_own(enum section_kind kind, void *to, const void *from);
 
 void option_list_free(char **items); /* NULL is allowed */
 /* A list of copies, ended by NULL; NULL without memory. */

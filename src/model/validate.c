@@ -123,6 +123,21 @@ static void check_log(struct build *build, const struct conf_section *section, c
     }
 }
 
+static void check_state_file(struct build *build, const struct conf_section *section,
+                             const char *path)
+{
+    char shown[SHOW_MAX];
+
+    if (!validate_is_written(section, "state_file", path) || strcmp(path, "none") == 0) {
+        return;
+    }
+    if (path[0] != '/' || path[strlen(path) - 1] == '/') {
+        build_fault(build, ERRLIST_ERROR, section, "state_file", 0,
+                    "%s: no place for a file; write \"none\" or the absolute path of a file",
+                    build_show(section, "state_file", 0, shown));
+    }
+}
+
 static void validate_global(struct build *build)
 {
     const struct model_global *global = &build->model->global;
@@ -133,6 +148,7 @@ static void validate_global(struct build *build)
     check_account(build, section, "group", global->group);
     check_control_socket(build, section, global->control_socket);
     check_log(build, section, global->log);
+    check_state_file(build, section, global->state_file);
     check_principals(build, section, "control_read", global->control_read);
     check_principals(build, section, "control_operate", global->control_operate);
     check_principals(build, section, "control_administer", global->control_administer);

@@ -116,7 +116,7 @@ static void check_limits(struct build *build, const struct conf_section *section
     STR_AUTO problem = {0};
     char shown[SHOW_MAX];
 
-    if (backend_judge_limits(backend, "resume_connections", &problem) != 0) {
+    if (backend_judge_limits(backend, &problem) != 0) {
         build_fault(build, ERRLIST_ERROR, section, "resume_connections", 0, "%s: %s",
                     build_show(section, "resume_connections", 0, shown), str_text(&problem));
     }

@@ -15,7 +15,7 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-struct model *configuration_read(const char *file, bool strict)
+struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
@@ -23,7 +23,6 @@ struct model *configuration_read(const char *file, bool strict)
     conf_load_wait(file, model_schema(), LOAD_MS, &errors, &tree);
     if (tree != NULL) {
         model = model_build(tree, &daemon_registries, &errors);
-        conf_tree_free(tree);
     }
     if (model != NULL) {
         resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
@@ -37,6 +36,13 @@ struct model *configuration_read(const char *file, bool strict)
     if (errors.errors > 0) {
         model_free(model);
         model = NULL;
+    }
+    if (model == NULL || out_tree == NULL) {
+        conf_tree_free(tree);
+        tree = NULL;
+    }
+    if (out_tree != NULL) {
+        *out_tree = tree;
     }
     errlist_free(&errors);
     return model;

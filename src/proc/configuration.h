@@ -12,9 +12,10 @@
 /*
  * Reads, builds, looks up names, and compares with this machine; waits for all that. Prints what is
  * wrong to standard error. strict: what only the target machine can know counts as an error. NULL
- * when there was an error, else the caller's model_free().
+ * when there was an error, else the caller's model_free(). out_tree: gets what the model was built
+ * from, the caller's conf_tree_free(), NULL with an error; or is NULL where nobody wants it.
  */
-struct model *configuration_read(const char *file, bool strict);
+struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree);
 /* Warns on standard error of a max_connections that cannot be reached with what this process may
  * have. A daemon that starts does so itself. */
 void configuration_weigh(const struct model *model);

@@ -1,220 +1,393 @@
 /*
- * Changes of a backend by command: through the same model, diff and publish as a file. In master.
+ * Changes by command: the operator's records change, the model is built anew from the file's tree
+ * with them, judged as a file's would be, compared and published. Owns the changes under way. In
+ * master.
  */
+#include "edit.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "ctl/standing.h"
-#include "master.h"
+#include "ctl/codec.h"
+#include "expiry.h"
+#include "guard.h"
+#include "preflight.h"
+#include "registries.h"
+#include "resolve.h"
+#include "restore.h"
 
 struct edit {
+    TAILQ_ENTRY(edit) link;
     struct master *master;
-    struct model *model; /* the new one; NULL once published */
-    struct model_pool *pool;
-    struct model_backend *backend;
+    const struct ctl_edit *asked; /* this and who: until done is called */
+    const struct ctl_who *who;
+    bool force;
+    struct model *model;        /* the new one; NULL once published */
+    struct model *looked_up;    /* the same as it was when names were looked up; or NULL */
     struct overrides overrides; /* the new ones */
+    struct resolve *resolving;
     struct errlist errors;
     struct change_list changes;
     ctl_change_fn *done;
     void *arg;
 };
 
-static void fault(struct edit *edit, const char *text)
+static void edit_free(struct edit *edit)
 {
-    errlist_add(&edit->errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", text);
+    TAILQ_REMOVE(&edit->master->edits, edit, link);
+    resolve_cancel(edit->resolving);
+    model_free(edit->model);
+    model_free(edit->looked_up);
+    overrides_free(&edit->overrides);
+    errlist_free(&edit->errors);
+    change_list_free(&edit->changes);
+    free(edit);
 }
 
-/* How many of the running pool's backends would take new clients with what the new model says of
- * them. False without memory. */
-static bool foresee_takers(const struct edit *edit, const struct standing *running,
-                           uint32_t *out_takers)
+__attribute__((format(printf, 2, 3))) static bool fault(struct edit *edit, const char *format, ...)
 {
-    uint32_t n = running->pool->n_backends;
-    struct snapshot_backend *backends = calloc(n + 1, sizeof(*backends));
-    struct standing standing;
-    if (backends == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const struct model_backend *wanted = &edit->pool->backends[i];
-        backends[i] = running->backends[i];
-        backends[i].weight = wanted->weight;
-        backends[i].admin = wanted->admin;
-        backends[i].backup = wanted->backup;
-    }
-    standing_judge(running->pool, backends, &edit->master->sb, &standing);
-    *out_takers = standing.takers;
-    free(backends);
-    return true;
-}
-
-/* What becomes of new clients of those who use the pool. */
-static void list_services(const struct model *model, const char *pool, struct str *out)
-{
-    for (size_t i = 0; i < model->n_services; i++) {
-        const struct model_service *service = &model->services[i];
-        if (strcmp(service->pool, pool) != 0) {
-            continue;
-        }
-        str_printf(out, "; new clients of service \"%s\" would be ", service->name);
-        if (service->fallback_pool != NULL) {
-            str_printf(out, "sent to its fallback pool \"%s\"", service->fallback_pool);
-        } else {
-            str_append(out, "refused");
-        }
-    }
-}
-
-/* What takes the last backend that new clients may come to away needs force. */
-static bool leaves_one(struct edit *edit)
-{
-    const struct master *master = edit->master;
-    struct standing before;
-    uint32_t takers = 0;
-    standing_of(master->running, (uint32_t)(edit->pool - edit->model->pools), &master->sb, &before);
-    if (before.takers == 0) {
-        return true;
-    }
-    if (!foresee_takers(edit, &before, &takers)) {
-        fault(edit, "out of memory; nothing was changed");
-        return false;
-    }
-    if (takers > 0) {
-        return true;
-    }
     STR_AUTO text = {0};
-    str_printf(&text, "this would take away the last eligible backend of pool \"%s\"",
-               edit->pool->name);
-    list_services(edit->model, edit->pool->name, &text);
-    str_append(&text, "; make another backend ready first, or end the command with force");
-    fault(edit, str_text(&text));
+    va_list args;
+    va_start(args, format);
+    str_vprintf(&text, format, args);
+    va_end(args);
+    errlist_add(&edit->errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", str_text(&text));
     return false;
 }
 
-static bool find_target(struct edit *edit, const char *pool, const char *backend)
+static bool no_memory(struct edit *edit)
 {
-    edit->pool = model_find_pool(edit->model, pool);
-    if (edit->pool == NULL) {
-        STR_AUTO text = {0};
-        str_printf(&text, "there is no pool \"%s\"; show pools lists them", pool);
-        fault(edit, str_text(&text));
-        return false;
-    }
-    edit->backend = model_find_backend(edit->pool, backend);
-    if (edit->backend == NULL) {
-        STR_AUTO text = {0};
-        str_printf(&text, "pool \"%s\" has no backend \"%s\"; show backends %s lists them", pool,
-                   backend, pool);
-        fault(edit, str_text(&text));
-        return false;
-    }
-    return true;
+    return fault(edit, "out of memory; nothing was changed");
 }
 
-/* What the file says: the present value, or what an override remembers of it. */
-static void file_value(const struct edit *edit, const char *option, struct str *out)
+/* --- the records --- */
+
+/* A record of this command. Its strings are others'. */
+static struct override record_of(const struct edit *edit, enum override_kind kind)
 {
-    const struct overrides *old = &edit->master->overrides;
-    for (size_t i = 0; i < old->count; i++) {
-        const struct override *item = &old->items[i];
-        if (strcmp(item->pool, edit->pool->name) == 0 &&
-            strcmp(item->backend, edit->backend->name) == 0 && strcmp(item->option, option) == 0) {
-            str_append(out, item->file_value);
-            return;
-        }
-    }
-    const struct model_pool *pool = model_find_pool(edit->master->model, edit->pool->name);
-    model_get_backend(model_find_backend(pool, edit->backend->name), option, out);
+    const struct ctl_edit *asked = edit->asked;
+    uint64_t wall_ms = clock_wall_ms();
+    return (struct override){
+        .kind = kind,
+        .until_ms = asked->for_ms != 0 ? clock_now_ms() + asked->for_ms : 0,
+        .until_wall_ms = asked->for_ms != 0 ? wall_ms + asked->for_ms : 0,
+        .service = (char *)(uintptr_t)asked->service,
+        .pool = (char *)(uintptr_t)asked->pool,
+        .backend = (char *)(uintptr_t)asked->backend,
+        .by = (char *)(uintptr_t)edit->who->text,
+        .why = (char *)(uintptr_t)edit->who->why,
+        .wall_ms = wall_ms,
+    };
 }
 
-/* Whatever their order: one that another stands in the way of is tried once more after it. */
-static bool set_all(struct edit *edit, const struct ctl_setting *settings, size_t n)
+/* What the file says: the present value, or what an older record remembers of it. */
+static bool note_setting(struct edit *edit, struct override *item)
 {
-    size_t tries = 2 * n;
-    for (size_t i = 0; i < tries; i++) {
-        STR_AUTO problem = {0};
-        const struct ctl_setting *setting = &settings[i % n];
-        if (model_set_backend(edit->model, edit->backend, setting->option, setting->value,
-                              &problem) != 0 &&
-            i >= n) {
-            fault(edit, str_text(&problem));
+    const struct override *known = overrides_find(&edit->overrides, item);
+    STR_AUTO in_file = {0};
+    if (known != NULL) {
+        str_append(&in_file, known->file_value);
+    } else {
+        (void)override_get(edit->master->model, item, &in_file);
+    }
+    item->file_value = (char *)(uintptr_t)str_text(&in_file);
+    if (item->until_ms != 0 && known != NULL) { /* of several for a time, the last good one */
+        item->before = known->until_ms != 0 ? known->before : (struct override *)(uintptr_t)known;
+    }
+    return overrides_set(&edit->overrides, item) == 0 || no_memory(edit);
+}
+
+/* NULL: what the command names. */
+static bool plan_set_in(struct edit *edit, const char *pool)
+{
+    for (size_t i = 0; i < edit->asked->n_settings; i++) {
+        const struct ctl_setting *setting = &edit->asked->settings[i];
+        struct override item = record_of(edit, OVERRIDE_SET);
+        item.option = (char *)(uintptr_t)setting->option;
+        item.value = (char *)(uintptr_t)setting->value;
+        item.pool = pool != NULL ? (char *)(uintptr_t)pool : item.pool;
+        if (!note_setting(edit, &item)) {
             return false;
         }
     }
     return true;
 }
 
-static bool note_override(struct edit *edit, const struct ctl_setting *setting,
-                          const struct ctl_who *who)
+static bool is_everywhere(const struct edit *edit)
 {
-    STR_AUTO in_file = {0}, now = {0};
-    file_value(edit, setting->option, &in_file);
-    model_get_backend(edit->backend, setting->option, &now);
-    struct override item = {
-        .pool = edit->pool->name,
-        .backend = edit->backend->name,
-        .option = (char *)(uintptr_t)setting->option,
-        .value = (char *)(uintptr_t)setting->value,
-        .file_value = (char *)(uintptr_t)str_text(&in_file),
-        .by = (char *)(uintptr_t)who->text,
-        .why = (char *)(uintptr_t)who->why,
-        .wall_ms = clock_wall_ms(),
-    };
-    if (strcmp(str_text(&now), str_text(&in_file)) == 0) {
-        overrides_drop(&edit->overrides, &item); /* back to what the file says */
+    return edit->asked->pool != NULL && strcmp(edit->asked->pool, "*") == 0;
+}
+
+static bool plan_set(struct edit *edit)
+{
+    const struct model *model = edit->master->model;
+    bool found = false;
+    if (!is_everywhere(edit)) {
+        return plan_set_in(edit, NULL);
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model_find_backend(&model->pools[i], edit->asked->backend) == NULL) {
+            continue;
+        }
+        found = true;
+        if (!plan_set_in(edit, model->pools[i].name)) {
+            return false;
+        }
+    }
+    return found || fault(edit, "no pool has a backend \"%s\"; show backends lists all",
+                          edit->asked->backend);
+}
+
+static bool has_backend(const struct model *model, const char *pool, const char *backend)
+{
+    const struct model_pool *found = model_find_pool(model, pool);
+    return found != NULL && model_find_backend(found, backend) != NULL;
+}
+
+/* One that the file has and that was removed by command comes back as the file has it, and only so:
+ * what stands against the file then is never more than what show lists. */
+static bool put_back(struct edit *edit, const struct override *removed, const struct override *item)
+{
+    if (!override_agrees(edit->master->tree, item->pool, item->backend, item->settings,
+                         item->n_settings)) {
+        return fault(edit,
+                     "backend \"%s\" of pool \"%s\" is in the file, with the address %s, and was "
+                     "removed by command; reset backend %s %s puts it back as the file has it, "
+                     "then set backend says what shall be different; another address needs another "
+                     "name, or the file",
+                     item->backend, item->pool, removed->file_value, item->pool, item->backend);
+    }
+    overrides_drop(&edit->overrides, removed);
+    return true;
+}
+
+static bool plan_add(struct edit *edit)
+{
+    const struct ctl_edit *asked = edit->asked;
+    struct override item = record_of(edit, OVERRIDE_ADDED);
+    struct override key = record_of(edit, OVERRIDE_REMOVED);
+    const struct override *removed = overrides_find(&edit->overrides, &key);
+    struct override_setting settings[CTL_SETTINGS_MAX + 1];
+    STR_AUTO shown = {0};
+    if (model_find_pool(edit->master->model, asked->pool) == NULL) { /* a reload took it away */
+        return fault(edit, "there is no pool \"%s\"; show pools lists them", asked->pool);
+    }
+    if (has_backend(edit->master->model, asked->pool, asked->backend)) {
+        return fault(edit,
+                     "pool \"%s\" has a backend \"%s\" already; set backend changes it, remove "
+                     "backend takes it away",
+                     asked->pool, asked->backend);
+    }
+    for (size_t i = 0; i < asked->n_settings; i++) {
+        settings[i] = (struct override_setting){(char *)(uintptr_t)asked->settings[i].option,
+                                                (char *)(uintptr_t)asked->settings[i].value};
+        str_printf(&shown, "%s%s%s", i > 0 ? " " : "", i > 0 ? settings[i].option : "",
+                   i > 0 ? "=" : "");
+        codec_quote(&shown, settings[i].value);
+    }
+    item.settings = settings;
+    item.n_settings = asked->n_settings;
+    item.value = (char *)(uintptr_t)str_text(&shown);
+    if (removed != NULL) {
+        return put_back(edit, removed, &item);
+    }
+    return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
+}
+
+static bool plan_remove(struct edit *edit)
+{
+    struct override item = record_of(edit, OVERRIDE_REMOVED);
+    struct override added = record_of(edit, OVERRIDE_ADDED);
+    struct override address = item;
+    bool is_ours = overrides_find(&edit->overrides, &added) != NULL;
+    STR_AUTO in_file = {0};
+    if (!has_backend(edit->master->model, item.pool, item.backend)) {
+        return fault(edit, "pool \"%s\" has no backend \"%s\"; show backends %s lists them",
+                     item.pool, item.backend, item.pool);
+    }
+    (void)overrides_forget(&edit->overrides, item.pool, item.backend);
+    if (is_ours) {
         return true;
     }
-    if (overrides_set(&edit->overrides, &item) != 0) {
-        fault(edit, "out of memory; nothing was changed");
-        return false;
-    }
+    address.option = (char[]){"address"};
+    (void)override_get(edit->master->model, &address, &in_file);
+    item.file_value = (char *)(uintptr_t)str_text(&in_file);
+    return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
+}
+
+static bool plan_reset(struct edit *edit)
+{
+    (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
     return true;
 }
 
-static bool copy_overrides(struct edit *edit)
+static bool plan_expire(struct edit *edit)
 {
-    const struct overrides *old = &edit->master->overrides;
-    for (size_t i = 0; i < old->count; i++) {
-        if (overrides_set(&edit->overrides, &old->items[i]) != 0) {
-            return false;
+    return overrides_expire(&edit->overrides, clock_now_ms()) == 0 || no_memory(edit);
+}
+
+static bool plan(struct edit *edit)
+{
+    static bool (*const plans[CTL_EDIT_COUNT])(struct edit *) = {
+        [CTL_EDIT_SET] = plan_set,       [CTL_EDIT_ADD] = plan_add,
+        [CTL_EDIT_REMOVE] = plan_remove, [CTL_EDIT_RESET] = plan_reset,
+        [CTL_EDIT_EXPIRE] = plan_expire,
+    };
+    overrides_free(&edit->overrides);
+    if (edit->master->stopping) {
+        return fault(edit, "the daemon is stopping; nothing is changed any more");
+    }
+    if (overrides_copy(&edit->overrides, &edit->master->overrides) != 0) {
+        return no_memory(edit);
+    }
+    return plans[edit->asked->verb](edit);
+}
+
+/* What says no more than the file is no record, unless another one comes back after it. */
+static void forget_agreeing(struct edit *edit)
+{
+    for (size_t i = edit->overrides.count; i-- > 0;) {
+        const struct override *item = &edit->overrides.items[i];
+        STR_AUTO now = {0};
+        if (item->kind == OVERRIDE_SET && item->before == NULL &&
+            override_get(edit->model, item, &now) &&
+            strcmp(str_text(&now), item->file_value) == 0) {
+            overrides_drop(&edit->overrides, item);
         }
     }
-    return true;
 }
 
-static bool prepare(struct edit *edit)
+/* --- the model --- */
+
+/* Of all warnings those about what the command is about; the others were told when the file was
+ * read. */
+static void take_faults(struct edit *edit, const struct errlist *found)
 {
-    if (edit->master->stopping) {
-        fault(edit, "the daemon is stopping; nothing is changed any more");
-        return false;
+    const struct ctl_edit *asked = edit->asked;
+    STR_AUTO section = {0};
+    if (asked->service != NULL) {
+        str_printf(&section, "service \"%s\"", asked->service);
+    } else if (asked->pool != NULL) {
+        str_printf(&section, "pool \"%s\"", asked->pool);
     }
-    edit->model = model_copy(edit->master->model);
-    if (edit->model == NULL || !copy_overrides(edit)) {
-        fault(edit, "out of memory; nothing was changed");
-        return false;
+    if (asked->backend != NULL) {
+        str_printf(&section, " / backend \"%s\"", asked->backend);
     }
-    return true;
+    for (size_t i = 0; i < found->count; i++) {
+        const struct errlist_item *item = &found->items[i];
+        bool is_ours = item->file[0] == '\0' && strcmp(item->section, str_text(&section)) == 0;
+        if (item->severity == ERRLIST_ERROR || is_ours) {
+            errlist_add(&edit->errors, item->severity, item->file, item->line,
+                        is_ours ? NULL : item->section, "%s", item->text);
+        }
+    }
 }
 
-static void put_into_force(struct edit *edit, const struct ctl_who *who, const char *pool,
-                           const char *backend)
+/* What ends does so also where something that was set meanwhile does not go without it: then that
+ * goes, too, as after a reload. */
+static struct model *build_expired(struct edit *edit, struct errlist *found)
+{
+    const struct conf_tree *tree = edit->master->tree;
+    struct overrides kept = {0};
+    struct model *file_model = model_build(tree, &daemon_registries, found);
+    struct model *model = NULL;
+    if (file_model != NULL) {
+        model = overrides_rebuild(&edit->overrides, tree, file_model, &daemon_registries, &kept,
+                                  &edit->errors);
+    }
+    model_free(file_model);
+    overrides_free(&edit->overrides);
+    edit->overrides = kept;
+    if (model == NULL) {
+        (void)no_memory(edit);
+    }
+    return model;
+}
+
+static bool build(struct edit *edit)
 {
     struct master *master = edit->master;
-    model_diff(master->model, edit->model, &edit->changes);
+    struct errlist found = {0};
+    model_free(edit->model);
+    edit->model = edit->asked->verb == CTL_EDIT_EXPIRE
+                      ? build_expired(edit, &found)
+                      : overrides_build(&edit->overrides, master->tree, &daemon_registries, &found);
+    take_faults(edit, &found);
+    errlist_free(&found);
+    if (edit->model == NULL) {
+        return false;
+    }
+    model_take_addresses(edit->model, master->model);
+    if (edit->looked_up != NULL) {
+        model_take_addresses(edit->model, edit->looked_up);
+    }
+    if (model_keep_fixed(master->model, edit->model) != 0) {
+        return no_memory(edit);
+    }
+    forget_agreeing(edit);
+    return true;
+}
+
+/* Whether the line goes on with the name and what ends a name there; if so, where that begins. */
+static const char *after_name(const char *line, const char *word, const char *name)
+{
+    size_t n = strlen(name);
+    size_t len = strlen(word);
+    bool matches = strncmp(line, word, len) == 0 && strncmp(line + len, name, n) == 0 &&
+                   (line[len + n] == ' ' || strncmp(line + len + n, ": ", 2) == 0);
+    return matches ? line + len + n : NULL;
+}
+
+/* What a line of the changes is about, where the command did not name it: *out_pool and
+ * *out_backend are of the running model, or NULL. */
+static void find_subject(const struct model *model, const char *line, const char **out_pool,
+                         const char **out_backend)
+{
+    *out_pool = NULL;
+    *out_backend = NULL;
+    for (size_t i = 0; i < model->n_pools && *out_backend == NULL; i++) {
+        const struct model_pool *pool = &model->pools[i];
+        const char *rest = after_name(line, "pool ", pool->name);
+        if (rest == NULL) {
+            continue;
+        }
+        *out_pool = pool->name;
+        for (size_t j = 0; j < pool->n_backends && *out_backend == NULL; j++) {
+            if (after_name(rest, ": backend ", pool->backends[j].name) != NULL) {
+                *out_backend = pool->backends[j].name;
+            }
+        }
+    }
+}
+
+static void put_into_force(struct edit *edit)
+{
+    struct master *master = edit->master;
+    const struct ctl_edit *asked = edit->asked;
     struct model *model = edit->model;
+    model_diff(master->model, model, &edit->changes);
     edit->model = NULL;
     if (!publish(master, model, &edit->errors)) {
+        change_list_free(&edit->changes);
         return;
     }
     overrides_free(&master->overrides);
     master->overrides = edit->overrides;
     edit->overrides = (struct overrides){0};
     for (size_t i = 0; i < edit->changes.count; i++) {
-        log_info(edit->changes.lines[i], LOG_STR("by", who->text));
-        master_event(master, "admin", pool, backend, who->text, who->why, edit->changes.lines[i]);
+        log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
+        const char *pool = asked->pool;
+        const char *backend = asked->backend;
+        if (asked->backend == NULL || is_everywhere(edit)) {
+            find_subject(master->model, edit->changes.lines[i], &pool, &backend);
+        }
+        master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
+                     edit->changes.lines[i]);
     }
+    expiry_renew(master);
+    restore_save(master, &edit->errors);
     pools_watch(master); /* what follows from it stands behind it */
 }
 
@@ -223,16 +396,66 @@ static void edit_end(void *arg, uint32_t behind)
     struct edit *edit = arg;
     acks_warn(&edit->errors, edit->master->model->generation, behind);
     edit->done(edit->arg, &edit->errors, &edit->changes, edit->master->model->generation);
-    model_free(edit->model);
-    overrides_free(&edit->overrides);
-    errlist_free(&edit->errors);
-    change_list_free(&edit->changes);
-    free(edit);
+    edit_free(edit);
 }
 
-void edit_backend(struct master *master, const char *pool, const char *backend,
-                  const struct ctl_setting *settings, size_t n_settings, const struct ctl_who *who,
-                  bool force, ctl_change_fn *done, void *arg)
+/* The rest of the way, in one turn. */
+static void carry_out(struct edit *edit)
+{
+    STR_AUTO problem = {0};
+    if (edit->errors.errors == 0 && !edit->force &&
+        !guard_permits(edit->master, edit->model, &problem)) {
+        (void)fault(edit, "%s", str_text(&problem));
+    }
+    if (edit->errors.errors == 0) {
+        put_into_force(edit);
+    }
+    if (edit->errors.errors == 0) {
+        acks_await(edit->master, edit->master->model->generation, edit_end, edit);
+    } else {
+        edit_end(edit, 0);
+    }
+}
+
+/* --- names of backends that come --- */
+
+/* Whether backends come whose names are not known yet; those that did not resolve before wait for
+ * the next reload. */
+static bool has_new_name(const struct edit *edit)
+{
+    const struct model *running = edit->master->model;
+    for (size_t i = 0; i < edit->model->n_pools; i++) {
+        const struct model_pool *pool = &edit->model->pools[i];
+        for (size_t j = 0; j < pool->n_backends; j++) {
+            const struct model_backend *backend = &pool->backends[j];
+            if (backend->named && backend->address.ip.family == ADDR_NONE &&
+                !has_backend(running, pool->name, backend->name)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Much may have changed meanwhile, so everything is done anew but for the looking up. */
+static void on_resolved(void *arg)
+{
+    struct edit *edit = arg;
+    struct errlist found = {0};
+    edit->resolving = NULL;
+    edit->looked_up = edit->model;
+    edit->model = NULL;
+    errlist_free(&edit->errors);
+    if (plan(edit) && build(edit)) {
+        preflight_names(edit->model, false, &found);
+        take_faults(edit, &found);
+        errlist_free(&found);
+    }
+    carry_out(edit);
+}
+
+void edit_start(struct master *master, const struct ctl_edit *asked, const struct ctl_who *who,
+                bool force, ctl_change_fn *done, void *arg)
 {
     struct edit *edit = calloc(1, sizeof(*edit));
     if (edit == NULL) {
@@ -241,18 +464,25 @@ void edit_backend(struct master *master, const char *pool, const char *backend,
         done(arg, &errors, &none, master->model->generation);
         return;
     }
-    *edit = (struct edit){.master = master, .done = done, .arg = arg};
-    bool fine =
-        prepare(edit) && find_target(edit, pool, backend) && set_all(edit, settings, n_settings);
-    for (size_t i = 0; fine && i < n_settings; i++) {
-        fine = note_override(edit, &settings[i], who);
+    *edit = (struct edit){
+        .master = master, .asked = asked, .who = who, .force = force, .done = done, .arg = arg};
+    TAILQ_INSERT_TAIL(&master->edits, edit, link);
+    if (!plan(edit) || !build(edit) || !has_new_name(edit)) {
+        carry_out(edit);
+        return;
     }
-    if (fine && (force || leaves_one(edit))) {
-        put_into_force(edit, who, pool, backend);
+    /* Calls on_resolved, which frees the edit, perhaps before it returns: then it returns NULL. */
+    struct resolve *resolving =
+        resolve_start(master->base, edit->model, master->model, RESOLVE_MS, on_resolved, edit);
+    if (resolving != NULL) {
+        edit->resolving = resolving;
     }
-    if (edit->errors.errors == 0) {
-        acks_await(master, master->model->generation, edit_end, edit);
-    } else {
-        edit_end(edit, 0);
+}
+
+void edit_cancel_all(struct master *master)
+{
+    struct edit *edit;
+    while ((edit = TAILQ_FIRST(&master->edits)) != NULL) {
+        edit_free(edit);
     }
 }

@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "edit.h"
 #include "master.h"
+#include "restore.h"
 
 static uint64_t count_dropped(const struct master *master)
 {
@@ -70,16 +72,17 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
     struct change_list changes = {0};
     if (health_set_fail(master, fail, who, clock_now_ms())) {
         change_add(&changes, "global: health %s", fail ? "auto -> fail" : "fail -> auto");
+        restore_save(master, &errors);
     }
     done(arg, &errors, &changes, master->model->generation);
     change_list_free(&changes);
+    errlist_free(&errors);
 }
 
-static void host_set_backend(void *host, const char *pool, const char *backend,
-                             const struct ctl_setting *settings, size_t n_settings,
-                             const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg)
+static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who, bool force,
+                      ctl_change_fn *done, void *arg)
 {
-    edit_backend(host, pool, backend, settings, n_settings, who, force, done, arg);
+    edit_start(host, edit, who, force, done, arg);
 }
 
 static void host_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
@@ -125,7 +128,7 @@ const struct ctl_host_ops master_host_ops = {
     .snapshot = host_snapshot,
     .overrides = host_overrides,
     .health = host_health,
-    .set_backend = host_set_backend,
+    .edit = host_edit,
     .set_health = host_set_health,
     .reload = host_reload,
     .check_config = host_check_config,

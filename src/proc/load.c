@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "expiry.h"
 #include "master.h"
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
+#include "restore.h"
 
 struct load_job {
     TAILQ_ENTRY(load_job) link;
@@ -18,6 +20,7 @@ struct load_job {
     struct conf_load *reading;
     struct event *readable;
     struct resolve *resolving;
+    struct conf_tree *tree;
     struct model *model;
     struct errlist errors;
     struct change_list changes;
@@ -42,6 +45,7 @@ static void job_free(struct load_job *job)
         conf_tree_free(tree);
     }
     resolve_cancel(job->resolving);
+    conf_tree_free(job->tree);
     model_free(job->model);
     errlist_free(&job->errors);
     change_list_free(&job->changes);
@@ -82,11 +86,21 @@ static void job_end(void *arg, uint32_t behind)
 /* Overrides of the operator stand until the file changes that very value. */
 static bool reapply_overrides(struct load_job *job, struct overrides *kept)
 {
-    if (overrides_reapply(&job->master->overrides, job->model, kept, &job->errors) != 0) {
+    const struct master *master = job->master;
+    if (master->overrides.count == 0) {
+        return true;
+    }
+    struct model *model = overrides_rebuild(&master->overrides, job->tree, job->model,
+                                            &daemon_registries, kept, &job->errors);
+    if (model == NULL) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "out of memory while applying overrides; nothing was changed");
         return false;
     }
+    model_take_addresses(model, job->model);
+    model_take_addresses(model, master->model); /* of backends that were added by command */
+    model_free(job->model);
+    job->model = model;
     return true;
 }
 
@@ -123,10 +137,15 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
         (void)!log_open(master->model->global.log);
         return false;
     }
+    conf_tree_free(master->tree);
+    master->tree = job->tree;
+    job->tree = NULL;
     overrides_free(&master->overrides);
     master->overrides = *kept;
     *kept = (struct overrides){0};
     master_settings_changed(master);
+    expiry_renew(master);
+    restore_save(master, &job->errors);
     pools_watch(master);
     return true;
 }
@@ -165,12 +184,10 @@ static void on_resolved(void *arg)
 
 static void build(struct load_job *job, bool timed_out)
 {
-    struct conf_tree *tree = NULL;
-    conf_load_finish(job->reading, timed_out, &job->errors, &tree);
+    conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
-    if (tree != NULL) {
-        job->model = model_build(tree, &daemon_registries, &job->errors);
-        conf_tree_free(tree);
+    if (job->tree != NULL) {
+        job->model = model_build(job->tree, &daemon_registries, &job->errors);
     }
     if (job->model == NULL) {
         job_end(job, 0);

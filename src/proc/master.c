@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +18,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "edit.h"
+#include "expiry.h"
+#include "restore.h"
 
 #define SWEEP_SECONDS 1
 #define HURRY_MS      500
@@ -368,6 +370,10 @@ static int start(struct master *master, struct model *model)
         log_error("cannot start", LOG_STR("error", strerror(-error)));
         return error;
     }
+    if (!restore_start(master, &model)) {
+        model_free(model);
+        return -EBUSY;
+    }
     if (!publish_first(master, model)) {
         return -EINVAL;
     }
@@ -387,6 +393,8 @@ static int start(struct master *master, struct model *model)
     struct timeval every = {.tv_sec = SWEEP_SECONDS};
     bool ticking = master->sweep != NULL && event_add(master->sweep, &every) == 0 &&
                    watchdog_start(master) == 0;
+    expiry_renew(master);
+    restore_save(master, NULL);
     return ticking ? 0 : -ENOMEM;
 }
 
@@ -413,6 +421,7 @@ static void teardown(struct master *master)
     }
     acks_end_all(master);
     load_cancel_all(master);
+    edit_cancel_all(master);
     sessions_cancel_all(master);
     explain_cancel_all(master);
     notices_drop_all(master);
@@ -421,6 +430,8 @@ static void teardown(struct master *master)
         unlink(master->model->global.control_socket);
     }
     listeners_destroy(master->listeners);
+    expiry_end(master);
+    restore_end(master);
     free_event(&master->sweep);
     free_event(&master->hurry);
     free_event(&master->delay);
@@ -442,22 +453,25 @@ static void teardown(struct master *master)
     pairs_destroy(master->pairs);
     overrides_free(&master->overrides);
     model_free(master->model);
+    conf_tree_free(master->tree);
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
     free(master);
 }
 
-int master_run(const char *config_file, struct model *model)
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree)
 {
     struct master *master = calloc(1, sizeof(*master));
     if (master == NULL) {
         model_free(model);
+        conf_tree_free(tree);
         return EXIT_FAILURE;
     }
     master->config_file = config_file;
+    master->tree = tree;
     master->snapshot = -1;
-    (void)!getrandom(&master->hash_seed, sizeof(master->hash_seed), 0);
     TAILQ_INIT(&master->loads);
+    TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->acks);
     notices_init(master);

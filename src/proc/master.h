@@ -14,10 +14,11 @@
 #include "listeners.h"
 #include "machine.h"
 #include "message.h"
-#include "model/model.h"
+#include "model/override.h"
 #include "model/pairs.h"
 #include "model/registry.h"
 #include "privileges.h"
+#include "state_file.h"
 
 /* How long names may take to resolve, and a whole configuration to be read. */
 #define RESOLVE_MS 3000
@@ -43,11 +44,13 @@ struct child {
 };
 
 struct load_job; /* load.c: a file being read */
+struct edit;     /* edit.c: a change by command under way */
 struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
 struct notice;   /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
+TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(acks, ack);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
@@ -142,8 +145,9 @@ struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
     struct scoreboard sb;
-    struct model *model; /* running; never NULL once started */
+    struct conf_tree *tree; /* the file as it was read last, without the operator's overrides … */
     struct overrides overrides;
+    struct model *model; /* … and the running model, of both; never NULL once started */
     struct registry *registry;
     struct pairs *pairs;
     struct listeners *listeners;
@@ -154,6 +158,7 @@ struct master {
     int snapshot;                          /* the running generation's memfd … */
     const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
     uint64_t hash_seed;                    /* where the file gives none */
+    struct state_file state_file;          /* restore.c */
     uint32_t connections_limit;            /* in force, also where the file says "auto" */
     struct machine machine;                /* as last looked at */
     struct capacity capacity;              /* of it, for the running model */
@@ -163,6 +168,7 @@ struct master {
     struct event *sweep; /* of retired places */
     struct event *hurry; /* the end of waiting for an end at once */
     struct event *delay; /* the end of stop_delay */
+    struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
     bool stopping;
@@ -170,6 +176,7 @@ struct master {
     uint64_t drain_ms;       /* how long, once it stops */
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
+    struct edits edits;
     struct listings listings;
     struct acks acks;
     struct inquiries inquiries;
@@ -251,12 +258,6 @@ int watchdog_start(struct master *master);
 void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
                 const char *why, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
-
-/* --- edit.c --- */
-
-void edit_backend(struct master *master, const char *pool, const char *backend,
-                  const struct ctl_setting *settings, size_t n_settings, const struct ctl_who *who,
-                  bool force, ctl_change_fn *done, void *arg);
 
 /* --- sessions.c --- */
 
@@ -351,8 +352,8 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved (owned from now on). Returns the exit
- * status. */
-int master_run(const char *config_file, struct model *model);
+/* Runs the daemon with a model that is built and resolved, and the tree that it was built from (both
+ * owned from now on). Returns the exit status. */
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
 
 #endif

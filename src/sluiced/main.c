@@ -104,19 +104,22 @@ int main(int argc, char **argv, char **envp)
     if (status >= 0) {
         return status;
     }
-    struct model *model = configuration_read(options.file, options.strict);
+    struct conf_tree *tree = NULL;
+    struct model *model = configuration_read(options.file, options.strict, &tree);
     if (model == NULL) {
         fprintf(stderr, "sluiced: %s is not usable\n", options.file);
         return EXIT_FAILURE;
     }
     if (options.test) {
         configuration_weigh(model);
+        conf_tree_free(tree);
         return report(&options, model);
     }
     char path[PATH_MAX];
     if (realpath(options.file, path) == NULL) {
         fprintf(stderr, "sluiced: %s: %s\n", options.file, strerror(errno));
         model_free(model);
+        conf_tree_free(tree);
         return EXIT_FAILURE;
     }
     setproctitle_init(argc, argv, envp);
@@ -129,7 +132,8 @@ int main(int argc, char **argv, char **envp)
                 "sluiced: cannot open log \"%s\": %s; choose a writable path or \"stderr\"\n",
                 model->global.log, strerror(-error));
         model_free(model);
+        conf_tree_free(tree);
         return EXIT_FAILURE;
     }
-    return master_run(path, model);
+    return master_run(path, model, tree);
 }

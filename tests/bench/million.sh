@@ -26,7 +26,7 @@ for word in "$@"; do
         ;;
     esac
 done
-[ -n "$build" ] || packages+=("${BUILD_PACKAGES[@]}" libjansson-dev check)
+[ -n "$build" ] || packages+=("${BUILD_PACKAGES[@]}" check)
 install_packages "${packages[@]}" >&2
 
 if [ -z "$build" ]; then

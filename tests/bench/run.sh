@@ -65,7 +65,7 @@ for word in "$@"; do
         ;;
     esac
 done
-[ -n "$build" ] || packages+=("${BUILD_PACKAGES[@]}" libjansson-dev)
+[ -n "$build" ] || packages+=("${BUILD_PACKAGES[@]}")
 [ -n "$build" ] || [ $tests = false ] || packages+=(check)
 install_packages "${packages[@]}" >&2
 

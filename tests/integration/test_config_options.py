@@ -165,8 +165,8 @@ def test_limits_are_set_while_it_runs(start, echo):
     refused("connect_rate=5", r'connect_rate: "5": not a rate; write')
     refused("backup=true", r"unknown option backup=")
     daemon.ctl("set backend web a resume_connections=8 connect_rate=1000/s:50")
-    refused("max_connections=7", r"resume_connections = 8 lies above it; write at least that")
-    refused("max_connections=0", r"resume_connections = 8 needs a limit")
+    refused("max_connections=7", r'resume_connections: "8": above max_connections = 7; write')
+    refused("max_connections=0", r'resume_connections: "8": there is no max_connections')
     assert shown(daemon, "resume_connections") == ["8"]
     assert shown(daemon, "connect_rate") == ['"1000/s:50"']
     reply = daemon.reload(config(max_connections=10) + service("more", pool="web"))

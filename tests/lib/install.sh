@@ -51,4 +51,4 @@ install_packages() {
 }
 
 BUILD_PACKAGES=(gcc libc6-dev pkg-config meson ninja-build libevent-dev libconfuse-dev libbsd-dev
-    libxxhash-dev libcap-ng-dev libpcre2-dev libssl-dev)
+    libxxhash-dev libcap-ng-dev libpcre2-dev libssl-dev libjansson-dev)

@@ -389,7 +389,7 @@ class Daemon(Process):
         self.control = folder / "ctl.sock"
         self.config_path = folder / "sluice.conf"
         self.options = {"workers": workers, "control_socket": self.control,
-                        "drain_timeout": drain_timeout, **options}
+                        "drain_timeout": drain_timeout, "state_file": "none", **options}
         self.killed = set()
         self.checked = False
         self.write(config, folder)

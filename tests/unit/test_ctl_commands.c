@@ -24,13 +24,21 @@ static const struct {
     {"show source-ports", CTL_LEVEL_READ, "show source-ports web a"},
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
+    {"show diff", CTL_LEVEL_READ, "show diff"},
     {"explain", CTL_LEVEL_READ, "explain web 10.1.2.3"},
     {"health", CTL_LEVEL_READ, "health web"},
     {"help", CTL_LEVEL_READ, "help show"},
+    {"add backend", CTL_LEVEL_OPERATE, "add backend web x 10.0.0.9:80"},
+    {"remove backend", CTL_LEVEL_OPERATE, "remove backend web a"},
     {"set backend", CTL_LEVEL_OPERATE, "set backend web a weight=4"},
     {"drain backend", CTL_LEVEL_OPERATE, "drain backend web a"},
     {"ready backend", CTL_LEVEL_OPERATE, "ready backend web a"},
     {"maintain backend", CTL_LEVEL_OPERATE, "maintain backend web a"},
+    {"set pool", CTL_LEVEL_OPERATE, "set pool web retries=1"},
+    {"set service", CTL_LEVEL_OPERATE, "set service web pool=db"},
+    {"reset backend", CTL_LEVEL_OPERATE, "reset backend web a"},
+    {"reset pool", CTL_LEVEL_OPERATE, "reset pool web"},
+    {"reset all", CTL_LEVEL_OPERATE, "reset all"},
     {"set global", CTL_LEVEL_OPERATE, "set global health=fail"},
     {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
     {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
@@ -148,7 +156,11 @@ static const struct {
     {"drain backend web", {"something is missing", "drain backend POOL NAME"}},
     {"drain backend web a b", {"too many words"}},
     {"drain backend web q", {"no backend in pool web called q"}},
-    {"drain backend * a", {"no pool *"}},
+    {"drain backend * q", {"no backend in any pool called q"}},
+    {"ready backend * mian", {"no backend in any pool called mian", "did you mean main"}},
+    {"set backend * a weight=3", {"no pool *"}},
+    {"remove backend * a", {"no pool *"}},
+    {"reset backend * a", {"no pool *"}},
     {"drain backend web a within=5s", {"unknown option within="}},
     {"maintain backend web a close=true", {"unknown option close="}},
     {"ready backend web a for=5s", {"unknown option for="}},
@@ -159,6 +171,30 @@ static const struct {
     {"set backend web a wieght=3", {"unknown option wieght=", "did you mean weight="}},
     {"set backend web a health=up", {"unknown option health="}},
     {"set backend web a weight=1 weight=2", {"weight= is given twice"}},
+    {"add backend web x", {"something is missing", "usage: add backend POOL NAME ADDRESS"}},
+    {"add backend wbe x 10.0.0.9:80", {"no pool wbe", "did you mean web"}},
+    {"add backend web x 10.0.0.9:80 address=y", {"unknown option address="}},
+    {"add backend web x 10.0.0.9:80 bakcup=true", {"did you mean backup="}},
+    {"add backend web x 10.0.0.9:80 force", {"too many words"}},
+    {"reset al", {"unknown command", "reset all"}},
+    {"set pool web", {"no option=value"}},
+    {"set pool web for=5s", {"no option=value", "[for=TIME]"}},
+    {"set backend web a weight=1 for=0s", {"for=0s: it would end at once"}},
+    {"set backend web a weight=1 for=soon", {"for=soon:"}},
+    {"set backend web a weight=1 for=1s for=2s", {"for= is given twice"}},
+    {"set backend web a weight=1 fro=1s", {"unknown option fro="}},
+    {"set pool wbe retries=1", {"no pool wbe", "did you mean web"}},
+    {"set pool web retires=1", {"unknown option retires=", "did you mean retries="}},
+    {"set pool web source_addresses=10.0.0.1", {"unknown option source_addresses="}},
+    {"set service wbe pool=db", {"no service wbe", "did you mean web"}},
+    {"set service web listen=0.0.0.0:1", {"unknown option listen="}},
+    {"set service web", {"no option=value"}},
+    {"reset all web", {"too many words"}},
+    {"reset pool wbe", {"no pool wbe", "did you mean web"}},
+    {"reset backend web x", {"no backend in pool web called x"}},
+    {"remove backend web x", {"no backend in pool web called x"}},
+    {"remove backend web a within=5s", {"unknown option within="}},
+    {"remove backend web a weight=3", {"unknown option weight="}},
     {"health wbe", {"no service wbe", "did you mean web"}},
     {"health web db", {"too many words", "usage: health [SERVICE]"}},
     {"health --exit-code", {"no service --exit-code"}},
@@ -226,6 +262,21 @@ static const struct {
     {"drain backend web a why=\"x=y z\" force json", "set web/a admin=drain force why=x=y z"},
     {"ready backend db main", "set db/main admin=ready why=-"},
     {"maintain backend db main force", "set db/main admin=maintenance force why=-"},
+    {"add backend web x 10.0.0.9:80 backup=true why=y weight=2",
+     "add web/x address=10.0.0.9:80 backup=true weight=2 why=y"},
+    {"remove backend web a force", "remove web/a force why=-"},
+    {"set pool web retries=1 queue=5 why=y force", "set web/ retries=1 queue=5 force why=y"},
+    {"set service web pool=db", "set web:/ pool=db why=-"},
+    {"drain backend * main", "set */main admin=drain why=-"},
+    {"maintain backend * a force", "set */a admin=maintenance force why=-"},
+    {"ready backend * b why=y", "set */b admin=ready why=y"},
+    {"set backend web a weight=4 for=10m admin=drain",
+     "set web/a weight=4 admin=drain for 600000 ms why=-"},
+    {"set pool web for=5s retries=1", "set web/ retries=1 for 5000 ms why=-"},
+    {"set service web pool=db for=1s", "set web:/ pool=db for 1000 ms why=-"},
+    {"reset backend web c", "reset web/c why=-"},
+    {"reset pool db force", "reset db/ force why=-"},
+    {"reset all why=x", "reset / why=x"},
     {"set global health=fail why=\"new site\"", "health fail by uid 1001 pid 42 why=new site"},
     {"set global health=auto", "health auto by uid 1001 pid 42 why=-"},
     {"check config", "check - as 1001"},
@@ -263,6 +314,76 @@ START_TEST(a_change_is_told_with_standing_overrides)
                      "pool web: backend a weight 3 -> 4");
     ck_assert_uint_eq(json_array_size(json_object_get(json, "overrides")), 1);
     json_decref(json);
+}
+END_TEST
+
+START_TEST(what_was_added_and_removed_is_told)
+{
+    struct override items[] = {
+        {.kind = OVERRIDE_ADDED,
+         .pool = (char *)"web",
+         .backend = (char *)"x",
+         .value = (char *)"10.0.0.9:80 weight=2",
+         .by = (char *)"uid 0"},
+        {.kind = OVERRIDE_SET,
+         .pool = (char *)"web",
+         .backend = (char *)"x",
+         .option = (char *)"weight",
+         .value = (char *)"5",
+         .file_value = (char *)"2",
+         .by = (char *)"uid 0",
+         .until_ms = 5,
+         .until_wall_ms = 60000},
+        {.kind = OVERRIDE_REMOVED,
+         .pool = (char *)"web",
+         .backend = (char *)"y",
+         .file_value = (char *)"10.0.0.8:80",
+         .by = (char *)"uid 0"},
+        {.pool = (char *)"web",
+         .option = (char *)"retries",
+         .value = (char *)"1",
+         .file_value = (char *)"3",
+         .by = (char *)"uid 0"},
+        {.service = (char *)"web",
+         .option = (char *)"fallback_pool",
+         .value = (char *)"db",
+         .file_value = (char *)"",
+         .by = (char *)"uid 0"},
+    };
+    const char *text;
+
+    fake.overrides = (struct overrides){.items = items, .count = COUNT(items)};
+    text = run("reload");
+    says(text, "override: pool web, backend x: added, 10.0.0.9:80 weight=2; the file has none of "
+               "that name (by uid 0, 1970-");
+    says(text, "override: pool web, backend x: weight = 5; it was added with 2 (by uid 0, "
+               "1970-01-01T00:00:00.000Z, until 1970-01-01T00:01:00.000Z)");
+    says(text, "override: pool web, backend y: removed; the file has it at 10.0.0.8:80 (by");
+    says(text, "override: pool web: retries = 1; the file says 3 (by");
+    says(text, "override: service web: fallback_pool = db; the file says nothing (by");
+    text = run("reload json");
+    says(text, "\"until_wall_ms\":60000");
+    says(text, "\"until_wall_ms\":null");
+    says(text, "{\"kind\":\"set\",\"service\":\"web\",\"pool\":null,\"backend\":null");
+    says(text,
+         "{\"kind\":\"added\",\"service\":null,\"pool\":\"web\",\"backend\":\"x\",\"option\":null,"
+         "\"value\":\"10.0.0.9:80 weight=2\",\"file_value\":null");
+    says(text, "{\"kind\":\"removed\",\"service\":null,\"pool\":\"web\",\"backend\":\"y\"");
+}
+END_TEST
+
+START_TEST(what_stands_against_the_file)
+{
+    const char *text = run("show diff");
+
+    says(text, "pool \"web\" {\n    backend \"c\" {\n        # ready in the file; by uid 0 pid 42, "
+               "2023-11-14T22:13:20.000Z: new disks\n        admin = \"maintenance\"\n    }\n}\n");
+    text = run("show diff json");
+    says(text, "\"diff\":\"pool");
+    says(text, "\"overrides\":[{\"kind\":\"set\"");
+    fake.overrides.count = 0;
+    says(run("show diff"), "nothing stands against the file");
+    says(run("show diff json"), "\"overrides\":[],\"diff\":\"\"");
 }
 END_TEST
 
@@ -703,6 +824,8 @@ int main(void)
     tcase_add_test(tc, json_alone_is_no_command);
     tcase_add_loop_test(tc, the_host_is_asked, 0, COUNT(asks));
     tcase_add_test(tc, a_change_is_told_with_standing_overrides);
+    tcase_add_test(tc, what_was_added_and_removed_is_told);
+    tcase_add_test(tc, what_stands_against_the_file);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
     tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);

@@ -247,19 +247,28 @@ static void fake_set_health(void *host, bool fail, const struct ctl_who *who, ct
     fake_answer_or_hold(done, arg);
 }
 
-static void fake_set_backend(void *host, const char *pool, const char *backend,
-                             const struct ctl_setting *settings, size_t n_settings,
-                             const struct ctl_who *who, bool force, ctl_change_fn *done, void *arg)
+static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who,
+                      bool force, ctl_change_fn *done, void *arg)
 {
+    static const char *const verbs[CTL_EDIT_COUNT] = {[CTL_EDIT_SET] = "set",
+                                                      [CTL_EDIT_ADD] = "add",
+                                                      [CTL_EDIT_REMOVE] = "remove",
+                                                      [CTL_EDIT_RESET] = "reset"};
     size_t used;
 
     ck_assert_ptr_eq(host, &fake);
-    snprintf(fake.asked, sizeof(fake.asked), "set %s/%s", pool, backend);
-    for (size_t i = 0; i < n_settings; i++) {
+    snprintf(fake.asked, sizeof(fake.asked), "%s %s%s%s/%s", verbs[edit->verb],
+             edit->service ? edit->service : "", edit->service ? ":" : "",
+             edit->pool ? edit->pool : "", edit->backend ? edit->backend : "");
+    for (size_t i = 0; i < edit->n_settings; i++) {
         used = strlen(fake.asked);
-        snprintf(fake.asked + used, sizeof(fake.asked) - used, " %s=%s", settings[i].option,
-                 settings[i].value);
+        snprintf(fake.asked + used, sizeof(fake.asked) - used, " %s=%s", edit->settings[i].option,
+                 edit->settings[i].value);
     }
+    used = strlen(fake.asked);
+    if (edit->for_ms != 0)
+        snprintf(fake.asked + used, sizeof(fake.asked) - used, " for %u ms",
+                 (unsigned)edit->for_ms);
     used = strlen(fake.asked);
     snprintf(fake.asked + used, sizeof(fake.asked) - used, "%s why=%s", force ? " force" : "",
              who->why ? who->why : "-");
@@ -344,7 +353,7 @@ static const struct ctl_host_ops fake_ops = {
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
     .health = fake_health,
-    .set_backend = fake_set_backend,
+    .edit = fake_edit,
     .set_health = fake_set_health,
     .reload = fake_reload,
     .check_config = fake_check_config,

@@ -217,23 +217,17 @@ START_TEST(port_zero_belongs_to_the_service)
         "service \"t\" { listen = { \"127.0.0.1:0\" } pool = \"web\" }\n" POOL;
     struct model *first = load(text, 10);
     struct model *second;
-    struct model *third;
 
     ck_assert_uint_ne(listener_id(first, 0, 0), listener_id(first, 1, 0));
-    /* The master notes which port the kernel chose; copies of the running model have it. */
+    /* The master notes which port the kernel chose; the next model has 0 again. */
     first->services[0].listeners[0].address.ip.port = 40000;
-    second = model_copy(first);
-    plan(second, 20);
-    commit(second);
-    third = load(text, 30);
+    second = load(text, 20);
     for (size_t i = 0; i < 2; i++) {
         ck_assert_uint_eq(listener_id(first, 0, i), listener_id(second, 0, i));
-        ck_assert_uint_eq(listener_id(first, 0, i), listener_id(third, 0, i));
     }
-    ck_assert_uint_eq(listener_id(first, 1, 0), listener_id(third, 1, 0));
+    ck_assert_uint_eq(listener_id(first, 1, 0), listener_id(second, 1, 0));
     model_free(first);
     model_free(second);
-    model_free(third);
 }
 END_TEST
 

@@ -1,0 +1,108 @@
+/*
+ * What the operator said beside the file: a list of records, each about one option of a backend,
+ * pool or service, or about a backend that came or went. The running model is always what building
+ * the file's tree with them gives, so that defaults, judgement and messages are a file's. In
+ * master.
+ */
+#ifndef SLUICE_MODEL_OVERRIDE_H
+#define SLUICE_MODEL_OVERRIDE_H
+
+#include "model/model.h"
+
+enum override_kind {
+    OVERRIDE_SET,     /* one option has another value */
+    OVERRIDE_ADDED,   /* a backend that the file does not have */
+    OVERRIDE_REMOVED, /* a backend of the file that is left out */
+    OVERRIDE_KIND_COUNT
+};
+
+struct override_setting {
+    char *option, *value;
+};
+
+struct override {
+    enum override_kind kind;
+    /* Names. Of a service: that alone; of a pool: no backend. Where there is none: NULL. */
+    char *service, *pool, *backend;
+    char *option; /* set: one of override_settable() */
+    /* Set: in file syntax, without quotes. Added: all of settings, for people. Removed: NULL. */
+    char *value;
+    /* Set: what the file said then, NULL or "" for nothing; of an added backend: what it was added
+     * with. Removed: the file's address. */
+    char *file_value;
+    struct override_setting *settings; /* added: address first, then whatever was given */
+    size_t n_settings;
+    char *by;  /* "uid 0 (login 1000) pid 42" */
+    char *why; /* NULL: not said */
+    uint64_t wall_ms;
+    /* Set for a time: when it ends, on the two clocks; 0: it does not. And what then stands again,
+     * its owner's; NULL: nothing does. */
+    uint64_t until_ms, until_wall_ms;
+    struct override *before;
+};
+
+struct overrides { /* zeroed is empty */
+    struct override *items;
+    size_t count, cap;
+};
+
+/* Options that can be set of a backend, a pool and a service, and those that an added backend takes
+ * beside its address. End with NULL. */
+const char *const *override_settable_of_backend(void);
+const char *const *override_settable_of_pool(void);
+const char *const *override_settable_of_service(void);
+const char *const *override_addable(void);
+
+/* Whether a and b are about the same thing: kind, names and option. */
+bool override_is_same(const struct override *a, const struct override *b);
+/* The one about the same as key, or NULL. */
+const struct override *overrides_find(const struct overrides *list, const struct override *key);
+/* Adds, or replaces the one about the same in its place. Copies. Returns 0 or -ENOMEM. */
+int overrides_set(struct overrides *list, const struct override *item);
+/* Forgets the one about the same, if there is one. */
+void overrides_drop(struct overrides *list, const struct override *item);
+/* Forgets all about a backend of a pool; all about a pool and its backends (backend NULL);
+ * everything (both NULL). Returns how many. */
+size_t overrides_forget(struct overrides *list, const char *pool, const char *backend);
+/* Ends what was set for a time that is over by now_ms: what stood before stands again. 0 or -ENOMEM,
+ * with some of it done then. */
+int overrides_expire(struct overrides *list, uint64_t now_ms);
+/* Of those that end, the one that ends first, or NULL. */
+const struct override *overrides_next_end(const struct overrides *list);
+/*
+ * Appends what stands against the file as lines to paste there, by sections, each with a comment of
+ * what the file says, by whom, when and why. model is the one with them. What comments take from
+ * commands holds no line break (requests are without control characters).
+ */
+void overrides_print(const struct overrides *list, const struct model *model, struct str *out);
+/* Into an empty list. Returns 0 or -ENOMEM, to empty then. */
+int overrides_copy(struct overrides *to, const struct overrides *from);
+void overrides_free(struct overrides *list);
+
+/* Appends the value that the option of key's target has in the model, as a record's value has it;
+ * false where there is no such target, or no value. */
+bool override_get(const struct model *model, const struct override *key, struct str *out);
+/* Whether a backend of the tree says the same with these settings as without. False when it is not
+ * there. */
+bool override_agrees(const struct conf_tree *tree, const char *pool, const char *backend,
+                     const struct override_setting *settings, size_t n);
+
+/*
+ * The model of the file's tree with what list says, as model_build() gives it; a record whose
+ * target is not there is passed over. Faults of what list says have no place. The tree stays as it
+ * is.
+ */
+struct model *overrides_build(const struct overrides *list, const struct conf_tree *tree,
+                              const struct model_registries *registries, struct errlist *errors);
+/*
+ * After a file was read into tree, and file_model built from it: kept, empty before, gets what
+ * still stands; dropped a warning for each that does not: its target is gone, the file changed that
+ * very value (it wins), or has a backend of that name itself, or the whole cannot be built with it.
+ * Returns the model with what stands, or NULL without memory, kept empty then.
+ */
+struct model *overrides_rebuild(const struct overrides *list, const struct conf_tree *tree,
+                                const struct model *file_model,
+                                const struct model_registries *registries, struct overrides *kept,
+                                struct errlist *dropped);
+
+#endif

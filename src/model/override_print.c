@@ -1,0 +1,170 @@
+/*
+ * What the operator said beside the file, as lines for the file: pasted there, they make it say
+ * what runs. In master.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "edits.h"
+
+/* "# by uid 0, 2026-…, until 2026-…: why; the file says 1", a line of its own. */
+static void print_comment(const struct override *item, const char *indent, const char *what,
+                          struct str *out)
+{
+    char when[CLOCK_TEXT_MAX];
+
+    str_printf(out, "%s# %sby %s, %s", indent, what, item->by != NULL ? item->by : "somebody",
+               clock_format_wall(item->wall_ms, when));
+    if (item->until_wall_ms != 0) {
+        str_printf(out, ", until %s", clock_format_wall(item->until_wall_ms, when));
+    }
+    if (item->why != NULL) {
+        str_printf(out, ": %s", item->why);
+    }
+    str_append_char(out, '\n');
+}
+
+static void print_option(enum section_kind kind, const void *section, const char *name,
+                         const char *indent, struct str *out)
+{
+    const struct option_def *option = options_find(kind, name);
+
+    if (option != NULL) {
+        str_printf(out, "%s%s = ", indent, name);
+        option_print(option, section, out);
+        str_append_char(out, '\n');
+    }
+}
+
+static bool is_about(const struct override *item, const char *service, const char *pool,
+                     const char *backend)
+{
+    const char *const a[] = {item->service, item->pool, item->backend};
+    const char *const b[] = {service, pool, backend};
+    bool same = true;
+
+    for (size_t i = 0; i < 3; i++) {
+        same =
+            same && (a[i] == NULL) == (b[i] == NULL) && (a[i] == NULL || strcmp(a[i], b[i]) == 0);
+    }
+    return same;
+}
+
+/* All that is set of one section, which is of that model. */
+static void print_set(const struct overrides *list, enum section_kind kind, const void *section,
+                      const struct override *key, const char *indent, struct str *out)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct override *item = &list->items[i];
+        STR_AUTO what = {0};
+
+        if (item->kind == OVERRIDE_SET && is_about(item, key->service, key->pool, key->backend)) {
+            str_printf(&what, "%s in the file; ",
+                       item->file_value != NULL && *item->file_value != '\0' ? item->file_value
+                                                                             : "nothing");
+            print_comment(item, indent, str_text(&what), out);
+            print_option(kind, section, item->option, indent, out);
+        }
+    }
+}
+
+/* As a whole: the file has nothing of it. */
+static void print_added(const struct override *added, const struct model_backend *backend,
+                        struct str *out)
+{
+    const struct section_info *info = options_section(SECTION_BACKEND);
+
+    print_comment(added, "    ", "added ", out);
+    str_append(out, "    backend ");
+    conf_quote(out, backend->name);
+    str_append(out, " {\n");
+    for (size_t i = 0; i < info->n_options; i++) {
+        if (option_given(&info->options[i], backend) &&
+            !option_is_default(&info->options[i], backend)) {
+            print_option(SECTION_BACKEND, backend, info->options[i].name, "        ", out);
+        }
+    }
+    str_append(out, "    }\n");
+}
+
+static void print_backend(const struct overrides *list, const struct model_pool *pool,
+                          const struct model_backend *backend, struct str *out)
+{
+    struct override key = {.kind = OVERRIDE_ADDED, .pool = pool->name, .backend = backend->name};
+    const struct override *added = overrides_find(list, &key);
+    STR_AUTO inside = {0};
+
+    if (added != NULL) {
+        print_added(added, backend, out);
+        return;
+    }
+    print_set(list, SECTION_BACKEND, backend, &key, "        ", &inside);
+    if (inside.len > 0) {
+        str_append(out, "    backend ");
+        conf_quote(out, backend->name);
+        str_printf(out, " {\n%s    }\n", str_text(&inside));
+    }
+}
+
+/* Nothing can be pasted for what is to be left out, so it is said. */
+static void print_removed(const struct overrides *list, const char *pool, struct str *out)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if (item->kind == OVERRIDE_REMOVED && strcmp(item->pool, pool) == 0) {
+            print_comment(item, "    ", "removed ", out);
+            str_printf(out, "    # backend \"%s\" { address = \"%s\" … }: leave this section out\n",
+                       item->backend, item->file_value != NULL ? item->file_value : "");
+        }
+    }
+}
+
+static bool has_any(const struct overrides *list, const char *service, const char *pool)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if ((service != NULL && item->service != NULL && strcmp(item->service, service) == 0) ||
+            (pool != NULL && item->pool != NULL && strcmp(item->pool, pool) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void open_section(const char *kind, const char *title, struct str *out)
+{
+    str_printf(out, "%s ", kind);
+    conf_quote(out, title);
+    str_append(out, " {\n");
+}
+
+void overrides_print(const struct overrides *list, const struct model *model, struct str *out)
+{
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        struct override key = {.service = service->name};
+
+        if (has_any(list, service->name, NULL)) {
+            open_section("service", service->name, out);
+            print_set(list, SECTION_SERVICE, service, &key, "    ", out);
+            str_append(out, "}\n");
+        }
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        const struct model_pool *pool = &model->pools[i];
+        struct override key = {.pool = pool->name};
+
+        if (!has_any(list, NULL, pool->name)) {
+            continue;
+        }
+        open_section("pool", pool->name, out);
+        print_set(list, SECTION_POOL, pool, &key, "    ", out);
+        for (size_t j = 0; j < pool->n_backends; j++) {
+            print_backend(list, pool, &pool->backends[j], out);
+        }
+        print_removed(list, pool->name, out);
+        str_append(out, "}\n");
+    }
+}

@@ -1,0 +1,17 @@
+/*
+ * Guard rails: what a change would take away from clients. In master.
+ */
+#ifndef SLUICE_PROC_GUARD_H
+#define SLUICE_PROC_GUARD_H
+
+#include "master.h"
+
+/*
+ * Whether no pool that takes new clients now would take none with that model (which has the running
+ * one's pools and services, in their order), and no service would be sent from pools that do to
+ * pools that do not. If not, *out_problem gets what would happen, and what
+ * to do.
+ */
+bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem);
+
+#endif
