@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "buffer.h"
+#include "closing.h"
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
@@ -159,6 +160,7 @@ void session_release_backend(struct session *s)
 static void release(struct session *s, bool orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
+    closing_forget(s);
     connect_abandon(s);
     exchange_free(s);
     splice_end(s);
@@ -206,6 +208,20 @@ void session_refuse(struct session *s, enum refusal reason)
     release(s, false, &service_cell(s->proxy, s->service_row)->refused_by[reason]);
 }
 
+/* What is closed by command ends as if the other side had: the kernel still delivers what was
+ * written, and clients of long-lived connections take it for the ordinary end that they know how to
+ * come back from. (HAProxy's "shutdown session" does so, too.) But where bytes of one side have not
+ * reached the other, or an answer is not complete, only a reset keeps a part from looking like the
+ * whole. */
+static bool is_orderly(const struct session *s, enum ending reason)
+{
+    if (reason == ENDING_OPERATOR) {
+        return s->client.pending == NULL && s->backend->pending == NULL &&
+               (s->exchange == NULL || exchange_is_idle(s));
+    }
+    return reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN;
+}
+
 void session_finish(struct session *s, enum ending reason)
 {
     if (s->dead) {
@@ -213,8 +229,7 @@ void session_finish(struct session *s, enum ending reason)
     }
     outlier_ended(s, reason);
     log_end(s, "session ended", ending_names[reason]);
-    release(s, reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN,
-            &service_cell(s->proxy, s->service_row)->ended_by[reason]);
+    release(s, is_orderly(s, reason), &service_cell(s->proxy, s->service_row)->ended_by[reason]);
 }
 
 void session_make_ready(struct session *s)
