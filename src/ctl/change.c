@@ -75,8 +75,7 @@ static void list_overrides(struct request *request)
     }
 }
 
-/* True when errors hold one that refuses; the reply says so then. */
-static bool refuse(struct request *request, const struct errlist *errors, const char *outcome)
+bool change_refuse(struct request *request, const struct errlist *errors, const char *outcome)
 {
     STR_AUTO headline = {0};
 
@@ -110,7 +109,7 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
     struct request *request = arg;
     struct reply *reply = &request->reply;
 
-    if (refuse(request, errors, "nothing was changed")) {
+    if (change_refuse(request, errors, "nothing was changed")) {
         request_finish(request);
         return;
     }
@@ -132,7 +131,7 @@ void change_answer_check(void *arg, const struct errlist *errors, const struct c
     struct reply *reply = &request->reply;
 
     (void)generation; /* of the running one: nothing was made */
-    if (refuse(request, errors, "this configuration would be refused")) {
+    if (change_refuse(request, errors, "this configuration would be refused")) {
         request_finish(request);
         return;
     }

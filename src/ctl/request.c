@@ -50,6 +50,8 @@ void request_free(struct request *request)
         return;
     reply_free(&request->reply);
     str_free(&request->line);
+    str_free(&request->closing_what);
+    str_free(&request->closing_pool);
     codec_words_free(&request->words);
     free(request->positional);
     free(request);

@@ -29,6 +29,8 @@ struct request {
     struct ctl_setting options[CTL_SETTINGS_MAX + 1];
     size_t n_options;
     struct ctl_edit edit; /* what a command asks of host */
+    struct ctl_closing closing;
+    struct str closing_what, closing_pool; /* texts of it */
     struct ctl_who who;   /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */

@@ -39,6 +39,8 @@ static const struct {
     {"reset backend", CTL_LEVEL_OPERATE, "reset backend web a"},
     {"reset pool", CTL_LEVEL_OPERATE, "reset pool web"},
     {"reset all", CTL_LEVEL_OPERATE, "reset all"},
+    {"close session", CTL_LEVEL_OPERATE, "close session 7"},
+    {"close sessions", CTL_LEVEL_OPERATE, "close sessions client=10.0.0.0/8"},
     {"set global", CTL_LEVEL_OPERATE, "set global health=fail"},
     {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
     {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
@@ -222,6 +224,19 @@ static const struct {
     {"show sessions backend=web/zzzz", {"no backend in pool web called zzzz"}},
     {"show sessions backend=/a", {"no pool \"\""}},
     {"show sessions sort=age", {"unknown option sort="}},
+    {"close session", {"something is missing", "usage: close session ID"}},
+    {"close session 0", {"0:", "show sessions"}},
+    {"close session web", {"web:", "show sessions"}},
+    {"close session 7 8", {"too many words"}},
+    {"close session 7 over=2s", {"unknown option over="}},
+    {"close sessions", {"all would be closed", "backend=POOL/NAME", "client=CIDR"}},
+    {"close sessions over=2s", {"all would be closed"}},
+    {"close sessions 7", {"too many words"}},
+    {"close sessions service=web", {"unknown option service="}},
+    {"close sessions backend=web", {"POOL/NAME"}},
+    {"close sessions backend=web/zzzz", {"no backend in pool web called zzzz"}},
+    {"close sessions client=10.0.0.0/99", {"client=10.0.0.0/99:"}},
+    {"close sessions client=10.0.0.0/8 over=2", {"over=2:"}},
     {"show events backend=a", {"POOL/NAME"}},
     {"show events limit=x", {"limit=x:"}},
     {"show events since=yesterday", {"since=yesterday:"}},
@@ -284,6 +299,16 @@ static const struct {
     {"reload why=x", "reload by uid 1001 pid 42"},
     {"explain web 10.1.2.3", "explain web 10.1.2.3 to 0.0.0.0:80"},
     {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
+    {"close session 281474976710657 why=stuck",
+     "close session 281474976710657: id=281474976710657 row=-1 client=-/0 of -/- over 0 ms "
+     "why=stuck"},
+    {"close sessions backend=web/b over=2s",
+     "close pool web, backend b: id=0 row=4 client=-/0 of web/b over 2000 ms why=-"},
+    {"close sessions client=10.0.0.0/8 backend=web/b",
+     "close pool web, backend b, clients in 10.0.0.0/8: id=0 row=4 client=10.0.0.0/8 of web/b over "
+     "0 ms why=-"},
+    {"close sessions client=10.1.2.3",
+     "close clients in 10.1.2.3: id=0 row=-1 client=10.1.2.3/32 of -/- over 0 ms why=-"},
     {"show sessions service=web backend=web/b client=10.0.0.0/8 idle=2m limit=7",
      "sessions service=6 row=4 client=10.0.0.0/8 idle=120000 limit=7"},
 };
@@ -409,11 +434,37 @@ START_TEST(an_answer_that_comes_later)
 }
 END_TEST
 
+START_TEST(a_close_says_what_it_will_do)
+{
+    json_t *json;
+
+    fake.n_closed = 1;
+    ck_assert_str_eq(run("close session 7"), "session 7: closing 1 session at once\n");
+    json = run_json("close session 7 json");
+    is_number(json, "generation", 3);
+    is_number(json, "sessions", 1);
+    is_number(json, "until_wall_ms", 1700000000000);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 1);
+    json_decref(json);
+    fake.n_closed = 0;
+    says(run("close sessions client=::/0"), "no session matches; nothing is closed");
+    ck_assert(!result.is_error);
+    json = run_json("close sessions client=::/0 json");
+    is_number(json, "sessions", 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 0);
+    json_decref(json);
+    fake.refuses = "there is no session 7";
+    ck_assert_str_eq(run("close session 7"), "error: there is no session 7\n");
+    ck_assert(result.is_error);
+}
+END_TEST
+
 /* The server is gone: the request ends without touching the host. */
 START_TEST(an_answer_to_nobody)
 {
-    static const char *const lines[] = {"reload", "drain backend web a", "show sessions",
-                                        "check config json", "explain web unix"};
+    static const char *const lines[] = {"reload",           "drain backend web a",
+                                        "show sessions",    "check config json",
+                                        "explain web unix", "close session 7"};
 
     fake.holds = true;
     fake.n_sessions = 3;
@@ -828,7 +879,8 @@ int main(void)
     tcase_add_test(tc, what_stands_against_the_file);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
-    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);
+    tcase_add_test(tc, a_close_says_what_it_will_do);
+    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 6);
     tcase_add_test(tc, stop_comes_after_its_reply);
     tcase_add_test(tc, figures_are_summed);
     tcase_add_test(tc, services_listen_where_they_are_bound);
