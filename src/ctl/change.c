@@ -91,6 +91,20 @@ bool change_refuse(struct request *request, const struct errlist *errors, const 
     return true;
 }
 
+void change_gather(struct request *request, const struct errlist *errors,
+                   const struct change_list *changes)
+{
+    for (size_t i = 0; changes && i < changes->count; i++)
+        change_add(&request->gathered, "%s", changes->lines[i]);
+    request->gathered.needs_restart |= changes && changes->needs_restart;
+    for (size_t i = 0; errors && i < errors->count; i++) {
+        const struct errlist_item *item = &errors->items[i];
+
+        errlist_add(&request->gathered_errors, ERRLIST_WARNING, item->file, item->line,
+                    item->section, "%s", item->text);
+    }
+}
+
 static void list_changes(struct request *request, const struct errlist *errors,
                          const struct change_list *changes)
 {

@@ -52,6 +52,8 @@ void request_free(struct request *request)
     str_free(&request->line);
     str_free(&request->closing_what);
     str_free(&request->closing_pool);
+    change_list_free(&request->gathered);
+    errlist_free(&request->gathered_errors);
     codec_words_free(&request->words);
     free(request->positional);
     free(request);

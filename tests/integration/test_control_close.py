@@ -183,3 +183,27 @@ def test_a_worker_that_does_not_answer(start, daemon):
         assert value["sessions"] == 8 - stuck["connections_active"]
     # If it lives it has the command all the same, and obeys once it goes on.
     assert not any(lives(sock) for sock in socks)
+
+
+def test_maintenance_that_closes(start):
+    """Both pools' backends of that name; who comes back meanwhile gets another one."""
+    origin = start(Origin("echo", "echo", "echo"))
+    a, b, c = origin.addresses
+    daemon = start(Daemon(service("s") + pool("s", {"x": a, "y": c}, scheduler="rr")
+                          + service("t") + pool("t", {"x": b, "y": c}, scheduler="rr")))
+    socks = {name: echo(start, daemon, name, 6) for name in "st"}
+    on_x = {name: len(rows(daemon, f"backend={name}/x")) for name in "st"}
+    assert min(on_x.values()) > 0
+    reply = daemon.ctl_json("maintain backend * x close=true within=100ms why=disk")
+    assert [line.split(", until")[0] for line in reply["changes"]] == [
+        "pool s: backend x: admin ready -> maintenance",
+        "pool t: backend x: admin ready -> maintenance",
+        f"pool s, backend x: closing {on_x['s']} sessions over 100ms",
+        f"pool t, backend x: closing {on_x['t']} sessions over 100ms"]
+    wait_for(lambda: rows(daemon, "backend=s/x") + rows(daemon, "backend=t/x") == [])
+    for name in "st":
+        assert ended_by(daemon, name) == {"operator": on_x[name]}
+        assert sum(lives(sock) for sock in socks[name]) == 6 - on_x[name]
+        assert daemon.backend(name, "x")["state"] == "maintenance"
+        event = daemon.ctl_json(f"show events backend={name}/x")["events"][-1]
+        assert "closing" in event["text"] and event["why"] == "disk"

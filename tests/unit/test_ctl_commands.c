@@ -164,7 +164,12 @@ static const struct {
     {"remove backend * a", {"no pool *"}},
     {"reset backend * a", {"no pool *"}},
     {"drain backend web a within=5s", {"unknown option within="}},
-    {"maintain backend web a close=true", {"unknown option close="}},
+    {"maintain backend web a close=yes", {"close=yes:", "true or false"}},
+    {"maintain backend web a within=1m", {"within=", "close=true"}},
+    {"maintain backend web a close=false within=1m", {"within=", "close=true"}},
+    {"maintain backend web a close=true within=1", {"within=1:"}},
+    {"maintain backend web x close=true", {"no backend in pool web called x"}},
+    {"maintain backend * x close=true", {"no backend in any pool called x"}},
     {"ready backend web a for=5s", {"unknown option for="}},
     {"drain backend web a why=x why=y", {"why= is given twice"}},
     {"drain backend web a force force", {"too many words"}},
@@ -283,6 +288,7 @@ static const struct {
     {"set pool web retries=1 queue=5 why=y force", "set web/ retries=1 queue=5 force why=y"},
     {"set service web pool=db", "set web:/ pool=db why=-"},
     {"drain backend * main", "set */main admin=drain why=-"},
+    {"maintain backend web a close=false", "set web/a admin=maintenance why=-"},
     {"maintain backend * a force", "set */a admin=maintenance force why=-"},
     {"ready backend * b why=y", "set */b admin=ready why=y"},
     {"set backend web a weight=4 for=10m admin=drain",
@@ -431,6 +437,70 @@ START_TEST(an_answer_that_comes_later)
     fake_answer();
     ck_assert_uint_eq(result.n_done, 1);
     ck_assert(!result.is_error);
+}
+END_TEST
+
+/* Which comes first, so that nobody comes back to it. */
+START_TEST(maintenance_closes_when_told_to)
+{
+    json_t *json;
+
+    fake.n_closed = 1;
+    fake.holds = true;
+    start("maintain backend web b close=true within=5s why=disk json", CTL_LEVEL_ADMINISTER);
+    ck_assert_str_eq(fake.asked, "set web/b admin=maintenance why=disk");
+    fake_answer();
+    ck_assert_str_eq(fake.asked, "close pool web, backend b: id=0 row=4 client=-/0 of web/b over "
+                                 "5000 ms why=disk");
+    ck_assert_uint_eq(result.n_done, 0);
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert_uint_eq(fake.n_asked, 2);
+    json = json_loads(str_text(&result.text), 0, NULL);
+    ck_assert_ptr_nonnull(json);
+    is_number(json, "generation", 4);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 2);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(maintenance_of_all_pools_closes_in_each)
+{
+    run("maintain backend * main close=true");
+    says(fake.asked, "close pool db, backend main: id=0 row=8");
+    ck_assert_uint_eq(fake.n_asked, 2);
+    ck_assert(!result.is_error);
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    fake.refuses = "no";
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert(result.is_error);
+    ck_assert_uint_eq(fake.n_asked, 3);
+}
+END_TEST
+
+START_TEST(maintenance_stays_where_closing_fails)
+{
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    fake_answer();
+    fake.refuses = "a worker did not answer";
+    fake_answer();
+    ck_assert(!result.is_error);
+    says(str_text(&result.text), "warning: a worker did not answer");
+}
+END_TEST
+
+START_TEST(maintenance_ends_without_its_server)
+{
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    pending->owner = NULL;
+    pending->host.ops = NULL;
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert_uint_eq(fake.n_asked, 1);
 }
 END_TEST
 
@@ -880,6 +950,10 @@ int main(void)
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
     tcase_add_test(tc, a_close_says_what_it_will_do);
+    tcase_add_test(tc, maintenance_closes_when_told_to);
+    tcase_add_test(tc, maintenance_of_all_pools_closes_in_each);
+    tcase_add_test(tc, maintenance_stays_where_closing_fails);
+    tcase_add_test(tc, maintenance_ends_without_its_server);
     tcase_add_loop_test(tc, an_answer_to_nobody, 0, 6);
     tcase_add_test(tc, stop_comes_after_its_reply);
     tcase_add_test(tc, figures_are_summed);
