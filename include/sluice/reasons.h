@@ -20,6 +20,7 @@
     X(DESCRIPTORS, "descriptors")       /* the process has no descriptor left */                   \
     X(MEMORY, "memory")                                                                            \
     X(CLIENT_GONE, "client_gone") /* it went away before a backend was connected */                \
+    X(OPERATOR, "operator")       /* closed by command before a backend was connected */           \
     X(STOPPING, "stopping")       /* the service or the daemon ended meanwhile */
 
 /* Ended after having been connected to a backend. */

@@ -1,6 +1,7 @@
 /*
- * What a worker tells about its live sessions when master asks for `show sessions`. Fixed-size
- * records in messages over the socketpair.
+ * What a worker tells about its live sessions when master asks for `show sessions`, and what master
+ * tells it and hears back when some are to be closed. Fixed-size records in messages over the
+ * socketpair.
  */
 #ifndef SLUICE_SESSION_INFO_H
 #define SLUICE_SESSION_INFO_H
@@ -41,6 +42,21 @@ struct session_filter {
     struct addr_cidr client; /* family ADDR_NONE: any */
     uint64_t idle_ms;        /* at least */
     uint32_t limit;          /* most records */
+    uint32_t pad;
+    uint64_t id; /* this one alone; 0: any */
+};
+
+/* Sessions to be closed by command: those that are there when it is taken. */
+struct session_close {
+    struct session_filter filter; /* limit does not count */
+    uint64_t deadline_ms;         /* monotonic: when the last one goes; past: at once */
+};
+
+struct session_closing {
+    uint64_t sessions; /* that match, and will be closed */
+    uint64_t sooner;   /* of those, to be closed sooner by an earlier command: that stays */
+    uint64_t hastened; /* of those, to be closed later by an earlier command until now */
+    int32_t error;     /* 0, -EBUSY or -ENOMEM: then none is closed */
     uint32_t pad;
 };
 

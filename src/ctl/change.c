@@ -75,8 +75,7 @@ static void list_overrides(struct request *request)
     }
 }
 
-/* True when errors hold one that refuses; the reply says so then. */
-static bool refuse(struct request *request, const struct errlist *errors, const char *outcome)
+bool change_refuse(struct request *request, const struct errlist *errors, const char *outcome)
 {
     STR_AUTO headline = {0};
 
@@ -90,6 +89,20 @@ static bool refuse(struct request *request, const struct errlist *errors, const 
                outcome);
     reply_refuse(&request->reply, str_text(&headline), errors);
     return true;
+}
+
+void change_gather(struct request *request, const struct errlist *errors,
+                   const struct change_list *changes)
+{
+    for (size_t i = 0; changes && i < changes->count; i++)
+        change_add(&request->gathered, "%s", changes->lines[i]);
+    request->gathered.needs_restart |= changes && changes->needs_restart;
+    for (size_t i = 0; errors && i < errors->count; i++) {
+        const struct errlist_item *item = &errors->items[i];
+
+        errlist_add(&request->gathered_errors, ERRLIST_WARNING, item->file, item->line,
+                    item->section, "%s", item->text);
+    }
 }
 
 static void list_changes(struct request *request, const struct errlist *errors,
@@ -110,7 +123,7 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
     struct request *request = arg;
     struct reply *reply = &request->reply;
 
-    if (refuse(request, errors, "nothing was changed")) {
+    if (change_refuse(request, errors, "nothing was changed")) {
         request_finish(request);
         return;
     }
@@ -132,7 +145,7 @@ void change_answer_check(void *arg, const struct errlist *errors, const struct c
     struct reply *reply = &request->reply;
 
     (void)generation; /* of the running one: nothing was made */
-    if (refuse(request, errors, "this configuration would be refused")) {
+    if (change_refuse(request, errors, "this configuration would be refused")) {
         request_finish(request);
         return;
     }

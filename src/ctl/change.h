@@ -15,6 +15,13 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
 void change_answer_check(void *arg, const struct errlist *errors, const struct change_list *changes,
                          uint32_t generation);
 
+/* True when errors hold one that refuses; the reply says so then, and what became of it. */
+bool change_refuse(struct request *request, const struct errlist *errors, const char *outcome);
+
+/* Adds an answer to what the request has gathered; errors count as warnings there. */
+void change_gather(struct request *request, const struct errlist *errors,
+                   const struct change_list *changes);
+
 /* The array "overrides" of the reply as JSON, and nothing as text. */
 void change_put_overrides(struct request *request);
 /* "pool web, backend a: weight = 3; the file says 1 (by uid 0 pid 42, 2026-…: why)", appended.

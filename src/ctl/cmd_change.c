@@ -1,7 +1,7 @@
 /*
  * Verbs that edit what runs: backends are added and removed, options of backends, pools and
- * services set and reset; and the three short forms of a backend's admin state. Whether the values
- * are good, and whether clients can spare what goes, is judged by the host. In master.
+ * services set and reset; and two of the three short forms of a backend's admin state. Whether the
+ * values are good, and whether clients can spare what goes, is judged by the host. In master.
  */
 #include <string.h>
 
@@ -127,11 +127,6 @@ static enum command_outcome run_ready(struct request *request)
     return set_admin(request, "ready");
 }
 
-static enum command_outcome run_maintain(struct request *request)
-{
-    return set_admin(request, "maintenance");
-}
-
 /* Whether the operator has said anything about it; a removed one is in no list any more. */
 static bool is_overridden(struct request *request, const char *pool, const char *backend)
 {
@@ -248,17 +243,6 @@ const struct command cmd_ready_backend = {
     .args_min = 2,
     .args_max = 2,
     .run = run_ready,
-};
-
-const struct command cmd_maintain_backend = {
-    .words = "maintain backend",
-    .level = CTL_LEVEL_OPERATE,
-    .flags = COMMAND_CHANGES | COMMAND_FORCE,
-    .arguments = "POOL NAME",
-    .help = "a backend is out for maintenance; closes nothing (admin=maintenance); POOL may be *",
-    .args_min = 2,
-    .args_max = 2,
-    .run = run_maintain,
 };
 
 const struct command cmd_reset_backend = {

@@ -38,6 +38,8 @@ const struct command *const command_table[] = {
     &cmd_reset_backend,
     &cmd_reset_pool,
     &cmd_reset_all,
+    &cmd_close_session,
+    &cmd_close_sessions,
     &cmd_set_global,
     &cmd_check_config,
     &cmd_reload,

@@ -48,17 +48,19 @@ void command_usage(const struct command *command, struct str *out);
 
 /* The descriptors, by file. */
 extern const struct command cmd_show_info, cmd_show_services, cmd_show_pools, cmd_show_backends,
-    cmd_show_workers, cmd_show_checks, cmd_show_errors; /* cmd_show.c */
-extern const struct command cmd_show_upstreams;         /* cmd_upstreams.c */
-extern const struct command cmd_show_ports;             /* cmd_ports.c */
-extern const struct command cmd_show_stats;             /* cmd_stats.c */
-extern const struct command cmd_show_sessions;          /* cmd_sessions.c */
-extern const struct command cmd_show_events;            /* cmd_events.c */
-extern const struct command cmd_explain;                /* cmd_explain.c */
-extern const struct command cmd_health, cmd_set_global; /* cmd_health.c */
+    cmd_show_workers, cmd_show_checks, cmd_show_errors;            /* cmd_show.c */
+extern const struct command cmd_show_upstreams;                    /* cmd_upstreams.c */
+extern const struct command cmd_show_ports;                        /* cmd_ports.c */
+extern const struct command cmd_show_stats;                        /* cmd_stats.c */
+extern const struct command cmd_show_sessions;                     /* cmd_sessions.c */
+extern const struct command cmd_maintain_backend;                  /* cmd_maintain.c */
+extern const struct command cmd_close_session, cmd_close_sessions; /* cmd_close.c */
+extern const struct command cmd_show_events;                       /* cmd_events.c */
+extern const struct command cmd_explain;                           /* cmd_explain.c */
+extern const struct command cmd_health, cmd_set_global;            /* cmd_health.c */
 extern const struct command cmd_set_backend, cmd_set_pool, cmd_set_service, cmd_drain_backend,
-    cmd_ready_backend, cmd_maintain_backend, cmd_add_backend, cmd_remove_backend, cmd_reset_backend,
-    cmd_reset_pool, cmd_reset_all; /* cmd_change.c */
+    cmd_ready_backend, cmd_add_backend, cmd_remove_backend, cmd_reset_backend, cmd_reset_pool,
+    cmd_reset_all; /* cmd_change.c */
 extern const struct command cmd_show_config, cmd_show_diff, cmd_check_config, cmd_reload,
     cmd_stop;                         /* cmd_config.c */
 extern const struct command cmd_help; /* cmd_help.c */

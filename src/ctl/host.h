@@ -36,6 +36,20 @@ typedef void ctl_change_fn(void *arg, const struct errlist *errors,
 typedef void ctl_sessions_fn(void *arg, const struct session_info *sessions, size_t count,
                              uint32_t silent_workers);
 
+/* Sessions to be closed by command. */
+struct ctl_closing {
+    struct session_filter filter;
+    const char *pool, *backend; /* that filter.row is; NULL: any */
+    const char *what; /* "session 42", "pool web, backend a, clients in 10.0.0.0/8": for events */
+    uint64_t over_ms; /* evenly over this time; 0: at once */
+};
+
+/* Done, as far as the workers could be told (errors has a warning where not), or refused (errors
+ * say why). sessions: how many are going to be closed, the last one at until_wall_ms. */
+typedef void ctl_close_fn(void *arg, const struct errlist *errors,
+                          const struct change_list *changes, uint32_t generation, uint64_t sessions,
+                          uint64_t until_wall_ms);
+
 /* explanation NULL: no worker answered in time. Otherwise of the running snapshot, and gone after
  * the call. */
 typedef void ctl_explain_fn(void *arg, const struct explanation *explanation);
@@ -115,6 +129,8 @@ struct ctl_host_ops {
                          ctl_change_fn *done, void *arg);
     void (*sessions)(void *host, const struct session_filter *filter, ctl_sessions_fn *done,
                      void *arg);
+    void (*close)(void *host, const struct ctl_closing *asked, const struct ctl_who *who,
+                  ctl_close_fn *done, void *arg);
     /* question is copied. */
     void (*explain)(void *host, const struct explanation_question *question, ctl_explain_fn *done,
                     void *arg);

@@ -50,6 +50,10 @@ void request_free(struct request *request)
         return;
     reply_free(&request->reply);
     str_free(&request->line);
+    str_free(&request->closing_what);
+    str_free(&request->closing_pool);
+    change_list_free(&request->gathered);
+    errlist_free(&request->gathered_errors);
     codec_words_free(&request->words);
     free(request->positional);
     free(request);

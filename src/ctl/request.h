@@ -29,6 +29,13 @@ struct request {
     struct ctl_setting options[CTL_SETTINGS_MAX + 1];
     size_t n_options;
     struct ctl_edit edit; /* what a command asks of host */
+    struct ctl_closing closing;
+    struct str closing_what, closing_pool; /* texts of it */
+    /* Of a command that asks host for more than one thing: what has been answered so far. */
+    struct change_list gathered;
+    struct errlist gathered_errors;
+    uint32_t gathered_generation;
+    size_t n_pools_closed;
     struct ctl_who who;   /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */

@@ -326,6 +326,9 @@ static void heard(struct child *child, int fd)
     case MESSAGE_SESSIONS:
         sessions_page(master, child->id, master->message.number, &master->message.sessions);
         break;
+    case MESSAGE_CLOSING:
+        closings_answered(master, child->id, master->message.number, &master->message.closing);
+        break;
     case MESSAGE_EXPLANATION:
         explain_answered(master, child->id, master->message.number, &master->message.explanation);
         break;
@@ -496,6 +499,7 @@ static uint32_t account_for_death(struct child *child)
     atomic_store(&row->state, SB_WORKER_DEAD);
     atomic_fetch_add(&row->restarts, master->stopping ? 0 : 1);
     sessions_worker_gone(master, child->id);
+    closings_worker_gone(master, child->id);
     explain_worker_gone(master, child->id);
     uint32_t lost = scoreboard_repair(&master->sb, child->id);
     /* Its places at backends are free now, perhaps for somebody who waits. */

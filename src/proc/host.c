@@ -107,6 +107,12 @@ static void host_sessions(void *host, const struct session_filter *filter, ctl_s
     sessions_start(host, filter, done, arg);
 }
 
+static void host_close(void *host, const struct ctl_closing *asked, const struct ctl_who *who,
+                       ctl_close_fn *done, void *arg)
+{
+    closings_start(host, asked, who, done, arg);
+}
+
 static void host_explain(void *host, const struct explanation_question *question,
                          ctl_explain_fn *done, void *arg)
 {
@@ -133,6 +139,7 @@ const struct ctl_host_ops master_host_ops = {
     .reload = host_reload,
     .check_config = host_check_config,
     .sessions = host_sessions,
+    .close = host_close,
     .explain = host_explain,
     .stop = host_stop,
 };

@@ -423,6 +423,7 @@ static void teardown(struct master *master)
     load_cancel_all(master);
     edit_cancel_all(master);
     sessions_cancel_all(master);
+    closings_cancel_all(master);
     explain_cancel_all(master);
     notices_drop_all(master);
     if (master->control != NULL) {
@@ -473,6 +474,7 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);
+    TAILQ_INIT(&master->closings);
     TAILQ_INIT(&master->acks);
     notices_init(master);
     setproctitle("master");

@@ -46,12 +46,14 @@ struct child {
 struct load_job; /* load.c: a file being read */
 struct edit;     /* edit.c: a change by command under way */
 struct ack;      /* acks.c: someone waits for a generation to be in force */
+struct closing;  /* closings.c: a command that workers are being told */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
 struct notice;   /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
+TAILQ_HEAD(closings, closing);
 TAILQ_HEAD(acks, ack);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
 TAILQ_HEAD(notice_list, notice);
@@ -178,6 +180,7 @@ struct master {
     struct load_jobs loads;
     struct edits edits;
     struct listings listings;
+    struct closings closings;
     struct acks acks;
     struct inquiries inquiries;
     struct notices notices;
@@ -188,6 +191,7 @@ struct master {
     struct reuse_watch reuse;
     struct ports_watch ports;
     uint32_t next_listing;
+    uint32_t next_closing;
     uint32_t next_inquiry;
     struct message message; /* scratch */
 };
@@ -268,6 +272,18 @@ void sessions_page(struct master *master, uint32_t worker, uint32_t number,
                    const struct message_sessions *page);
 void sessions_worker_gone(struct master *master, uint32_t worker);
 void sessions_cancel_all(struct master *master);
+
+/* --- closings.c --- */
+
+/* Has the workers close what is asked. done is called once, perhaps before the return; asked and
+ * who stay until then. */
+void closings_start(struct master *master, const struct ctl_closing *asked,
+                    const struct ctl_who *who, ctl_close_fn *done, void *arg);
+/* A worker has begun. */
+void closings_answered(struct master *master, uint32_t worker, uint32_t number,
+                       const struct session_closing *closing);
+void closings_worker_gone(struct master *master, uint32_t worker);
+void closings_cancel_all(struct master *master);
 
 /* --- explain.c --- */
 

@@ -20,6 +20,10 @@ size_t message_bytes(const struct message *message)
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);
     case MESSAGE_LIST:
         return MESSAGE_HEAD_BYTES + sizeof(message->list);
+    case MESSAGE_CLOSE:
+        return MESSAGE_HEAD_BYTES + sizeof(message->close);
+    case MESSAGE_CLOSING:
+        return MESSAGE_HEAD_BYTES + sizeof(message->closing);
     case MESSAGE_LOG:
         return MESSAGE_HEAD_BYTES + sizeof(message->log);
     case MESSAGE_HEALTH:

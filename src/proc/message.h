@@ -20,6 +20,7 @@ enum message_type {
     MESSAGE_LISTENER,     /* number: listener id; one descriptor */
     MESSAGE_DRAIN,        /* deadline_ms; workers stop accepting, monitor ends */
     MESSAGE_LIST,         /* list: what to list */
+    MESSAGE_CLOSE,        /* number: of the command; close: which sessions to close */
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     MESSAGE_EXPLAIN,      /* number: of the question; question */
     MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
@@ -27,6 +28,7 @@ enum message_type {
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
     MESSAGE_SESSIONS,    /* sessions: one page */
+    MESSAGE_CLOSING,     /* number: of the command; closing: what is going to be closed */
     MESSAGE_HEALTH,      /* health: one transition, one ejection, or what checks ask for */
     MESSAGE_NOTIFIED,    /* number: of the notice, whose program has ended or cannot be run */
     MESSAGE_LOST,        /* number: how many MESSAGE_HEALTH could not be sent */
@@ -80,6 +82,8 @@ struct message {
         uint64_t deadline_ms;
         struct message_list list;
         struct message_sessions sessions;
+        struct session_close close;
+        struct session_closing closing;
         struct message_health health;
         struct message_notify notify;
         struct message_log log;

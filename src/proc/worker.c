@@ -169,6 +169,14 @@ static void list_sessions(struct worker *worker)
     message_send(worker->channel, &worker->message, -1);
 }
 
+static void close_sessions(struct worker *worker)
+{
+    struct session_close wanted = worker->message.close;
+    worker->message.type = MESSAGE_CLOSING;
+    proxy_close(worker->proxy, &wanted, &worker->message.closing);
+    message_send(worker->channel, &worker->message, -1);
+}
+
 static void explain(struct worker *worker)
 {
     struct explanation_question question = worker->message.question;
@@ -194,6 +202,9 @@ static void handle_message(struct worker *worker, int fd)
         break;
     case MESSAGE_LIST:
         list_sessions(worker);
+        break;
+    case MESSAGE_CLOSE:
+        close_sessions(worker);
         break;
     case MESSAGE_EXPLAIN:
         explain(worker);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "buffer.h"
+#include "closing.h"
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
@@ -51,6 +52,11 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     slab_init(&proxy->session_slab, sizeof(struct session), SESSION_ARENA_BYTES);
     slab_init(&proxy->attempt_slab, sizeof(struct attempt), ATTEMPT_ARENA_BYTES);
     slab_init(&proxy->exchange_slab, exchange_bytes(), SESSION_ARENA_BYTES);
+    if (closing_init(proxy) != 0) {
+        fd_close(&proxy->spare_fd);
+        free(proxy);
+        return NULL;
+    }
     upstreams_init(proxy);
     buffer_init(proxy);
     splice_init(proxy);
@@ -86,6 +92,7 @@ void proxy_destroy(struct proxy *proxy)
     }
     listener_close_all(proxy);
     end_all(proxy);
+    closing_fini(proxy);
     free_dead(proxy);
     queue_free_all(proxy);
     upstreams_fini(proxy);
@@ -170,7 +177,8 @@ void proxy_wake(struct proxy *proxy)
 
 bool proxy_busy(const struct proxy *proxy)
 {
-    return !STAILQ_EMPTY(&proxy->ready) || proxy->queues_due || proxy->endings_due;
+    return !STAILQ_EMPTY(&proxy->ready) || proxy->queues_due || proxy->endings_due ||
+           proxy->closings_due;
 }
 
 /* Each flow that used its budget up gets one more; those that use that up too come next turn. */
@@ -204,6 +212,7 @@ uint64_t proxy_turn(struct proxy *proxy)
     work_ready(proxy);
     retry_waiting(proxy);
     endings_work(proxy);
+    closing_work(proxy);
     wheel_advance(&proxy->wheel, proxy->now_ms, session_fire, proxy);
     connect_retry_cramped(proxy);
     queue_serve(proxy);
@@ -226,11 +235,9 @@ uint64_t proxy_turn(struct proxy *proxy)
 uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
 {
     const uint64_t due[] = {
-        listener_resume_ms(proxy),
-        queue_due_ms(proxy),
-        upstreams_due_ms(proxy),
-        splice_due_ms(proxy),
-        proxy->draining ? proxy->drain_deadline_ms : UINT64_MAX,
+        listener_resume_ms(proxy), queue_due_ms(proxy),
+        upstreams_due_ms(proxy),   splice_due_ms(proxy),
+        closing_due_ms(proxy),     proxy->draining ? proxy->drain_deadline_ms : UINT64_MAX,
     };
     uint64_t next = wheel_next_ms(&proxy->wheel, now_ms);
     for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++) {
@@ -295,9 +302,10 @@ size_t proxy_sessions(const struct proxy *proxy)
     return proxy->n_sessions;
 }
 
-static bool matches(const struct session *s, const struct session_filter *filter)
+bool proxy_matches(const struct session *s, const struct session_filter *filter)
 {
-    return (filter->service_row == SESSION_FILTER_ANY || filter->service_row == s->service_row) &&
+    return (filter->id == 0 || filter->id == s->id) &&
+           (filter->service_row == SESSION_FILTER_ANY || filter->service_row == s->service_row) &&
            (filter->row == SESSION_FILTER_ANY || filter->row == s->row) &&
            (filter->client.ip.family == ADDR_NONE ||
             addr_cidr_contains(&filter->client, &s->peer)) &&
@@ -314,7 +322,7 @@ size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter
         if (n == limit) {
             break;
         }
-        if (s->id <= after_id || !matches(s, filter)) {
+        if (s->id <= after_id || !proxy_matches(s, filter)) {
             continue;
         }
         out[n++] = (struct session_info){

@@ -71,4 +71,10 @@ void proxy_beat(struct proxy *proxy);
 size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter, uint64_t after_id,
                   struct session_info *out, size_t max);
 
+/* Closes the sessions that are there and match, evenly over the time until the deadline, whoever is
+ * idle for longest first, and a bounded number a turn; what begins later is none of them. One that
+ * is to be closed already goes at the sooner of the two ends. */
+void proxy_close(struct proxy *proxy, const struct session_close *wanted,
+                 struct session_closing *out);
+
 #endif

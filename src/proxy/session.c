@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "buffer.h"
+#include "closing.h"
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
@@ -173,6 +174,7 @@ void session_release_backend(struct session *s)
 static void release(struct session *s, bool orderly, bool client_orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
+    closing_forget(s);
     session_end_attempt(s);
     exchange_free(s);
     splice_end(s);
@@ -240,6 +242,20 @@ static bool is_all_told(const struct session *s, enum ending reason)
     }
 }
 
+/* What is closed by command ends as if the other side had: the kernel still delivers what was
+ * written, and clients of long-lived connections take it for the ordinary end that they know how to
+ * come back from. (HAProxy's "shutdown session" does so, too.) But where bytes of one side have not
+ * reached the other, or an answer is not complete, only a reset keeps a part from looking like the
+ * whole. */
+static bool is_orderly(const struct session *s, enum ending reason)
+{
+    if (reason == ENDING_OPERATOR) {
+        return s->client.pending == NULL && s->backend->pending == NULL &&
+               (s->exchange == NULL || exchange_is_idle(s));
+    }
+    return reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN;
+}
+
 void session_finish(struct session *s, enum ending reason)
 {
     if (s->dead) {
@@ -251,7 +267,7 @@ void session_finish(struct session *s, enum ending reason)
     if (counter == NULL) {
         counter = &service_cell(s->proxy, s->service_row)->ended_by[reason];
     }
-    bool orderly = reason == ENDING_CLIENT_FIN || reason == ENDING_BACKEND_FIN;
+    bool orderly = is_orderly(s, reason);
     release(s, orderly, orderly || is_all_told(s, reason), counter);
 }
 

@@ -111,6 +111,7 @@ struct session {
     uint32_t slot, row; /* SNAPSHOT_NONE: no backend reserved */
     uint32_t idle_timeout_ms, half_close_timeout_ms;
     uint32_t backend_keepalive_ms, backend_user_timeout_ms;
+    uint32_t closing;       /* its place among those to be closed: closing.h; 0: none */
     struct lease_hold hold; /* its part in the client's lease; all-zero: none */
     uint32_t connect_us;    /* while timed: how long the connect took */
     uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
@@ -174,9 +175,11 @@ struct proxy {
     size_t n_sessions;
     uint64_t next_id;
     LIST_HEAD(, queue) queues;
-    bool queues_due;       /* something may have changed for those who wait in them */
-    bool has_queues;       /* anybody may ever wait */
-    bool endings_due;      /* health has changed: some sessions may have to end */
+    bool queues_due;   /* something may have changed for those who wait in them */
+    bool has_queues;   /* anybody may ever wait */
+    bool endings_due;  /* health has changed: some sessions may have to end */
+    bool closings_due; /* more are to be closed by command than one turn may */
+    struct closing *closings;
     const int *wakes;      /* eventfds of all workers; NULL: there are no others */
     uint32_t health_epoch; /* at which the waiting ones were last tried */
     bool draining;
@@ -211,6 +214,8 @@ static inline void proxy_touch(struct proxy *proxy)
         proxy_wake(proxy);
     }
 }
+
+bool proxy_matches(const struct session *s, const struct session_filter *filter);
 
 /* --- session.c --- */
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define CHUNK    8192
-#define ENDS_MAX 256
+#define ENDS_MAX 1024
 #define SAY_MAX  (128 * 1024)
 #define PATTERN  251 /* a prime: no power of two hides a shift */
 

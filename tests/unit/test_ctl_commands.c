@@ -39,6 +39,8 @@ static const struct {
     {"reset backend", CTL_LEVEL_OPERATE, "reset backend web a"},
     {"reset pool", CTL_LEVEL_OPERATE, "reset pool web"},
     {"reset all", CTL_LEVEL_OPERATE, "reset all"},
+    {"close session", CTL_LEVEL_OPERATE, "close session 7"},
+    {"close sessions", CTL_LEVEL_OPERATE, "close sessions client=10.0.0.0/8"},
     {"set global", CTL_LEVEL_OPERATE, "set global health=fail"},
     {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
     {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
@@ -162,7 +164,12 @@ static const struct {
     {"remove backend * a", {"no pool *"}},
     {"reset backend * a", {"no pool *"}},
     {"drain backend web a within=5s", {"unknown option within="}},
-    {"maintain backend web a close=true", {"unknown option close="}},
+    {"maintain backend web a close=yes", {"close=yes:", "true or false"}},
+    {"maintain backend web a within=1m", {"within=", "close=true"}},
+    {"maintain backend web a close=false within=1m", {"within=", "close=true"}},
+    {"maintain backend web a close=true within=1", {"within=1:"}},
+    {"maintain backend web x close=true", {"no backend in pool web called x"}},
+    {"maintain backend * x close=true", {"no backend in any pool called x"}},
     {"ready backend web a for=5s", {"unknown option for="}},
     {"drain backend web a why=x why=y", {"why= is given twice"}},
     {"drain backend web a force force", {"too many words"}},
@@ -222,6 +229,19 @@ static const struct {
     {"show sessions backend=web/zzzz", {"no backend in pool web called zzzz"}},
     {"show sessions backend=/a", {"no pool \"\""}},
     {"show sessions sort=age", {"unknown option sort="}},
+    {"close session", {"something is missing", "usage: close session ID"}},
+    {"close session 0", {"0:", "show sessions"}},
+    {"close session web", {"web:", "show sessions"}},
+    {"close session 7 8", {"too many words"}},
+    {"close session 7 over=2s", {"unknown option over="}},
+    {"close sessions", {"all would be closed", "backend=POOL/NAME", "client=CIDR"}},
+    {"close sessions over=2s", {"all would be closed"}},
+    {"close sessions 7", {"too many words"}},
+    {"close sessions service=web", {"unknown option service="}},
+    {"close sessions backend=web", {"POOL/NAME"}},
+    {"close sessions backend=web/zzzz", {"no backend in pool web called zzzz"}},
+    {"close sessions client=10.0.0.0/99", {"client=10.0.0.0/99:"}},
+    {"close sessions client=10.0.0.0/8 over=2", {"over=2:"}},
     {"show events backend=a", {"POOL/NAME"}},
     {"show events limit=x", {"limit=x:"}},
     {"show events since=yesterday", {"since=yesterday:"}},
@@ -268,6 +288,7 @@ static const struct {
     {"set pool web retries=1 queue=5 why=y force", "set web/ retries=1 queue=5 force why=y"},
     {"set service web pool=db", "set web:/ pool=db why=-"},
     {"drain backend * main", "set */main admin=drain why=-"},
+    {"maintain backend web a close=false", "set web/a admin=maintenance why=-"},
     {"maintain backend * a force", "set */a admin=maintenance force why=-"},
     {"ready backend * b why=y", "set */b admin=ready why=y"},
     {"set backend web a weight=4 for=10m admin=drain",
@@ -284,6 +305,16 @@ static const struct {
     {"reload why=x", "reload by uid 1001 pid 42"},
     {"explain web 10.1.2.3", "explain web 10.1.2.3 to 0.0.0.0:80"},
     {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
+    {"close session 281474976710657 why=stuck",
+     "close session 281474976710657: id=281474976710657 row=-1 client=-/0 of -/- over 0 ms "
+     "why=stuck"},
+    {"close sessions backend=web/b over=2s",
+     "close pool web, backend b: id=0 row=4 client=-/0 of web/b over 2000 ms why=-"},
+    {"close sessions client=10.0.0.0/8 backend=web/b",
+     "close pool web, backend b, clients in 10.0.0.0/8: id=0 row=4 client=10.0.0.0/8 of web/b over "
+     "0 ms why=-"},
+    {"close sessions client=10.1.2.3",
+     "close clients in 10.1.2.3: id=0 row=-1 client=10.1.2.3/32 of -/- over 0 ms why=-"},
     {"show sessions service=web backend=web/b client=10.0.0.0/8 idle=2m limit=7",
      "sessions service=6 row=4 client=10.0.0.0/8 idle=120000 limit=7"},
 };
@@ -409,11 +440,101 @@ START_TEST(an_answer_that_comes_later)
 }
 END_TEST
 
+/* Which comes first, so that nobody comes back to it. */
+START_TEST(maintenance_closes_when_told_to)
+{
+    json_t *json;
+
+    fake.n_closed = 1;
+    fake.holds = true;
+    start("maintain backend web b close=true within=5s why=disk json", CTL_LEVEL_ADMINISTER);
+    ck_assert_str_eq(fake.asked, "set web/b admin=maintenance why=disk");
+    fake_answer();
+    ck_assert_str_eq(fake.asked, "close pool web, backend b: id=0 row=4 client=-/0 of web/b over "
+                                 "5000 ms why=disk");
+    ck_assert_uint_eq(result.n_done, 0);
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert_uint_eq(fake.n_asked, 2);
+    json = json_loads(str_text(&result.text), 0, NULL);
+    ck_assert_ptr_nonnull(json);
+    is_number(json, "generation", 4);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 2);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(maintenance_of_all_pools_closes_in_each)
+{
+    run("maintain backend * main close=true");
+    says(fake.asked, "close pool db, backend main: id=0 row=8");
+    ck_assert_uint_eq(fake.n_asked, 2);
+    ck_assert(!result.is_error);
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    fake.refuses = "no";
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert(result.is_error);
+    ck_assert_uint_eq(fake.n_asked, 3);
+}
+END_TEST
+
+START_TEST(maintenance_stays_where_closing_fails)
+{
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    fake_answer();
+    fake.refuses = "a worker did not answer";
+    fake_answer();
+    ck_assert(!result.is_error);
+    says(str_text(&result.text), "warning: a worker did not answer");
+}
+END_TEST
+
+START_TEST(maintenance_ends_without_its_server)
+{
+    fake.holds = true;
+    start("maintain backend web b close=true", CTL_LEVEL_ADMINISTER);
+    pending->owner = NULL;
+    pending->host.ops = NULL;
+    fake_answer();
+    ck_assert_uint_eq(result.n_done, 1);
+    ck_assert_uint_eq(fake.n_asked, 1);
+}
+END_TEST
+
+START_TEST(a_close_says_what_it_will_do)
+{
+    json_t *json;
+
+    fake.n_closed = 1;
+    ck_assert_str_eq(run("close session 7"), "session 7: closing 1 session at once\n");
+    json = run_json("close session 7 json");
+    is_number(json, "generation", 3);
+    is_number(json, "sessions", 1);
+    is_number(json, "until_wall_ms", 1700000000000);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 1);
+    json_decref(json);
+    fake.n_closed = 0;
+    says(run("close sessions client=::/0"), "no session matches; nothing is closed");
+    ck_assert(!result.is_error);
+    json = run_json("close sessions client=::/0 json");
+    is_number(json, "sessions", 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "changes")), 0);
+    json_decref(json);
+    fake.refuses = "there is no session 7";
+    ck_assert_str_eq(run("close session 7"), "error: there is no session 7\n");
+    ck_assert(result.is_error);
+}
+END_TEST
+
 /* The server is gone: the request ends without touching the host. */
 START_TEST(an_answer_to_nobody)
 {
-    static const char *const lines[] = {"reload", "drain backend web a", "show sessions",
-                                        "check config json", "explain web unix"};
+    static const char *const lines[] = {"reload",           "drain backend web a",
+                                        "show sessions",    "check config json",
+                                        "explain web unix", "close session 7"};
 
     fake.holds = true;
     fake.n_sessions = 3;
@@ -828,7 +949,12 @@ int main(void)
     tcase_add_test(tc, what_stands_against_the_file);
     tcase_add_test(tc, a_change_refused_by_the_host);
     tcase_add_test(tc, an_answer_that_comes_later);
-    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 5);
+    tcase_add_test(tc, a_close_says_what_it_will_do);
+    tcase_add_test(tc, maintenance_closes_when_told_to);
+    tcase_add_test(tc, maintenance_of_all_pools_closes_in_each);
+    tcase_add_test(tc, maintenance_stays_where_closing_fails);
+    tcase_add_test(tc, maintenance_ends_without_its_server);
+    tcase_add_loop_test(tc, an_answer_to_nobody, 0, 6);
     tcase_add_test(tc, stop_comes_after_its_reply);
     tcase_add_test(tc, figures_are_summed);
     tcase_add_test(tc, services_listen_where_they_are_bound);

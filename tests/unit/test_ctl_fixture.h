@@ -56,6 +56,8 @@ static struct {
     ctl_change_fn *change_done;
     ctl_sessions_fn *sessions_done;
     ctl_explain_fn *explain_done;
+    ctl_close_fn *close_done;
+    uint64_t n_closed; /* what a close says */
     void *arg;
 } fake;
 
@@ -170,16 +172,32 @@ UNUSED static void fake_answer_sessions(ctl_sessions_fn *done, void *arg)
     done(arg, sessions, fake.n_sessions, fake.silent_workers);
 }
 
+UNUSED static void fake_answer_close(ctl_close_fn *done, void *arg)
+{
+    char *lines[] = {(char *)"session 7: closing 1 session at once"};
+    struct change_list changes = {.lines = lines, .count = fake.n_closed > 0};
+    struct errlist errors = {0};
+
+    if (fake.refuses)
+        errlist_add(&errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", fake.refuses);
+    done(arg, &errors, &changes, 3, fake.n_closed, 1700000000000);
+    errlist_free(&errors);
+}
+
 /* Gives the answer that was held back. */
 UNUSED static void fake_answer(void)
 {
     ctl_change_fn *change_done = fake.change_done;
     ctl_sessions_fn *sessions_done = fake.sessions_done;
     ctl_explain_fn *explain_done = fake.explain_done;
+    ctl_close_fn *close_done = fake.close_done;
 
     fake.change_done = NULL;
     fake.sessions_done = NULL;
     fake.explain_done = NULL;
+    fake.close_done = NULL;
+    if (close_done)
+        fake_answer_close(close_done, fake.arg);
     if (change_done)
         fake_answer_change(change_done, fake.arg);
     if (sessions_done)
@@ -320,6 +338,26 @@ static uint64_t fake_memory(void *host, pid_t pid)
     return 1 << 20;
 }
 
+static void fake_close(void *host, const struct ctl_closing *asked, const struct ctl_who *who,
+                       ctl_close_fn *done, void *arg)
+{
+    char client[ADDR_TEXT_MAX];
+
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked),
+             "close %s: id=%llu row=%d client=%s/%u of %s/%s over "
+             "%llu ms why=%s",
+             asked->what, (unsigned long long)asked->filter.id, (int)asked->filter.row,
+             addr_ip_format(&asked->filter.client.ip, false, client), asked->filter.client.prefix,
+             asked->pool ? asked->pool : "-", asked->backend ? asked->backend : "-",
+             (unsigned long long)asked->over_ms, who->why ? who->why : "-");
+    fake.n_asked++;
+    fake.close_done = done;
+    fake.arg = arg;
+    if (!fake.holds)
+        fake_answer();
+}
+
 static void fake_explain(void *host, const struct explanation_question *question,
                          ctl_explain_fn *done, void *arg)
 {
@@ -358,6 +396,7 @@ static const struct ctl_host_ops fake_ops = {
     .reload = fake_reload,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
+    .close = fake_close,
     .explain = fake_explain,
     .stop = fake_stop,
 };

@@ -26,9 +26,10 @@ static void teardown(void)
     close(pair[1]);
 }
 
-static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN,  MESSAGE_LIST,
-                                 MESSAGE_LOG,      MESSAGE_READY,    MESSAGE_HEALTH, MESSAGE_NOTIFY,
-                                 MESSAGE_NOTIFIED, MESSAGE_LOST};
+static const uint32_t types[] = {MESSAGE_SNAPSHOT, MESSAGE_LISTENER, MESSAGE_DRAIN,
+                                 MESSAGE_LIST,     MESSAGE_LOG,      MESSAGE_READY,
+                                 MESSAGE_HEALTH,   MESSAGE_NOTIFY,   MESSAGE_NOTIFIED,
+                                 MESSAGE_LOST,     MESSAGE_CLOSE,    MESSAGE_CLOSING};
 
 START_TEST(every_type_arrives)
 {

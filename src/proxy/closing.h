@@ -1,0 +1,19 @@
+/*
+ * Sessions that are closed by command, paced: proxy_close() begins it. Private to src/proxy.
+ */
+#ifndef SLUICE_PROXY_CLOSING_H
+#define SLUICE_PROXY_CLOSING_H
+
+#include "session.h"
+
+/* Returns 0 or -ENOMEM. */
+int closing_init(struct proxy *proxy);
+void closing_fini(struct proxy *proxy); /* after all sessions are gone */
+/* Once a turn: ends those that are due. */
+void closing_work(struct proxy *proxy);
+/* When closing_work() is due without an event; UINT64_MAX: not. */
+uint64_t closing_due_ms(const struct proxy *proxy);
+/* The session ends, however: it is nobody's to close any more. Harmless on others. */
+void closing_forget(struct session *s);
+
+#endif

@@ -1,0 +1,366 @@
+/*
+ * Sessions closed by command: which, in what order, how fast, and how their ends look to either
+ * side.
+ */
+#include "proxy_bench.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#define MANY   300
+#define A_TURN 256
+
+static int clients[MANY], peers[MANY];
+static struct session_closing told;
+
+static void open_sessions(int n)
+{
+    for (int i = 0; i < n; i++) {
+        clients[i] = bench_client();
+        peers[i] = bench_accept(0);
+    }
+    UNTIL(proxy_sessions(proxies[0]) == (size_t)n);
+}
+
+static struct session_filter everything(void)
+{
+    return (struct session_filter){.service_row = SESSION_FILTER_ANY, .row = SESSION_FILTER_ANY};
+}
+
+static void close_matching(struct session_filter filter, uint64_t over_ms)
+{
+    const struct session_close wanted = {.filter = filter, .deadline_ms = bench_now_ms() + over_ms};
+    proxy_close(proxies[0], &wanted, &told);
+    bench_turn(); /* a worker's turn comes behind its messages */
+}
+
+static void close_all(uint64_t over_ms)
+{
+    close_matching(everything(), over_ms);
+    ck_assert_int_eq(told.error, 0);
+}
+
+static uint64_t nth_id(int n)
+{
+    static struct session_info items[MANY];
+    struct session_filter filter = everything();
+    filter.limit = MANY;
+    ck_assert_int_gt((int)proxy_list(proxies[0], &filter, 0, items, MANY), n);
+    return items[n].id;
+}
+
+static bool is_over(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK) == 0;
+}
+
+/* Time goes on; then exactly this one of n is over, beside those that were before. */
+static void expect_next(uint32_t ms, int which)
+{
+    uint64_t before = bench_ended(ENDING_OPERATOR);
+    bench_pass(ms - 1);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), before);
+    bench_pass(1);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), before + 1);
+    ck_assert(is_over(clients[which]));
+}
+
+START_TEST(they_go_evenly)
+{
+    bench_start();
+    open_sessions(10);
+    close_all(1000);
+    ck_assert_uint_eq(told.sessions, 10);
+    ck_assert_uint_eq(told.sooner + told.hastened, 0);
+    for (uint64_t n = 0; n < 10; n++) {
+        bench_pass(99);
+        ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), n);
+        bench_pass(1);
+        ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), n + 1);
+    }
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 0);
+    ck_assert_uint_gt(proxy_next_ms(proxies[0], bench_now_ms()), 1000000);
+}
+END_TEST
+
+START_TEST(more_than_one_in_a_millisecond)
+{
+    bench_start();
+    open_sessions(40);
+    close_all(10);
+    for (uint64_t n = 4; n <= 40; n += 4) {
+        bench_pass(1);
+        ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), n);
+    }
+}
+END_TEST
+
+static void speak(int which)
+{
+    bench_say(clients[which], "x");
+    bench_hear(peers[which], "x");
+}
+
+/* Also by what they do meanwhile. */
+START_TEST(who_is_idle_for_longest_goes_first)
+{
+    static const int order[] = {4, 2, 0, 3, 1};
+    bench_start();
+    open_sessions(5);
+    for (int i = 0; i < 5; i++) {
+        bench_pass(10);
+        speak(order[i]);
+    }
+    close_all(500);
+    expect_next(100, 4);
+    bench_settle();
+    speak(2);
+    expect_next(100, 0);
+    expect_next(100, 3);
+    expect_next(100, 1);
+    expect_next(100, 2);
+}
+END_TEST
+
+START_TEST(who_comes_later_stays)
+{
+    bench_start();
+    open_sessions(2);
+    close_all(100);
+    int late = bench_client();
+    int peer = bench_accept(0);
+    bench_pass(1000);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 2);
+    bench_say(late, "still here");
+    bench_hear(peer, "still here");
+}
+END_TEST
+
+START_TEST(at_once_is_some_a_turn)
+{
+    const struct rlimit room = {.rlim_cur = 4096, .rlim_max = 4096};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &room), 0);
+    bench_start();
+    open_sessions(MANY);
+    close_all(0);
+    ck_assert_uint_eq(told.sessions, MANY);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), A_TURN);
+    ck_assert(proxy_busy(proxies[0]));
+    bench_turn();
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), MANY);
+    ck_assert(!proxy_busy(proxies[0]));
+}
+END_TEST
+
+START_TEST(the_sooner_end_counts)
+{
+    bench_start();
+    open_sessions(4);
+    close_all(_i == 0 ? 1000 : 100);
+    close_all(_i == 1 ? 1000 : 100);
+    ck_assert_uint_eq(told.sessions, 4);
+    ck_assert_uint_eq(told.hastened, _i == 0 ? 4 : 0);
+    ck_assert_uint_eq(told.sooner, _i == 0 ? 0 : 4);
+    bench_pass(99);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 3);
+    bench_pass(1);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 4);
+}
+END_TEST
+
+/* One of those that are to be closed slowly goes now; the others share the time. */
+START_TEST(one_is_taken_out_of_many)
+{
+    struct session_filter one = everything();
+    bench_start();
+    open_sessions(3);
+    close_all(300);
+    one.id = nth_id(1);
+    close_matching(one, 0);
+    ck_assert_uint_eq(told.sessions, 1);
+    ck_assert_uint_eq(told.hastened, 1);
+    bench_settle();
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 1);
+    bench_hear_end(clients[1]);
+    expect_next(150, 0);
+    expect_next(150, 2);
+}
+END_TEST
+
+START_TEST(who_leaves_is_no_longer_waited_for)
+{
+    bench_start();
+    open_sessions(3);
+    close_all(300);
+    bench_close(clients[0]);
+    bench_close(peers[0]);
+    UNTIL(proxy_sessions(proxies[0]) == 2);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 0);
+    expect_next(150, 1);
+    expect_next(150, 2);
+    open_sessions(1);
+    close_all(50);
+    bench_close(clients[0]);
+    bench_close(peers[0]);
+    UNTIL(proxy_sessions(proxies[0]) == 0);
+    bench_pass(100);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 2);
+}
+END_TEST
+
+START_TEST(only_what_matches)
+{
+    struct session_filter filter = everything();
+    bench_start();
+    open_sessions(3);
+    filter.id = nth_id(2) + 1;
+    close_matching(filter, 0);
+    ck_assert_uint_eq(told.sessions, 0);
+    filter = everything();
+    filter.row = BENCH_ROW(1);
+    close_matching(filter, 0);
+    ck_assert_uint_eq(told.sessions, 0);
+    const char *problem;
+    filter = everything();
+    ck_assert_int_eq(addr_cidr_parse("10.0.0.0/8", &filter.client, &problem), 0);
+    close_matching(filter, 0);
+    ck_assert_uint_eq(told.sessions, 0);
+    bench_settle();
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 3);
+    ck_assert_int_eq(addr_cidr_parse("127.0.0.0/8", &filter.client, &problem), 0);
+    filter.row = BENCH_ROW(0);
+    filter.id = nth_id(1);
+    close_matching(filter, 0);
+    ck_assert_uint_eq(told.sessions, 1);
+    bench_hear_end(clients[1]);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 2);
+}
+END_TEST
+
+START_TEST(too_many_commands_at_a_time)
+{
+    struct session_filter one = everything();
+    bench_start();
+    open_sessions(17);
+    for (int i = 0; i < 16; i++) {
+        one.id = nth_id(i);
+        close_matching(one, 3600000);
+        ck_assert_int_eq(told.error, 0);
+    }
+    one.id = nth_id(16);
+    close_matching(one, 3600000);
+    ck_assert_int_eq(told.error, -EBUSY);
+    ck_assert_uint_eq(told.sessions, 0);
+    bench_close(clients[3]);
+    bench_close(peers[3]);
+    UNTIL(proxy_sessions(proxies[0]) == 16);
+    close_matching(one, 0);
+    ck_assert_int_eq(told.error, 0);
+    bench_hear_end(clients[16]);
+}
+END_TEST
+
+/* --- what either side sees --- */
+
+START_TEST(both_sides_see_an_orderly_end)
+{
+    bench_start();
+    open_sessions(1);
+    bench_say(clients[0], "the last words");
+    bench_settle();
+    close_all(0);
+    bench_hear(peers[0], "the last words");
+    bench_hear_end(peers[0]);
+    bench_hear_end(clients[0]);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 1);
+}
+END_TEST
+
+/* Bytes are held for a client that does not read: it is not to think that it has got all. */
+START_TEST(a_part_does_not_look_like_the_whole)
+{
+    char bytes[4096];
+    ssize_t n;
+    bench_shrink();
+    bench_start();
+    int client = bench_client_with(0, 4096);
+    int peer = bench_accept(0);
+    bench_stuff(peer, 24 << 20);
+    bench_settle();
+    close_all(0);
+    UNTIL(bench_ended(ENDING_OPERATOR) == 1);
+    do {
+        n = recv(client, bytes, sizeof(bytes), 0);
+    } while (n > 0);
+    ck_assert_int_eq((int)n, -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+END_TEST
+
+START_TEST(between_two_requests)
+{
+    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    bench_start();
+    int client = bench_client();
+    bench_serve(client, -1);
+    UNTIL(bench_cell(0)->idle == 1);
+    close_all(0);
+    ck_assert_uint_eq(told.sessions, 1);
+    bench_hear_end(client);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 1);
+    ck_assert_uint_eq(bench_cell(0)->idle, 1);
+}
+END_TEST
+
+START_TEST(amid_an_exchange)
+{
+    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    bench_start();
+    int client = bench_client();
+    int upstream = bench_serve(client, -1);
+    bench_say(client, "ask\n");
+    bench_hear(upstream, "ask\n");
+    close_all(0);
+    bench_hear_reset(client);
+    bench_hear_discard(0, DISCARD_SESSION_END);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 1);
+}
+END_TEST
+
+START_TEST(who_has_no_backend_yet_is_refused)
+{
+    bench_set_health(0, SB_HEALTH_UNKNOWN);
+    bench_check(0);
+    bench_start();
+    int client = bench_client();
+    UNTIL(sb.workers[0].waiting == 1);
+    close_all(0);
+    bench_hear_reset(client);
+    ck_assert_uint_eq(bench_refused(REFUSAL_OPERATOR), 1);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("proxy/close");
+    TCase *tc = bench_case(suite, "all", bench_setup_one);
+    tcase_add_test(tc, they_go_evenly);
+    tcase_add_test(tc, more_than_one_in_a_millisecond);
+    tcase_add_test(tc, who_is_idle_for_longest_goes_first);
+    tcase_add_test(tc, who_comes_later_stays);
+    tcase_add_test(tc, at_once_is_some_a_turn);
+    tcase_add_loop_test(tc, the_sooner_end_counts, 0, 3);
+    tcase_add_test(tc, one_is_taken_out_of_many);
+    tcase_add_test(tc, who_leaves_is_no_longer_waited_for);
+    tcase_add_test(tc, only_what_matches);
+    tcase_add_test(tc, too_many_commands_at_a_time);
+    tcase_add_test(tc, both_sides_see_an_orderly_end);
+    tcase_add_test(tc, a_part_does_not_look_like_the_whole);
+    tcase_add_test(tc, between_two_requests);
+    tcase_add_test(tc, amid_an_exchange);
+    tcase_add_test(tc, who_has_no_backend_yet_is_refused);
+    return bench_run(suite);
+}
