@@ -149,6 +149,7 @@ static uint32_t work(struct proxy *proxy, struct closing *closing, uint32_t budg
     while (budget > 0 && closing->n_left > 0 && due_us(closing) <= proxy->now_ms * 1000) {
         closing->last_us = due_us(closing);
         struct session *s = take(closing);
+        closing_forget(s); /* it may live on until its client has what it is owed */
         if (s->attempt != NULL) {
             session_refuse(s, REFUSAL_OPERATOR);
         } else {
