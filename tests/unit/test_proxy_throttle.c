@@ -407,9 +407,12 @@ START_TEST(a_starved_client_may_leave)
     bench_say(up, head);
     bench_stuff(up, MUCH);
     bench_reset(_i == 0 ? client : up);
-    for (int i = 0; i < 2 * _i; i++) {
+    if (_i == 1) {
         UNTIL(sb.slot_active[BENCH_SLOT(0)] == 0);
-        ck_assert_uint_eq(proxy_sessions(proxies[0]), 1); /* it may still take its part */
+        ck_assert_uint_eq(proxy_sessions(proxies[0]), 1); /* it may still take its part … */
+    }
+    /* … which its kernel still does now and then, a little each time. */
+    for (int i = 0; i < 10 * _i && bench_ended(ENDING_BACKEND_RESET) == 0; i++) {
         bench_settle();
         bench_pass(5100);
     }
