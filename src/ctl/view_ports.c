@@ -21,24 +21,23 @@ static void name_sources(const struct snapshot_source *sources, uint32_t n, stru
 static void name_state(const struct view *view, const struct snapshot_source *sources, uint32_t n,
                        struct view_ports *out)
 {
-    uint32_t count[SB_PAIR_TROUBLE_COUNT] = {0};
+    uint32_t n_absent = 0, n_others = 0;
     uint16_t error = 0;
 
     for (uint32_t i = 0; i < n; i++) {
-        enum sb_pair_trouble trouble = ports_trouble(view->sb, sources[i].pair);
-
-        count[trouble]++;
-        if (trouble == SB_PAIR_ABSENT)
-            error =
-                atomic_load_explicit(&view->sb->pairs[sources[i].pair].error, memory_order_relaxed);
+        n_others += ports_are_others(view->sb, sources[i].pair);
+        if (ports_trouble(view->sb, sources[i].pair) != SB_PAIR_ABSENT)
+            continue;
+        n_absent++;
+        error = atomic_load_explicit(&view->sb->pairs[sources[i].pair].error, memory_order_relaxed);
     }
     out->state = out->state_text;
-    if (count[SB_PAIR_ABSENT] > 0 && n == 1)
+    if (n_absent > 0 && n == 1)
         snprintf(out->state_text, sizeof(out->state_text), "unusable: %s", strerror(error));
-    else if (count[SB_PAIR_ABSENT] > 0)
-        snprintf(out->state_text, sizeof(out->state_text), "%" PRIu32 " unusable: %s",
-                 count[SB_PAIR_ABSENT], strerror(error));
-    else if (count[SB_PAIR_NO_PORT] > 0)
+    else if (n_absent > 0)
+        snprintf(out->state_text, sizeof(out->state_text), "%" PRIu32 " unusable: %s", n_absent,
+                 strerror(error));
+    else if (n_others > 0)
         out->state = "held by others";
     else
         out->state = out->limit != REPLY_NONE && out->in_use >= out->limit ? "full" : "ok";

@@ -115,6 +115,13 @@ enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair)
                                                       memory_order_acquire);
 }
 
+bool ports_are_others(const struct scoreboard *sb, uint32_t pair)
+{
+    uint32_t ports = atomic_load_explicit(&sb->header->ports, memory_order_relaxed);
+    return ports_trouble(sb, pair) == SB_PAIR_NO_PORT &&
+           (ports == 0 || ports_used(sb, pair) < ports_limit(ports));
+}
+
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms)
 {
     return atomic_load_explicit(&sb->pairs[pair].shut_until_ms, memory_order_relaxed) > now_ms;

@@ -50,6 +50,9 @@ void ports_fail(struct scoreboard *sb, uint32_t pair, enum sb_pair_trouble troub
 void ports_succeed(struct scoreboard *sb, uint32_t pair);
 /* What the last attempt met. */
 enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair);
+/* Whether the kernel had no port of it at last although, as we count, there are some: others have
+ * them. (When the kernel's range gets narrower, it finds none before we know.) */
+bool ports_are_others(const struct scoreboard *sb, uint32_t pair);
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms);
 uint32_t ports_used(const struct scoreboard *sb, uint32_t pair);
 /* After worker is known to be dead: what it had is given back. Master only; again is harmless. */

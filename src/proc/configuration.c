@@ -56,7 +56,7 @@ void configuration_weigh(const struct model *model)
     struct capacity capacity;
     STR_AUTO text = {0};
     machine_read("", 0, &machine);
-    capacity_ask(model, capacity_workers(model, machine.cpus), preflight_may_come_from, &demand);
+    capacity_ask(model, capacity_workers(model, machine.cpus), machine_may_come_from, &demand);
     capacity_judge(&machine, &demand, &capacity);
     capacity_warn(&machine, &demand, &capacity, &errors);
     errlist_print(&errors, &text);

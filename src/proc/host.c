@@ -79,8 +79,8 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
     errlist_free(&errors);
 }
 
-static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who, bool force,
-                      ctl_change_fn *done, void *arg)
+static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who,
+                      bool force, ctl_change_fn *done, void *arg)
 {
     edit_start(host, edit, who, force, done, arg);
 }

@@ -3,7 +3,6 @@
  * master.
  */
 #include "master.h"
-#include "preflight.h"
 
 void limits_look(struct master *master, bool is_first)
 {
@@ -39,7 +38,7 @@ void limits_warn(const struct master *master, const struct model *model, struct 
 {
     struct capacity_demand demand;
     struct capacity capacity;
-    judge(master, model, preflight_may_come_from, &demand, &capacity);
+    judge(master, model, machine_may_come_from, &demand, &capacity);
     capacity_warn(&master->machine, &demand, &capacity, errors);
 }
 

@@ -1,13 +1,16 @@
 /* What this machine allows, from /proc. Owns nothing. In master and in sluicectl doctor. */
 #include "machine.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "machine_file.h"
 #include "machine_memory.h"
 
@@ -167,4 +170,13 @@ void machine_keep_usage(struct machine *machine, const struct machine *before)
     machine->memory_available_bytes = before->memory_available_bytes;
     machine->group_used_bytes = before->group_used_bytes;
     machine->file_used = before->file_used;
+}
+
+/* Asking the kernel and not the list of interfaces: whole networks may be local by a route. */
+bool machine_may_come_from(const struct addr_ip *ip)
+{
+    struct sockaddr_storage address;
+    socklen_t len = addr_ip_to_sockaddr(ip, &address);
+    FD_AUTO fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd < 0 || bind(fd, (struct sockaddr *)&address, len) == 0 || errno != EADDRNOTAVAIL;
 }

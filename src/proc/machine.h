@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/addr.h"
+
 #define MACHINE_UNKNOWN UINT64_MAX
 #define MACHINE_PORTS   65536
 
@@ -53,5 +55,7 @@ uint64_t machine_count_ports(const struct machine *machine, uint64_t first, uint
 /* Takes over from before what sessions use up: memory and open files. So a limit that is worked out
  * again while sessions are there is still that for all of them. */
 void machine_keep_usage(struct machine *machine, const struct machine *before);
+/* Whether connections may be opened from an address: it is here, or nothing can be said. */
+bool machine_may_come_from(const struct addr_ip *ip);
 
 #endif

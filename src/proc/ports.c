@@ -52,7 +52,7 @@ static struct trouble find_trouble(const struct master *master,
             trouble.absent = &sources[i].ip;
             trouble.error = LOAD(master->sb.pairs[sources[i].pair].error);
         }
-        trouble.n_no_port += met == SB_PAIR_NO_PORT;
+        trouble.n_no_port += ports_are_others(&master->sb, sources[i].pair);
     }
     return trouble;
 }

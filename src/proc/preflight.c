@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "machine.h"
 #include "model/sources.h"
 
 static enum errlist_severity grade(bool strict)
@@ -106,15 +107,6 @@ static void check_addresses(const struct model *model, bool strict, struct errli
     freeifaddrs(interfaces);
 }
 
-/* Asking the kernel and not the list of interfaces: whole networks may be local by a route. */
-bool preflight_may_come_from(const struct addr_ip *ip)
-{
-    struct sockaddr_storage address;
-    socklen_t len = addr_ip_to_sockaddr(ip, &address);
-    FD_AUTO fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return fd < 0 || bind(fd, (struct sockaddr *)&address, len) == 0 || errno != EADDRNOTAVAIL;
-}
-
 static void check_sources(const struct model_pool *pool, bool strict, struct errlist *errors)
 {
     struct source_list list;
@@ -122,7 +114,7 @@ static void check_sources(const struct model_pool *pool, bool strict, struct err
     size_t missing = 0;
     sources_of(pool, &list);
     for (size_t i = 0; i < list.n; i++) {
-        if (!preflight_may_come_from(&list.items[i])) {
+        if (!machine_may_come_from(&list.items[i])) {
             first = first == NULL ? &list.items[i] : first;
             missing++;
         }

@@ -17,8 +17,6 @@ void preflight_names(const struct model *model, bool strict, struct errlist *err
 /* Users and groups of global, whether each listening address is (or may be) bound here, and the
  * programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
-/* Whether connections may be opened from an address: it is here, or nothing can be said. */
-bool preflight_may_come_from(const struct addr_ip *ip);
 /* The programs of notify and exec checks: whether they are there and the user that workers and
  * monitor become may run them. Waits for the file system, but not for ever. */
 void preflight_programs(const struct model *model, bool strict, struct errlist *errors);

@@ -11,7 +11,7 @@
 
 #include "base/units.h"
 #include "proc/configuration.h"
-#include "proc/preflight.h"
+#include "proc/machine.h"
 #include "sluicectl/doctor_daemon.h"
 #include "sluicectl/doctor_print.h"
 
@@ -147,7 +147,7 @@ static int report(const struct options *options, const struct model *model)
     int status;
 
     examine(options, model, &machine, &whose);
-    doctor_plan(model, &machine, preflight_may_come_from, options->connections, &plan);
+    doctor_plan(model, &machine, machine_may_come_from, options->connections, &plan);
     plan.whose = str_text(&whose);
     doctor_judge(&machine, &plan, &report);
     print(options->file, &plan, &report, &text);

@@ -227,10 +227,10 @@ def test_the_only_address_is_absent(start):
     """No port is short, and nobody is told to add some."""
     whois = start(Whois())
     daemon = start(Daemon(config([whois.address], ["203.0.113.1"]), 1))
-    with connect(daemon.address("s")) as sock:
-        with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError):  # which may come before connect() is back
+        with connect(daemon.address("s")) as sock:
             assert sock.recv(10) == b"" and False, "an end where a reset was due"
-    assert daemon.service("s")["refused_by"]["source_ports"] == 1
+    wait_for(lambda: daemon.service("s")["refused_by"]["source_ports"] == 1, what="a refusal")
     wait_for(lambda: len(events(daemon)) == 2, what="both events")
     alone = "source address 203.0.113.1 cannot be used: Cannot assign requested address (is it on " \
             "this machine?)"
