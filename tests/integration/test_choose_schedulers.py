@@ -111,7 +111,8 @@ def test_reload_to_another_scheduler(start, backends):
     for name in ("first", "wlc", "mh", "first", "least_time", "rr"):
         daemon.reload(config(name))
         served = set(ask_often(daemon.address("s"), 8))
-        assert len(served) == 1 if name in ("first", "mh") else len(served) > 1, (name, served)
+        if name != "least_time":  # to which one may well be faster than the others for so long
+            assert (len(served) == 1) == (name in ("first", "mh")), (name, served)
         assert served == {"a"} or name != "first"
     assert all(client.again() == client.name() for client in held)
 

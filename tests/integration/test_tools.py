@@ -847,6 +847,7 @@ def test_crc_closes_from_either_side(scripted, option, closer):
 
     status, report = run_load("crc", "--target", scripted(handler), "--requests", "3", *option)
     assert (status, report["requests"]) == (0, 3)
+    wait_until(lambda: len(seen) == 3, "the last one to be closed")
     assert seen == [b"" if closer == "client" else b"Connection: close\r\n"] * 3
 
 
