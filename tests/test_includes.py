@@ -19,6 +19,7 @@ ALLOWED = {
     "proc": {"base", "conf", "pool", "sched", "check", "frame", "model", "proxy", "ctl"},
     "sluiced": {"base", "conf", "pool", "sched", "check", "frame", "model", "proxy", "ctl", "proc"},
     "sluicectl": {"base", "ctl", "proc"},
+    "manual": {"base", "sched", "model", "ctl"},
     "tools": {"base"},
 }
 # Libraries that only these folders may see; what is not named here is for everyone.

@@ -1,0 +1,82 @@
+"""The manual pages and the shell completion, which are made from the program's own tables."""
+
+import re
+import subprocess
+
+import pytest
+
+from sluice import BUILD, REPOSITORY, SLUICED, Daemon, pool, service
+
+PAGES = ["sluiced.8", "sluicectl.8", "sluice.conf.5", "sluice-control.7"]
+MADE = BUILD / "packaging"
+
+
+def plain(page):
+    """A page as a reader sees it, in one line."""
+    text = subprocess.run(["mandoc", "-Tutf8", MADE / page], check=True, capture_output=True,
+                          text=True).stdout
+    return re.sub(r"\s+", " ", re.sub(".\b", "", text)).replace("‐", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_clean(page):
+    done = subprocess.run(["mandoc", "-Tlint", "-Wstyle", MADE / page], capture_output=True, text=True)
+    faults = [line for line in done.stdout.splitlines()
+              if "referenced manual not found" not in line]  # not installed here
+    assert not faults, "\n".join(faults)
+
+
+def test_every_option_is_told():
+    said = plain("sluice.conf.5")
+    example = (REPOSITORY / "conf" / "every-option.conf").read_text()
+    names = set(re.findall(r"^[\s#]*(\w+) *= ", example, re.M))
+    assert len(names) > 60
+    assert not {name for name in names if f" {name} = " not in said}
+
+
+def test_every_check_and_scheduler_is_told(tmp_path):
+    said = plain("sluice.conf.5")
+    conf = tmp_path / "bad.conf"
+    conf.write_text('service "s" { listen = { "127.0.0.1:0" } pool = "p" }\n'
+                    'pool "p" { scheduler = "?" check "?" { }\n'
+                    '  backend "b" { address = "127.0.0.1:1" } }\n')
+    errors = subprocess.run([SLUICED, "-t", "-c", conf], capture_output=True, text=True).stderr
+    words = set(re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"write one of (.*)", errors))))
+    assert {"tcp", "agent", "wlc", "maglev"} <= words, errors
+    assert not {word for word in words if word not in said}
+
+
+def test_every_command_is_told(start):
+    daemon = start(Daemon(service("web", "p") + pool("p", {"a": "127.0.0.1:9"})))
+    listed = daemon.ctl_json("help")["commands"]
+    for page in "sluicectl.8", "sluice-control.7":
+        said = plain(page)
+        assert not [row["usage"] for row in listed if row["usage"] not in said]
+
+
+def complete(words, path=""):
+    """What bash would offer for the last of words."""
+    script = (f'PATH="{path}:$PATH"; source {MADE}/sluicectl; COMP_WORDS=("$@"); '
+              'COMP_CWORD=$(($# - 1)); _sluicectl 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"')
+    return subprocess.run(["bash", "-c", script, "-", "sluicectl", *words], check=True,
+                          capture_output=True, text=True).stdout.split()
+
+
+def test_completion():
+    assert {"show", "drain", "doctor", "--json"} <= set(complete([""]))
+    assert complete(["show", "back"]) == ["backends"]
+    assert "backend=" in complete(["show", "sessions", ""])
+    assert complete(["set", "backend", "p", "a", "wei"]) == ["weight="]
+    assert "force" in complete(["drain", "backend", "p", "a", ""])
+    assert complete(["nonsense", ""]) == []
+
+
+def test_completion_of_names(start, monkeypatch):
+    daemon = start(Daemon(service("web", "first") + pool("first", {"a": "127.0.0.1:9"})
+                          + pool("second", {"x": "127.0.0.1:9", "y": "127.0.0.1:9"})))
+    monkeypatch.setenv("SLUICE_SOCKET", str(daemon.control))
+    path = str(BUILD / "src")
+    assert {"first", "second"} <= set(complete(["drain", "backend", ""], path))
+    assert {"x", "y"} <= set(complete(["drain", "backend", "second", ""], path))
+    assert "a" not in complete(["drain", "backend", "second", ""], path)
+    assert complete(["explain", "w"], path) == ["web"]
