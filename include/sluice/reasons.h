@@ -16,6 +16,7 @@
     X(START_TIMEOUT, "start_timeout", "no check result within the waiting time")                   \
     X(CONNECT_FAILED, "connect_failed", "every allowed try failed")                                \
     X(SOURCE_PORTS, "source_ports", "no port left to connect to a backend from")                   \
+    X(CLIENT_ADDRESS, "client_address", "no backend could be connected to from it")                \
     X(SERVICE_LIMIT, "service_limit", "the service's max_connections")                             \
     X(DAEMON_LIMIT, "daemon_limit", "global max_connections")                                      \
     X(DESCRIPTORS, "descriptors", "the process has no descriptor left")                            \

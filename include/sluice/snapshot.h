@@ -21,7 +21,7 @@
 #include "sluice/limits.h"
 
 #define SNAPSHOT_MAGIC  UINT64_C(0x31504e5345434c53)
-#define SNAPSHOT_LAYOUT 6
+#define SNAPSHOT_LAYOUT 7
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
@@ -152,7 +152,9 @@ struct snapshot_pool {
     uint32_t require_any;            /* 1: one passing check is enough */
     struct snapshot_outlier outlier;
     struct snapshot_reuse reuse;
-    uint32_t send_proxy;   /* enum send_proxy */
+    uint32_t send_proxy;  /* enum send_proxy */
+    uint32_t transparent; /* 1: sessions connect from their client's address; without reuse */
+    uint32_t pad;
     uint64_t table_inputs; /* hash of what the table is made from: alike means the same table */
 };
 
@@ -170,8 +172,8 @@ struct snapshot_backend {
     uint32_t backup;                /* 1: only joins when primaries are missing */
     struct snapshot_rate connect_rate;
     struct addr check_address;        /* checked instead of address; ADDR_NONE: not given */
-    uint32_t first_source, n_sources; /* to connect from; 0: there are no ports, or it has no
-                                         address yet */
+    uint32_t first_source, n_sources; /* to connect from; 0: there are no ports, it has no
+                                         address yet, or its pool is transparent */
 };
 
 /* An address to connect to a backend from: of its family, or ADDR_NONE, which is then the only one:

@@ -448,6 +448,14 @@ void addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *o
     *out = addr;
 }
 
+bool addr_ip_is_loopback(const struct addr_ip *ip)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+
+    return (ip->family == ADDR_IPV4 && ip->bytes[0] == 127) ||
+           (ip->family == ADDR_IPV6 && memcmp(ip->bytes, loopback6, sizeof(loopback6)) == 0);
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
     return memcmp(a, b, sizeof(*a)) == 0;

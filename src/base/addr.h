@@ -77,6 +77,8 @@ socklen_t addr_ip_to_sockaddr(const struct addr_ip *ip, struct sockaddr_storage 
 void addr_ip_from_sockaddr(const struct sockaddr *sa, struct addr_ip *out);
 void addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *out);
 
+/* 127/8, ::1. */
+bool addr_ip_is_loopback(const struct addr_ip *ip);
 bool addr_equal(const struct addr *a, const struct addr *b);
 
 /* A network in CIDR form; a bare address is its own /32 or /128. Bits beyond the prefix are zero.

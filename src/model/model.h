@@ -146,6 +146,7 @@ struct model_pool {
     uint32_t require;            /* enum model_require */
     uint32_t send_proxy;         /* enum send_proxy */
     char **source_addresses;     /* as written: sources.h */
+    bool transparent;            /* connected to from the client's address */
     char *notify;                /* NULL: nothing is run */
     struct model_outlier outlier;
     struct model_reuse reuse;

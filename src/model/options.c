@@ -202,6 +202,11 @@ const struct option_def option_table[] = {
              "10.0.0.1, 10.0.0.16-10.0.0.31, 10.1.0.0/28. Each has all ports once for every "
              "backend; the one with most of them left is taken. For a backend of a family that is "
              "not in the list, and without one, the kernel chooses."},
+    {POOL(transparent), .name = "transparent", .type = OPTION_BOOL, .default_text = "false",
+     .reloadable = true,
+     .help = "Connect to backends from the client's address, with a port of the kernel's choice. "
+             "The daemon must be started as root with it, and the backends' replies must come back "
+             "through this machine: sluicectl doctor tells how."},
     {POOL(queue), .name = "queue", .type = OPTION_UINT, .default_text = "0", .max = QUEUE_MAX,
      .reloadable = true,
      .help = "Sessions that may wait for a place while every healthy backend is at its limit; 0: "

@@ -253,7 +253,8 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
                          const struct model_backend *from)
 {
     uint32_t first_source = layout->source;
-    uint32_t n_sources = fill_sources(layout, sources, from->address.ip.family);
+    uint32_t n_sources =
+        pool->transparent ? 0 : fill_sources(layout, sources, from->address.ip.family);
     struct snapshot_backend *to = &layout->backends[layout->backend++];
     uint32_t first_own_check = fill_checks(layout, from->own_checks, from->n_own_checks);
     size_t n_checks;
@@ -337,6 +338,7 @@ static void fill_pool(struct layout *layout, const struct model_pool *from)
         .outlier = outlier_snapshot(&from->outlier),
         .reuse = reuse_snapshot(from, layout->texts, &layout->text),
         .send_proxy = from->send_proxy,
+        .transparent = from->transparent ? 1 : 0,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {

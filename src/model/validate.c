@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "build.h"
 #include "sluice/limits.h"
+#include "transparent.h"
 
 #define PRINCIPAL_MAX 32 /* bytes in a user's or group's name, as useradd has it */
 
@@ -291,6 +292,7 @@ static void validate_services(struct build *build, struct pool_names *pools)
         validate_keepalive(build, section, model->services[i].keepalive_ms);
         check_pools_of(build, section, &model->services[i], pools);
         check_unix_clients(build, section, &model->services[i]);
+        transparent_validate_service(build, section, &model->services[i]);
         if (i == SERVICES_MAX) {
             validate_count(build, section, model->n_services, SERVICES_MAX, "services");
         }

@@ -12,6 +12,7 @@
 #include "sched/sched.h"
 #include "sluice/limits.h"
 #include "sources.h"
+#include "transparent.h"
 
 /* --- pools --- */
 
@@ -153,6 +154,7 @@ static void validate_pool(struct build *build, const struct conf_section *sectio
     validate_checks(build, section, pool->checks, pool->n_checks);
     validate_backends(build, section, pool);
     sources_validate(build, section, pool);
+    transparent_validate_pool(build, section, pool);
     check_backups(build, section, pool);
     if (use == POOL_UNUSED) {
         build_fault(build, ERRLIST_WARNING, section, NULL, 0,

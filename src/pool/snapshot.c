@@ -239,6 +239,7 @@ static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
     return name_is_good(pool->name) && pool->row < POOLS_MAX && pool->start < START_COUNT &&
            pool->hash_key < HASH_KEY_COUNT && pool->backup_use < BACKUP_USE_COUNT &&
            pool->on_return < SESSIONS_COUNT && pool->on_down < SESSIONS_COUNT &&
+           pool->transparent <= (pool->reuse.mode == REUSE_OFF) &&
            pool->send_proxy < SEND_PROXY_COUNT && pool->panic_threshold <= 100 &&
            pool->outlier.max_ejected <= 100 &&
            range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&

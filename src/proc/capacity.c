@@ -88,7 +88,7 @@ static bool shares_connections(const struct model_pool *pool)
 static bool add_destinations(const struct model_pool *pool, capacity_here_fn *is_here,
                              struct destination *list, size_t *n)
 {
-    if (shares_connections(pool)) {
+    if (shares_connections(pool) || pool->transparent) { /* that has each client's own ports */
         return false;
     }
     struct pool_sources sources;

@@ -92,7 +92,9 @@ static _Noreturn void child_main(struct child *child, int channel)
     keep_own_descriptors(child, channel);
     log_set_role(name);
     setproctitle("%s", name);
-    int error = privileges_drop(&master->privileges);
+    struct privileges privileges = master->privileges;
+    privileges.any_source &= !is_monitor(child); /* nor any program that it runs */
+    int error = privileges_drop(&privileges);
     if (error != 0) {
         log_error("cannot drop privileges", LOG_STR("error", strerror(-error)));
         exit(EXIT_FAILURE);

@@ -28,6 +28,7 @@ struct model *configuration_read(const char *file, bool strict, struct conf_tree
         resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
         preflight_names(model, strict, &errors);
         preflight_machine(model, strict, &errors);
+        preflight_start(model, strict, &errors);
     }
     errlist_sort(&errors);
     STR_AUTO text = {0};

@@ -160,6 +160,9 @@ static void apply(struct load_job *job)
                     "the daemon is stopping; nothing is changed any more");
     }
     if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
+        if (job->check_only) {
+            (void)preflight_workers(job->model, &master->privileges, &job->errors);
+        }
         model_diff(master->model, job->model, &job->changes);
         published = !job->check_only && put_into_force(job, &kept);
     }

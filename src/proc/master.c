@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "edit.h"
 #include "expiry.h"
+#include "preflight.h"
 #include "restore.h"
 
 #define SWEEP_SECONDS 1
@@ -374,6 +375,8 @@ static int start(struct master *master, struct model *model)
         model_free(model);
         return -EBUSY;
     }
+    master->privileges.any_source = privileges_has_any_source() &&
+                                    (!master->privileges.drop || preflight_wants_any_source(model));
     if (!publish_first(master, model)) {
         return -EINVAL;
     }

@@ -126,6 +126,15 @@ static void append_cause(const struct master *master, const struct snapshot_back
                    backend->name, times);
         return;
     }
+    if (backend->n_sources == 0) { /* its pool is transparent */
+        str_printf(
+            out,
+            "some client has no port left to connect to backend %s from its address, %" PRIu64
+            " times since this was last told: each client's address has %u ports towards "
+            "each backend, so add backends",
+            backend->name, times, LOAD(master->sb.header->ports));
+        return;
+    }
     if (trouble.n_no_port > 0) {
         str_printf(
             out,

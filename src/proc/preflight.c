@@ -133,6 +133,119 @@ static void check_sources(const struct model_pool *pool, bool strict, struct err
                 addr_ip_format(first, false, text), more);
 }
 
+/* --- transparent pools --- */
+
+static void add_to_pool(const struct model_pool *pool, enum errlist_severity severity,
+                        const char *problem, struct errlist *errors)
+{
+    char section[NAME_BYTES_MAX + 16];
+    snprintf(section, sizeof(section), "pool \"%s\"", pool->name);
+    errlist_add(errors, severity, pool->file, pool->line, section, "transparent: %s", problem);
+}
+
+bool preflight_wants_any_source(const struct model *model)
+{
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model->pools[i].transparent) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_to_all(const struct model *model, enum errlist_severity severity,
+                       const char *problem, struct errlist *errors)
+{
+    for (size_t i = 0; i < model->n_pools; i++) {
+        if (model->pools[i].transparent) {
+            add_to_pool(&model->pools[i], severity, problem, errors);
+        }
+    }
+}
+
+#define HOW_TO_START                                                                               \
+    "start it as root, or as a user with CAP_NET_RAW (AmbientCapabilities= of the unit), with "    \
+    "this in the file"
+
+bool preflight_workers(const struct model *model, const struct privileges *workers,
+                       struct errlist *errors)
+{
+    if (workers->any_source || !preflight_wants_any_source(model)) {
+        return true;
+    }
+    add_to_all(model, ERRLIST_ERROR,
+               "this daemon's workers may not connect from clients' addresses, and can only be "
+               "given that right when it starts; " HOW_TO_START,
+               errors);
+    return false;
+}
+
+void preflight_start(const struct model *model, bool strict, struct errlist *errors)
+{
+    if (!privileges_has_any_source()) {
+        add_to_all(model, grade(strict),
+                   "a daemon started by this user may not connect from clients' "
+                   "addresses; " HOW_TO_START,
+                   errors);
+    }
+}
+
+static bool has_family(const struct model_pool *pool, uint8_t family)
+{
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        if (pool->backends[i].address.ip.family == family) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whose clients find no backend of their family. */
+static void check_families(const struct model_service *service, const struct model_pool *pool,
+                           bool strict, struct errlist *errors)
+{
+    char section[NAME_BYTES_MAX + 16], text[ADDR_TEXT_MAX];
+    snprintf(section, sizeof(section), "service \"%s\"", service->name);
+    for (size_t i = 0; pool->transparent && i < service->n_listeners; i++) {
+        const struct addr *address = &service->listeners[i].address;
+        bool is_four = address->ip.family == ADDR_IPV4;
+        if (pool->n_backends == 0 || has_family(pool, address->ip.family) ||
+            has_family(pool, ADDR_NONE)) {
+            continue;
+        }
+        errlist_add(errors, grade(strict), service->file, service->line, section,
+                    "listen %s: its clients are refused by pool \"%s\", which is transparent and "
+                    "has no %s backend; add one, or leave the address out",
+                    addr_format(address, text), pool->name, is_four ? "IPv4" : "IPv6");
+    }
+}
+
+/* Replies of a server on this machine do not pass where packets of other machines do. */
+static void check_loopback(const struct model_pool *pool, bool strict, struct errlist *errors)
+{
+    for (size_t i = 0; pool->transparent && i < pool->n_backends; i++) {
+        if (addr_ip_is_loopback(&pool->backends[i].address.ip)) {
+            add_to_pool(pool, grade(strict),
+                        "a backend is at a loopback address, which only clients of this machine "
+                        "can be connected to as themselves; let it be on another machine, or in a "
+                        "network namespace",
+                        errors);
+            return;
+        }
+    }
+}
+
+static void check_transparent(const struct model *model, bool strict, struct errlist *errors)
+{
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        check_families(service, &model->pools[service->pool_index], strict, errors);
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        check_loopback(&model->pools[i], strict, errors);
+    }
+}
+
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors)
 {
     const struct model_global *global = &model->global;
@@ -151,5 +264,6 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
     for (size_t i = 0; i < model->n_pools; i++) {
         check_sources(&model->pools[i], strict, errors);
     }
+    check_transparent(model, strict, errors);
     preflight_programs(model, strict, errors);
 }

@@ -10,12 +10,20 @@
 
 #include "base/errlist.h"
 #include "model/model.h"
+#include "privileges.h"
 
 /* After the look-up: names without an address. An error where the pool says on_unresolved =
  * "refuse". */
 void preflight_names(const struct model *model, bool strict, struct errlist *errors);
-/* Users and groups of global, whether each listening address is (or may be) bound here, and the
- * programs. */
+/* Whether a pool is transparent. */
+bool preflight_wants_any_source(const struct model *model);
+/* False, and an error for each of those pools: the workers may not serve it. */
+bool preflight_workers(const struct model *model, const struct privileges *workers,
+                       struct errlist *errors);
+/* The same of a daemon that is yet to be started, as this process. */
+void preflight_start(const struct model *model, bool strict, struct errlist *errors);
+/* Users and groups of global, whether each listening address is (or may be) bound here, what
+ * transparent pools need, and the programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
 /* The programs of notify and exec checks: whether they are there and the user that workers and
  * monitor become may run them. Waits for the file system, but not for ever. */

@@ -4,9 +4,13 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 static const struct passwd *find_user(const char *user)
 {
@@ -44,18 +48,40 @@ int privileges_find(const char *user, const char *group, struct privileges *out,
     return 0;
 }
 
+/* The kernel takes this one or CAP_NET_ADMIN (net/ipv4/ip_sockglue.c, IP_TRANSPARENT), with which
+ * the whole network could be changed. */
+#define ANY_SOURCE CAP_NET_RAW
+
+bool privileges_has_any_source(void)
+{
+    FD_AUTO fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &(int){1}, sizeof(int)) == 0;
+}
+
+/* Once it is another user: of what it was permitted, only this is left. */
+static int keep_any_source(void)
+{
+    capng_clear(CAPNG_SELECT_BOTH);
+    capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, ANY_SOURCE);
+    return capng_apply(CAPNG_SELECT_CAPS) == 0 && prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 ? 0
+                                                                                          : -EPERM;
+}
+
 int privileges_drop(const struct privileges *privileges)
 {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (!privileges->drop) {
         return 0;
     }
+    if (privileges->any_source && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
+        return -errno;
+    }
     if (setgroups(0, NULL) != 0 ||
         setresgid(privileges->gid, privileges->gid, privileges->gid) != 0 ||
         setresuid(privileges->uid, privileges->uid, privileges->uid) != 0) {
         return -errno;
     }
-    return 0;
+    return privileges->any_source ? keep_any_source() : 0;
 }
 
 int privileges_trim_master(const struct privileges *privileges)
@@ -71,5 +97,8 @@ int privileges_trim_master(const struct privileges *privileges)
                   CAP_DAC_OVERRIDE, CAP_CHOWN,
                   CAP_FOWNER, /* files, sockets and logs of that user */
                   -1);
+    if (privileges->any_source) { /* new workers keep it */
+        capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, ANY_SOURCE);
+    }
     return capng_apply(CAPNG_SELECT_CAPS) == 0 ? 0 : -EPERM;
 }

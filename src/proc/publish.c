@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "master.h"
 #include "model/snapshot_build.h"
+#include "preflight.h"
 
 static int write_all(void *arg, const void *bytes, size_t n)
 {
@@ -94,6 +95,10 @@ static bool refuse(struct master *master, struct model *model)
 
 bool publish(struct master *master, struct model *model, struct errlist *errors)
 {
+    if (!preflight_workers(model, &master->privileges, errors)) {
+        model_free(model);
+        return false;
+    }
     if (registry_plan(master->registry, model, clock_now_ms(), errors) != 0) {
         model_free(model);
         return false;

@@ -233,14 +233,15 @@ static enum lending borrow(struct session *s, const struct snapshot_pool *pool)
     return upstream_lend(s, chosen->pool, chosen->index, !shares, &wish);
 }
 
-/* No port is left to connect to this backend from, which is no failure of its; another backend has
- * its own. Beyond TRIED_MAX the same one could be chosen for ever. */
-static enum try_result go_without_port(struct session *s)
+/* No port, or no address, is there to connect to this backend from, which is no failure of its;
+ * another backend may have its own. Beyond TRIED_MAX the same one could be chosen for ever. */
+static enum try_result go_without_source(struct session *s, int error)
 {
     struct attempt *attempt = s->attempt;
-    attempt->no_port = true;
+    attempt->no_port |= error == SOURCE_NO_PORT;
+    attempt->no_address |= error == SOURCE_NO_ADDRESS;
     if (attempt->generation != s->proxy->snapshot->generation || attempt->n_tried == TRIED_MAX) {
-        session_refuse(s, REFUSAL_SOURCE_PORTS);
+        session_refuse(s, attempt->no_port ? REFUSAL_SOURCE_PORTS : REFUSAL_CLIENT_ADDRESS);
         return TRY_REFUSED;
     }
     pass_over(s);
@@ -253,7 +254,10 @@ static enum refusal why_in_vain(const struct attempt *attempt, enum refusal othe
     if (attempt->tries > 0) {
         return REFUSAL_CONNECT_FAILED;
     }
-    return attempt->no_port ? REFUSAL_SOURCE_PORTS : otherwise;
+    if (attempt->no_port) {
+        return REFUSAL_SOURCE_PORTS;
+    }
+    return attempt->no_address ? REFUSAL_CLIENT_ADDRESS : otherwise;
 }
 
 /* Whether a new connection is needed and may be opened now; if not, what comes of the try. */
@@ -275,6 +279,15 @@ static bool may_open(struct session *s, enum lending lending, enum try_result *o
     queue_give_place_back(s);
     *out_result = TRY_LENT;
     return lending != LENDING_DONE;
+}
+
+static int open_connection(struct session *s, const struct snapshot_pool *pool,
+                           const struct snapshot_backend *backend, bool *out_open)
+{
+    if (pool->transparent != 0) {
+        return source_connect_as(s->proxy, s->backend, backend, &s->peer, out_open);
+    }
+    return source_connect(s->proxy, s->backend, backend, out_open);
 }
 
 /* The backend's place is reserved: opens a connection to it. */
@@ -300,10 +313,9 @@ static enum try_result try_backend(struct session *s)
         return result;
     }
     bool is_open = false;
-    int error =
-        lending == LENDING_FRESH ? source_connect(s->proxy, s->backend, backend, &is_open) : ENOMEM;
-    if (error == SOURCE_NO_PORT) {
-        return go_without_port(s);
+    int error = lending == LENDING_FRESH ? open_connection(s, pool, backend, &is_open) : ENOMEM;
+    if (error == SOURCE_NO_PORT || error == SOURCE_NO_ADDRESS) {
+        return go_without_source(s, error);
     }
     if (!is_open) {
         session_refuse(s,

@@ -84,6 +84,7 @@ struct attempt {
     uint32_t epoch; /* health_epoch of the try under way */
     uint32_t tries;
     bool no_port;         /* some backend could not be connected to for want of a port of ours */
+    bool no_address;      /* nor from the client's address, which the pool wants */
     bool again;           /* a Unix socket's backlog was full: worth another try a little later */
     bool waiting;         /* for a health: linked into proxy->waiting */
     bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */

@@ -55,17 +55,13 @@ static bool is_ephemeral(uint16_t port)
 
 bool socket_met_itself(int fd, const struct addr *address)
 {
-    static const uint8_t loopback6[16] = {[15] = 1};
     if (!is_ephemeral(address->ip.port)) {
         return false;
     }
-    bool is_loopback = (address->ip.family == ADDR_IPV4 && address->ip.bytes[0] == 127) ||
-                       (address->ip.family == ADDR_IPV6 &&
-                        memcmp(address->ip.bytes, loopback6, sizeof(loopback6)) == 0);
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
     struct addr_ip own;
-    if (!is_loopback || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
+    if (!addr_ip_is_loopback(&address->ip) || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
         return false;
     }
     addr_ip_from_sockaddr((struct sockaddr *)&sa, &own);

@@ -263,6 +263,50 @@ int source_connect(struct proxy *proxy, struct leg *leg, const struct snapshot_b
     return error;
 }
 
+static bool can_come_from(const struct addr_ip *client, const struct addr_ip *backend)
+{
+    return client->family == backend->family && client->scope == 0 &&
+           addr_ip_is_loopback(client) <= addr_ip_is_loopback(backend);
+}
+
+/* ip(7), ipv6(7): for an address that is not this machine's. */
+static int allow_any_address(int fd, enum addr_family family)
+{
+    int result = family == ADDR_IPV4
+                     ? setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &(int){1}, sizeof(int))
+                     : setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &(int){1}, sizeof(int));
+    return result == 0 ? 0 : errno;
+}
+
+static int connect_as(struct proxy *proxy, struct leg *leg, const struct snapshot_backend *backend,
+                      const struct addr_ip *client)
+{
+    struct addr_ip own = *client;
+    own.port = 0;
+    if (allow_any_address(leg->fd, client->family) != 0 || bind_address(leg->fd, &own) != 0) {
+        close_leg(leg);
+        return SOURCE_NO_ADDRESS;
+    }
+    int error = connect_to(proxy, leg->fd, 0, backend);
+    if (error != EADDRNOTAVAIL) {
+        return error;
+    }
+    close_leg(leg);
+    return count_no_port(proxy, backend);
+}
+
+int source_connect_as(struct proxy *proxy, struct leg *leg, const struct snapshot_backend *backend,
+                      const struct addr_ip *client, bool *out_opened)
+{
+    int error = SOURCE_NO_ADDRESS;
+    if (can_come_from(client, &backend->address.ip)) {
+        error = open_leg(leg, backend);
+        error = error != 0 ? error : connect_as(proxy, leg, backend, client);
+    }
+    *out_opened = leg->fd >= 0;
+    return error;
+}
+
 void source_release(struct proxy *proxy, struct leg *leg)
 {
     if (leg->pair != 0) {

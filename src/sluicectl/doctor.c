@@ -119,7 +119,7 @@ static const char *choose_socket(const struct options *options, const struct mod
 
 /* Looks at the machine as the daemon, or else this process, sees it. */
 static void examine(const struct options *options, const struct model *model,
-                    struct machine *machine, struct str *whose)
+                    struct machine *machine, struct doctor_return *way_back, struct str *whose)
 {
     const char *socket = choose_socket(options, model);
     struct doctor_daemon daemon;
@@ -127,6 +127,7 @@ static void examine(const struct options *options, const struct model *model,
     doctor_ask_daemon(socket, &daemon);
     machine_read("", daemon.pid, machine);
     doctor_discount(machine, daemon.active);
+    doctor_return_read(model, daemon.pid, way_back);
     if (daemon.pid != 0)
         str_printf(whose, "the running daemon (pid %d)", (int)daemon.pid);
     else if (daemon.error == 0)
@@ -141,18 +142,21 @@ static int report(const struct options *options, const struct model *model)
     doctor_print_fn *print = options->print ? options->print : doctor_print_text;
     struct doctor_report report;
     struct doctor_plan plan;
+    struct doctor_return way_back;
     struct machine machine;
     STR_AUTO whose = {0};
     STR_AUTO text = {0};
     int status;
 
-    examine(options, model, &machine, &whose);
+    examine(options, model, &machine, &way_back, &whose);
     doctor_plan(model, &machine, machine_may_come_from, options->connections, &plan);
     plan.whose = str_text(&whose);
+    plan.way_back = doctor_return_wanted(&way_back) ? &way_back : NULL;
     doctor_judge(&machine, &plan, &report);
     print(options->file, &plan, &report, &text);
     status = doctor_is_ready(&report) ? EXIT_READY : EXIT_NOT_READY;
     doctor_report_free(&report);
+    doctor_return_free(&way_back);
     if (fputs(str_text(&text), stdout) < 0 || fflush(stdout) != 0) {
         fprintf(stderr, "sluicectl: cannot write the report: %m\n");
         status = EXIT_NOT_READY;

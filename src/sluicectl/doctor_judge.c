@@ -240,7 +240,7 @@ static bool judge_ports(const struct machine *machine, const struct doctor_plan 
         str_append(&row->needed, "0");
         str_append(&row->why,
                    "connections to backends that need no port of their own: Unix sockets, "
-                   "or shared by requests");
+                   "shared by requests, or from each client's own address");
         return true;
     }
     uint64_t each = ports_needed(plan);
@@ -404,6 +404,7 @@ void doctor_judge(const struct machine *machine, const struct doctor_plan *plan,
     *out = (struct doctor_report){0};
     judge_all(judges, machine, plan, out);
     judge_all(doctor_network_judges, machine, plan, out);
+    judge_all(doctor_transparent_judges, machine, plan, out);
 }
 
 void doctor_report_free(struct doctor_report *report)

@@ -27,7 +27,7 @@ struct doctor_row {
     const char *directive; /* value is for this one of the unit; else NULL */
 };
 
-#define DOCTOR_ROWS_MAX 24
+#define DOCTOR_ROWS_MAX 32
 
 struct doctor_report {
     struct doctor_row rows[DOCTOR_ROWS_MAX];
@@ -55,6 +55,8 @@ struct doctor_judge {
 
 /* Of queues and TCP; ends with a NULL setting. */
 extern const struct doctor_judge doctor_network_judges[];
+/* Of transparent pools, where there are any; ends like that. */
+extern const struct doctor_judge doctor_transparent_judges[];
 
 /* False where a fact is not known; then the row says so. */
 bool doctor_is_known(uint64_t fact, struct doctor_row *row);

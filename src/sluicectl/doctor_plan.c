@@ -58,18 +58,7 @@ static void find_narrow_pool(const struct model *model, capacity_here_fn *is_her
 
 static bool is_local(const struct addr_ip *ip)
 {
-    static const uint8_t loopback6[16] = {[15] = 1};
-
-    switch (ip->family) {
-    case ADDR_UNIX:
-        return true;
-    case ADDR_IPV4:
-        return ip->bytes[0] == 127;
-    case ADDR_IPV6:
-        return memcmp(ip->bytes, loopback6, sizeof(loopback6)) == 0;
-    default:
-        return false;
-    }
+    return ip->family == ADDR_UNIX || addr_ip_is_loopback(ip);
 }
 
 static bool are_local(const struct model *model)

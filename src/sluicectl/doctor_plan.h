@@ -5,6 +5,7 @@
 #define SLUICE_SLUICECTL_DOCTOR_PLAN_H
 
 #include "proc/capacity.h"
+#include "sluicectl/doctor_return.h"
 
 struct doctor_plan {
     uint64_t connections; /* the scale */
@@ -19,7 +20,8 @@ struct doctor_plan {
     /* The pool with the fewest port pairs, where there are several. "": none. */
     char narrow_pool[NAME_BYTES_MAX];
     uint64_t narrow_pairs;
-    bool backends_are_local; /* all on this machine: Unix sockets, 127/8, ::1 */
+    const struct doctor_return *way_back; /* NULL: no pool is transparent */
+    bool backends_are_local;              /* all on this machine: Unix sockets, 127/8, ::1 */
 };
 
 /* Takes out of the facts what a running daemon's connections use, as if there were none. */

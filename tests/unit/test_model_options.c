@@ -812,7 +812,7 @@ static const char known[] =
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "healthz\n"
     "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
-    "source_addresses queue "
+    "source_addresses transparent queue "
     "queue_timeout slow_start panic_threshold min_healthy backup_use on_return on_down start "
     "on_unresolved "
     "require notify\n"
@@ -844,7 +844,8 @@ END_TEST
 START_TEST(the_table_is_sound)
 {
     for (const struct option_def *option = option_table; option->name != NULL; option++) {
-        bool fixed = strstr(" workers user group control_socket state_file hash_seed ", option->name) != NULL;
+        bool fixed = strstr(" workers user group control_socket state_file hash_seed ",
+                            option->name) != NULL;
         bool settable = strcmp(option->section, "backend") == 0 &&
                         strstr(" weight max_connections resume_connections connect_rate admin ",
                                option->name) != NULL;
@@ -910,17 +911,20 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 17 + 15 + 20);
+    ck_assert_uint_eq(n, 17 + 15 + 21);
 }
 END_TEST
 
 START_TEST(options_of_later_releases_are_unknown)
 {
     static const char *const later[][2] = {
-        {"global", "status = \"127.0.0.1:9480\""}, {"service", "per_source_connections = 1"},
-        {"service", "accept_proxy = \"v1\""},      {"pool", "transparent = true"},
-        {"pool", "drain_within = \"1s\""},         {"check", "expect = \"x\""},
-        {"outlier", "base_eject_time = \"1s\""},   {"pool", "reuse { shares = 3 }"},
+        {"global", "status = \"127.0.0.1:9480\""},
+        {"service", "per_source_connections = 1"},
+        {"service", "accept_proxy = \"v1\""},
+        {"pool", "drain_within = \"1s\""},
+        {"check", "expect = \"x\""},
+        {"outlier", "base_eject_time = \"1s\""},
+        {"pool", "reuse { shares = 3 }"},
     };
 
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {

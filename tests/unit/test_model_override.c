@@ -217,7 +217,7 @@ START_TEST(which_options)
                  " weight max_connections resume_connections connect_rate admin");
     expect_names(override_settable_of_pool(),
                  " scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
-                 "queue queue_timeout slow_start panic_threshold min_healthy backup_use on_return "
+                 "transparent queue queue_timeout slow_start panic_threshold min_healthy backup_use on_return "
                  "on_down start on_unresolved require notify");
     expect_names(override_settable_of_service(),
                  " freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "

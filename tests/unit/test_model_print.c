@@ -111,7 +111,7 @@ START_TEST(defaults_only_on_request)
         "pool \"web\" {\n    scheduler = \"wlc\"\n    hash_key = \"source\"\n"
         "    connect_timeout = \"3s\"\n"
         "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
-        "    send_proxy = \"off\"\n    source_addresses = { }\n    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = "
+        "    send_proxy = \"off\"\n    source_addresses = { }\n    transparent = false\n    queue = 0\n    queue_timeout = \"5s\"\n    slow_start = "
         "\"0s\"\n"
         "    panic_threshold = 0\n    min_healthy = 1\n    backup_use = \"first\"\n"
         "    on_return = \"keep\"\n    on_down = \"keep\"\n"

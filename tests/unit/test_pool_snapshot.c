@@ -329,6 +329,8 @@ static const struct fault faults[] = {
     FAULT(pools[0].hash_key, HASH_KEY_COUNT),
     FAULT(pools[0].backup_use, BACKUP_USE_COUNT),
     FAULT(pools[0].send_proxy, SEND_PROXY_COUNT),
+    FAULT(pools[0].transparent, 2),
+    FAULT(pools[1].transparent, 1), /* it reuses */
     FAULT(pools[0].on_return, SESSIONS_COUNT),
     FAULT(pools[0].on_down, SESSIONS_COUNT),
     FAULT(pools[0].panic_threshold, 101),
