@@ -39,7 +39,7 @@ static void make_dir(void)
 static void setup(void)
 {
     ck_assert_int_eq(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
-    log_adopt_fd(ends[1]);
+    log_adopt_fd(ends[1], LOG_TARGET_STREAM);
 }
 
 static void teardown(void)
@@ -276,7 +276,7 @@ START_TEST(a_blocking_pipe_is_not_waited_for)
     int blocking[2];
 
     ck_assert_int_eq(pipe(blocking), 0);
-    log_adopt_fd(blocking[1]);
+    log_adopt_fd(blocking[1], LOG_TARGET_STREAM);
     for (int i = 0; i < 20000; i++) { /* would hang; the test's time-out would tell */
         log_info("fill");
     }
@@ -289,7 +289,7 @@ START_TEST(a_socket_is_not_waited_for)
     int pair[2];
 
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    log_adopt_fd(pair[1]);
+    log_adopt_fd(pair[1], LOG_TARGET_STREAM);
     for (int i = 0; i < 20000; i++) {
         log_info("fill", LOG_INT("i", i));
     }
@@ -337,7 +337,7 @@ START_TEST(a_full_disk_costs_lines)
 
     ck_assert_int_ge(full, 0);
     errno = ENOENT;
-    log_adopt_fd(full);
+    log_adopt_fd(full, LOG_TARGET_STREAM);
     errno = ENOENT;
     log_info("lost");
     ck_assert_int_eq(errno, ENOENT);
@@ -398,10 +398,10 @@ START_TEST(adopting_closes_the_old)
     int old = log_fd();
     int next = dup(old);
 
-    log_adopt_fd(next);
+    log_adopt_fd(next, LOG_TARGET_STREAM);
     ck_assert_int_eq(log_fd(), next);
     ck_assert_int_eq(fcntl(old, F_GETFD), -1);
-    log_adopt_fd(next); /* harmless */
+    log_adopt_fd(next, LOG_TARGET_STREAM); /* harmless */
     ck_assert_int_ge(fcntl(next, F_GETFD), 0);
 }
 END_TEST
@@ -474,7 +474,7 @@ START_TEST(a_child_counts_its_own)
     pid_t pid;
     int status;
 
-    log_adopt_fd(open("/dev/full", O_WRONLY | O_NONBLOCK));
+    log_adopt_fd(open("/dev/full", O_WRONLY | O_NONBLOCK), LOG_TARGET_STREAM);
     log_info("lost");
     pid = fork();
     ck_assert_int_ge(pid, 0);
