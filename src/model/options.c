@@ -105,7 +105,7 @@ const struct option_def option_table[] = {
      .words = log_format_names, .reloadable = true,
      .help = "Form of a log line: key=value pairs or JSON."},
     {GLOBAL(log_level), .name = "log_level", .type = OPTION_WORD, .default_text = "info",
-     .words = log_level_names, .reloadable = true,
+     .words = log_level_names, .reloadable = true, .settable = true,
      .help = "The least important kind of message that is still logged."},
     {GLOBAL(state_file), .name = "state_file", .type = OPTION_TEXT,
      .help = "File that keeps over a restart what was changed by command, and the key of hashes: "

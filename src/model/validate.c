@@ -116,8 +116,8 @@ static void check_log(struct build *build, const struct conf_section *section, c
 {
     char shown[SHOW_MAX];
 
-    bool is_word = strcmp(log, "stderr") == 0 || strcmp(log, "syslog") == 0 ||
-                   strcmp(log, "journal") == 0;
+    bool is_word =
+        strcmp(log, "stderr") == 0 || strcmp(log, "syslog") == 0 || strcmp(log, "journal") == 0;
 
     if (validate_is_written(section, "log", log) && !is_word && log[0] != '/') {
         build_fault(build, ERRLIST_ERROR, section, "log", 0,

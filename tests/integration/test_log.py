@@ -316,3 +316,160 @@ def test_pipe_that_nobody_reads(start, folder):
         assert count == lost == 401 - len(ends(text))
     finally:
         os.close(reader)
+
+
+def test_level_by_command(start):
+    """Said beside the file: shown, for a time, and it outlives a reload."""
+    origin = start(Origin("echo"))
+    config = service("s", session_log="off") + pool("s", origin.addresses)
+    daemon = start(Daemon(config, workers=1))
+    reply = daemon.ctl("set global log_level=debug why=looking")
+    assert "global: log_level info -> debug" in reply
+    assert "override: global: log_level = debug; the file says info (by " in reply
+    assert 'global {\n    # info in the file; by ' in daemon.ctl("show diff")
+    assert '    log_level = "debug"\n}\n' in daemon.ctl("show diff")
+    daemon.reload(config)
+    assert 'log_level = "debug"' in daemon.ctl("show config")
+    daemon.ctl("set global log_level=error for=300ms")
+    assert 'log_level = "error"' in daemon.ctl("show config")
+    wait_for(lambda: 'log_level = "debug"' in daemon.ctl("show config"), what="debug to return")
+    daemon.ctl("set global log_level=error")
+    known = daemon.log()
+    daemon.reload(config)
+    assert daemon.log() == known  # which would be info
+    assert "log_level error -> info" in daemon.ctl("reset all")
+    assert "nothing stands" in daemon.ctl("show diff")
+    with pytest.raises(sluice.CtlError, match='"loud": unknown'):
+        daemon.ctl("set global log_level=loud")
+
+
+# --- syslog and the journal: their paths are fixed, so the daemon sees a /dev and a /run of its own
+
+@pytest.fixture
+def apart(folder, monkeypatch):
+    """Daemons that are started afterwards find folder/log and folder/journal at the two paths."""
+    script = folder / "sluiced"
+    script.write_text(f"""#!/bin/sh
+if [ "$1" != inside ]; then exec unshare -m "$0" inside "$@"; fi
+shift
+mkdir -p {folder}/dev && mount -t tmpfs dev {folder}/dev && cp -a /dev/null /dev/full /dev/urandom \\
+    {folder}/dev && ln -s /proc/self/fd {folder}/dev/fd && mkdir {folder}/dev/shm &&
+    chmod 1777 {folder}/dev/shm && ln -s {folder}/log {folder}/dev/log &&
+    mount --move {folder}/dev /dev && mount -t tmpfs run /run && mkdir -p /run/systemd/journal &&
+    ln -s {folder}/journal /run/systemd/journal/socket && exec {sluice.SLUICED} "$@"
+""")
+    script.chmod(0o755)
+    try:
+        sluice.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/run"])
+    except (AssertionError, OSError) as error:
+        pytest.skip(f"no mount namespace can be had: {error}")
+    monkeypatch.setattr(sluice, "SLUICED", script)
+    return folder
+
+
+class Sink:
+    """A datagram socket that takes what a daemon logs."""
+
+    def __init__(self, path):
+        self.path = path
+        path.unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        os.chmod(path, 0o777)
+        self.socket.setblocking(False)
+        self.got = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def read(self):
+        """Everything that has come so far."""
+        while True:
+            try:
+                self.got.append(self.socket.recv(1 << 16))
+            except BlockingIOError:
+                return self.got
+
+
+def entry(data):
+    """The fields of a journal entry: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
+    fields = {}
+    while data:
+        head, _, data = data.partition(b"\n")
+        name, equals, value = head.partition(b"=")
+        if not equals:
+            size = int.from_bytes(data[:8], "little")
+            value, data = data[8:8 + size], data[9 + size:]
+        assert re.fullmatch(b"[A-Z][A-Z_]*", name), head
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+def test_syslog(start, apart):
+    sink = start(Sink(apart / "log"))
+    daemon = logging(start, "syslog")
+    echo(daemon, 5)
+    wait_for(lambda: sum(b"session ended" in line for line in sink.read()) == 5)
+    for line in sink.read():
+        head, text = re.fullmatch(r"<(\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d sluiced\[\d+\]: "
+                                  r"(.*[^\n])", line.decode()).groups()
+        assert {"30": "info", "28": "warning"}[head] == parse(text)["level"]
+    tags = {int(re.search(rb"\[(\d+)\]", line)[1]) for line in sink.got if b"session" in line}
+    assert tags <= set(daemon.workers())
+    # Its successor is found without a word to the daemon, and what was lost meanwhile is told.
+    sink.socket.close()
+    sink.path.unlink()
+    echo(daemon, 3)
+    wait_for(lambda: dropped(daemon) > 0, what="lines to be dropped")
+    sink = start(Sink(apart / "log"))
+    def told():
+        echo(daemon, 1)
+        return any(b"log lines were dropped" in line for line in sink.read())
+    wait_for(told, what="the new one to be found")
+    assert b"level=" in sink.got[-1]
+
+
+def test_syslog_that_nobody_reads(start, apart):
+    """Clients are served while its queue is full."""
+    sink = start(Sink(apart / "log"))
+    daemon = logging(start, "syslog", log_format="json")
+    echo(daemon, 200)
+    wait_for(lambda: dropped(daemon) > 50, what="lines to be dropped")
+    line = json.loads(sink.read()[-1].decode().partition("]: ")[2])
+    assert "time" not in line and line["level"] == "info"
+
+
+def test_journal(start, apart):
+    sink = start(Sink(apart / "journal"))
+    daemon = logging(start, "journal")
+    echo(daemon, 5)
+    def found():
+        entries = [entry(data) for data in sink.read()]
+        return [fields for fields in entries if fields["MESSAGE"].startswith("session ended ")]
+    wait_for(lambda: len(found()) == 5, what="five entries")
+    for fields in found():
+        assert {"PRIORITY": "6", "SYSLOG_FACILITY": "3", "SYSLOG_IDENTIFIER": "sluiced",
+                "SLUICE_SERVICE": "s", "SLUICE_BACKEND": "a", "SLUICE_BYTES_IN": "1",
+                "SLUICE_ENDED_BY": "client_fin", "SLUICE_SIDE": "client"}.items() <= fields.items()
+        words = parse(fields["MESSAGE"][len("session ended "):])
+        assert {f"SLUICE_{key.upper()}": value for key, value in words.items()}.items() <= \
+            fields.items()
+
+
+def test_no_daemon_to_log_to(start, apart):
+    """A check warns of it, a start is refused: both say what would be right."""
+    for sink in "syslog", "journal":
+        config = apart / "sluice.conf"
+        config.write_text(f'global {{ log = "{sink}" workers = 1\n'
+                          f'control_socket = "{apart}/ctl" state_file = "none" }}\n'
+                          + service("s") + pool("s", ["127.0.0.1:9"]))
+        checked = sluice.run([sluice.SLUICED, "-t", "-c", config])
+        assert f'log "{sink}": nobody takes it here' in checked.stderr
+        strict = sluice.run([sluice.SLUICED, "-t", "--strict", "-c", config], check=False)
+        assert strict.returncode == 1
+        started = sluice.run([sluice.SLUICED, "-c", config], check=False)
+        assert started.returncode == 1
+        assert f'cannot open log "{sink}": ' in started.stderr

@@ -860,9 +860,10 @@ START_TEST(the_table_is_sound)
 {
     for (const struct option_def *option = option_table; option->name != NULL; option++) {
         bool fixed = strstr(" workers user group control_socket state_file hash_seed ", option->name) != NULL;
-        bool settable = strcmp(option->section, "backend") == 0 &&
-                        strstr(" weight max_connections resume_connections connect_rate admin ",
-                               option->name) != NULL;
+        bool is_of_backend = strcmp(option->section, "backend") == 0 &&
+                             strstr(" weight max_connections resume_connections connect_rate admin ",
+                                    option->name) != NULL;
+        bool settable = is_of_backend || strcmp(option->name, "log_level") == 0;
 
         ck_assert_msg(strlen(option->help) > 20, "%s", option->name);
         ck_assert_msg(option->reloadable == !(fixed && strcmp(option->section, "global") == 0),
