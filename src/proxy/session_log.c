@@ -189,19 +189,30 @@ static void add_listener(struct fields *fields, const struct session *s,
     }
 }
 
-/* What backend it has, or had last. */
+/* What backend it has, or had last; else the pool that it looked in. */
 static void add_backend(struct fields *fields, const struct session *s)
 {
     uint32_t slot = s->slot;
-    if (slot == SNAPSHOT_NONE && s->exchange != NULL && s->is_bound) {
+    if (slot == SNAPSHOT_NONE && s->exchange != NULL && s->exchange->requests > 0) {
         slot = s->exchange->last_slot;
     }
     const struct log_backend *backend = slot < SB_SLOTS_MAX ? s->proxy->log->backends[slot] : NULL;
+    uint32_t service = s->proxy->service_of_row[s->service_row];
     if (backend != NULL) {
         add(fields, LOG_STR("pool", backend->pool));
         add(fields, LOG_STR("backend", backend->name));
         add(fields, LOG_STR("address", backend->address));
+    } else if (service != SNAPSHOT_NONE) {
+        uint32_t pool = snapshot_services(s->proxy->snapshot)[service].pool;
+        add(fields, LOG_STR("pool", snapshot_pools(s->proxy->snapshot)[pool].name));
     }
+}
+
+/* Tries that followed one in vain: the last one in vain has no successor. */
+static uint32_t count_retries(const struct session *s, bool has_failed)
+{
+    uint32_t tries = s->attempt != NULL ? s->attempt->tries : 0;
+    return s->retries + tries - (has_failed && tries > 0 ? 1 : 0);
 }
 
 /* How it went with backends: nothing of this is known of who never got one. */
@@ -216,7 +227,7 @@ static void add_times(struct fields *fields, const struct session *s)
         }
         add(fields, LOG_STR("reuse", sources[s->reuse]));
         if (s->exchange != NULL) {
-            add(fields, LOG_INT("requests", s->exchange->requests));
+            add(fields, LOG_INT("requests", s->exchange->requests + s->exchange->uncounted));
         }
     }
 }
@@ -251,7 +262,8 @@ void session_log_ended(const struct session *s, const _Atomic uint64_t *counter)
     add(&fields, LOG_INT("queue_ms", queue_ms(s)));
     add_times(&fields, s);
     add(&fields, LOG_INT("total_ms", proxy->now_ms - s->started_ms));
-    add(&fields, LOG_INT("retries", s->retries + (s->attempt != NULL ? s->attempt->tries : 0)));
+    bool has_failed = counter == &cell->refused_by[REFUSAL_CONNECT_FAILED];
+    add(&fields, LOG_INT("retries", count_retries(s, has_failed)));
     if (is_refused) {
         add_refusal(&fields, (enum refusal)(counter - cell->refused_by));
     } else {
