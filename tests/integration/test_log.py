@@ -345,6 +345,19 @@ def test_level_by_command(start):
         daemon.ctl("set global log_level=loud")
 
 
+def test_level_over_a_restart(start, folder):
+    """Where there is a state file it is kept there, like what was said of backends."""
+    os.chmod(folder, 0o777)
+    origin = start(Origin("echo"))
+    config = service("s") + pool("s", origin.addresses)
+    for nth in range(2):
+        daemon = start(Daemon(config, workers=1, state_file=folder / "state"))
+        if nth == 0:
+            daemon.ctl("set global log_level=warning for=1h")
+        assert "log_level = warning; the file says info" in daemon.ctl("reload")
+        assert daemon.stop() == 0
+
+
 # --- syslog and the journal: their paths are fixed, so the daemon sees a /dev and a /run of its own
 
 @pytest.fixture
