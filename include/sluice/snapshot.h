@@ -48,6 +48,10 @@ enum framing_kind {
 };
 enum reuse_policy { REUSE_SAFE, REUSE_ALWAYS, REUSE_POLICY_COUNT };
 
+/* Which ended sessions are logged: none; those refused or ended other than in order; all. */
+enum session_log { SESSION_LOG_OFF, SESSION_LOG_ERRORS, SESSION_LOG_ALL };
+#define SESSION_LOG_EVERY_MAX 1000000
+
 /* What workers count as a failure of a backend (outlier's "on"), as bits. */
 enum outlier_signal { OUTLIER_CONNECT = 1, OUTLIER_RESET = 2, OUTLIER_FIRST_BYTE = 4 };
 
@@ -94,6 +98,7 @@ struct snapshot_service {
     uint32_t persistence_ms;        /* 0: off */
     uint32_t persistence_mask;      /* leading bits of an IPv4 client that count, 0 to 32 */
     uint32_t persistence_mask6;     /* of an IPv6 client, 0 to 128 */
+    uint32_t session_log;           /* enum session_log, or SESSION_LOG_ALL + N - 1 for one of N */
     struct snapshot_rate accept_rate;
 };
 

@@ -32,21 +32,37 @@ struct log_field {
 #define LOG_INT(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
 #define LOG_END       ((struct log_field){0})
 
+/* What the sink's descriptor is. */
+enum log_target {
+    LOG_TARGET_STREAM, /* lines one after the other: a file, a pipe, a terminal */
+    LOG_TARGET_SYSLOG,
+    LOG_TARGET_JOURNAL,
+    LOG_TARGET_COUNT
+};
+
 /*
- * Opens the sink: "stderr" or an absolute path (created 0640, appended to). On failure returns
- * -errno and the old sink stays. Calling it again with the same path reopens it (rotation).
+ * Opens the sink: "stderr", "syslog", "journal" or an absolute path (created 0640, appended to). On
+ * failure returns -errno and the old sink stays. Calling it again with the same path reopens it
+ * (rotation).
  */
 __attribute__((warn_unused_result)) int log_open(const char *target);
+/* Whether log_open() would find the daemon that target ("syslog", "journal") stands for: 0 or
+ * -errno; 0 for all others. */
+int log_probe(const char *target);
 void log_set_format(enum log_format format);
 void log_set_level(enum log_level level);
-/* "master", "monitor", "worker 3"; appears as the field "proc". Copied. */
+/* "master", "monitor", "worker 3"; appears as the field "proc". Copied. First thing in a new
+ * process.
+ */
 void log_set_role(const char *role);
 bool log_enabled(enum log_level level);
 uint64_t log_dropped(void); /* lines this process could not write */
 /* The descriptor in use, to be kept over a close_range(). -1 before log_open. */
 int log_fd(void);
+enum log_target log_target(void); /* what that is */
 /* Makes fd (owned from now on) the sink, for processes that get their reopened file from master. */
-void log_adopt_fd(int fd);
+void log_adopt_fd(int fd, enum log_target target);
+int log_priority(enum log_level level); /* syslog's */
 
 /*
  * A line is at most 4096 bytes: the message is cut after half of that, each text field after 1024
@@ -56,6 +72,13 @@ void log_adopt_fd(int fd);
  * SIGPIPE.
  */
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
+/*
+ * The same for what may come by the thousand, whatever the level is set to: the line is kept until
+ * log_flush(), which hands all of them over in one system call or a few, or until there is no room
+ * for more.
+ */
+void log_keep(enum log_level level, const char *message, const struct log_field *fields);
+void log_flush(void);
 
 #define log_at(level, message, ...)                                                                \
     do {                                                                                           \

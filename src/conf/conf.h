@@ -140,7 +140,7 @@ void conf_tree_free(struct conf_tree *tree); /* NULL is allowed */
 /* --- changing a tree, for what is said beside the files --- */
 
 struct conf_tree *conf_tree_copy(const struct conf_tree *tree); /* NULL without memory */
-/* The subsection of that kind and title, or NULL. */
+/* The subsection of that kind and title (NULL: without one), or NULL. */
 struct conf_section *conf_find_section(const struct conf_section *parent, const char *name,
                                        const char *title);
 /* Adds one behind the others, without a place ("", 0). NULL without memory. The schema of parent

@@ -205,9 +205,8 @@ static int copy_contents(struct copier *copier, const struct conf_section *from,
     int rc = copy_options(copier, from, to);
     for (size_t i = 0; i < from->n_sections && rc == 0; i++) {
         const struct conf_section *section = from->sections[i];
-        struct conf_section *copy =
-            conf_tree_add_section(to, section->schema, section->title,
-                                  map_file(copier, section->file), section->line);
+        struct conf_section *copy = conf_tree_add_section(
+            to, section->schema, section->title, map_file(copier, section->file), section->line);
         rc = copy ? copy_contents(copier, section, copy) : -ENOMEM;
     }
     return rc;
@@ -238,8 +237,9 @@ struct conf_section *conf_find_section(const struct conf_section *parent, const 
 {
     for (size_t i = 0; i < parent->n_sections; i++) {
         struct conf_section *section = parent->sections[i];
-        if (section->title && strcmp(section->title, title) == 0 &&
-            strcmp(section->schema->name, name) == 0)
+        bool has_title =
+            section->title && title ? strcmp(section->title, title) == 0 : section->title == title;
+        if (has_title && strcmp(section->schema->name, name) == 0)
             return section;
     }
     return NULL;

@@ -11,7 +11,8 @@
 /* Whether what is set belongs to a backend that was added by command. */
 static bool is_of_added(const struct overrides *list, const struct override *override)
 {
-    return overrides_find(list, &(struct override){.kind = OVERRIDE_ADDED,
+    return override->pool && override->backend &&
+           overrides_find(list, &(struct override){.kind = OVERRIDE_ADDED,
                                                    .pool = override->pool,
                                                    .backend = override->backend}) != NULL;
 }
@@ -23,6 +24,8 @@ void change_describe_override(const struct overrides *list, const struct overrid
 
     if (override->service)
         str_printf(out, "service %s: ", override->service);
+    else if (!override->pool)
+        str_append(out, "global: ");
     else
         str_printf(out, "pool %s%s%s: ", override->pool, override->backend ? ", backend " : "",
                    override->backend ? override->backend : "");

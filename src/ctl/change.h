@@ -8,6 +8,9 @@
 #include "ctl/host.h"
 #include "ctl/request.h"
 
+/* Sets the options that are given of the global section. In cmd_change.c. */
+enum command_outcome change_set_global(struct request *request);
+
 /* A ctl_change_fn whose arg is the request: builds its reply and finishes it. */
 void change_answer(void *arg, const struct errlist *errors, const struct change_list *changes,
                    uint32_t generation);

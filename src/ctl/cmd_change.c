@@ -68,6 +68,11 @@ static enum command_outcome set(struct request *request, const char *service, co
     return ask_of(request, CTL_EDIT_SET, service, pool, backend, for_ms);
 }
 
+enum command_outcome change_set_global(struct request *request)
+{
+    return set(request, NULL, NULL, NULL);
+}
+
 static enum command_outcome run_set(struct request *request)
 {
     const char *const *args = request->args;

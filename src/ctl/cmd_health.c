@@ -7,6 +7,7 @@
 #include "ctl/change.h"
 #include "ctl/command.h"
 #include "ctl/request.h"
+#include "model/override.h"
 
 /* --- health --- */
 
@@ -94,8 +95,10 @@ static enum command_outcome run_set_global(struct request *request)
     bool fail;
 
     if (!value) {
-        reply_error(&request->reply,
-                    "no option=value is given; usage: set global health=fail|auto");
+        return change_set_global(request);
+    }
+    if (request->n_options > 1) {
+        reply_error(&request->reply, "health=%s goes alone: it stands until health=auto", value);
         return COMMAND_DONE;
     }
     fail = strcmp(value, "fail") == 0;
@@ -123,9 +126,11 @@ const struct command cmd_health = {
 const struct command cmd_set_global = {
     .words = "set global",
     .level = CTL_LEVEL_OPERATE,
-    .flags = COMMAND_CHANGES,
-    .arguments = "health=fail|auto",
-    .help = "fail: health answers say no, so that clients are sent elsewhere; auto: what is so",
-    .options = (const char *const[]){"health", NULL},
+    .flags = COMMAND_CHANGES | COMMAND_SETTINGS,
+    .arguments = "health=fail|auto, or log_level=LEVEL [for=TIME]",
+    .help = "health answers say no (fail), so that clients are sent elsewhere, or what is so; or "
+            "overrides log_level",
+    .options = (const char *const[]){"health", "for", NULL},
+    .settings = override_settable_of_global,
     .run = run_set_global,
 };

@@ -63,6 +63,14 @@ const char *const *override_settable_of_service(void)
     return names;
 }
 
+const char *const *override_settable_of_global(void)
+{
+    static const char *names[OPTIONS_MAX + 1];
+
+    list_options(SECTION_GLOBAL, is_settable, names);
+    return names;
+}
+
 const char *const *override_addable(void)
 {
     static const char *names[OPTIONS_MAX + 1];
@@ -73,9 +81,17 @@ const char *const *override_addable(void)
 
 /* --- on a tree --- */
 
+static bool is_global(const struct override *item)
+{
+    return item->service == NULL && item->pool == NULL;
+}
+
 /* What a record is about; NULL when it is not there. */
 static struct conf_section *find_section(struct conf_tree *tree, const struct override *item)
 {
+    if (is_global(item)) {
+        return conf_find_section(&tree->root, "global", NULL);
+    }
     struct conf_section *section = item->service != NULL
                                        ? conf_find_section(&tree->root, "service", item->service)
                                        : conf_find_section(&tree->root, "pool", item->pool);
@@ -107,6 +123,12 @@ static int apply_one(struct conf_tree *tree, const struct override *item)
 
     if (item->kind == OVERRIDE_ADDED) {
         return apply_added(tree, item);
+    }
+    if (section == NULL && is_global(item)) { /* the file has none */
+        section = conf_add_section(&tree->root, "global", NULL);
+        if (section == NULL) {
+            return -ENOMEM;
+        }
     }
     if (section == NULL) {
         return 0;
@@ -163,6 +185,10 @@ const void *edits_find_target(const struct model *model, const struct override *
 {
     const struct model_pool *pool;
 
+    if (is_global(key)) {
+        *out_kind = SECTION_GLOBAL;
+        return &model->global;
+    }
     if (key->service != NULL) {
         *out_kind = SECTION_SERVICE;
         return model_find_service(model, key->service);

@@ -182,6 +182,7 @@ struct model_service {
     uint32_t max_connections;
     uint32_t persistence_ms, persistence_mask, persistence_mask6;
     struct units_rate accept_rate;
+    uint32_t session_log; /* enum session_log, or SESSION_LOG_ALL + N - 1 for one of N */
     bool healthz;
     struct model_secrets secrets;
     const char *file;
@@ -290,6 +291,7 @@ enum option_type {
     OPTION_BOOL, /* bool */
     OPTION_RATE, /* struct units_rate */
     OPTION_WORD, /* uint32_t index into words */
+    OPTION_SAMPLE, /* the same; "1/N" is as many more than the last word's as N is more than 1 */
     OPTION_TYPE_COUNT
 };
 

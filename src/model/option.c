@@ -133,6 +133,26 @@ static int parse_word(const struct option_def *option, const char *text, uint64_
     return -EINVAL;
 }
 
+static int parse_sample(const struct option_def *option, const char *text, uint64_t *out,
+                        struct str *out_problem)
+{
+    const char *problem;
+    uint64_t last = 0;
+    uint64_t every;
+
+    if (strncmp(text, "1/", 2) != 0) {
+        return parse_word(option, text, out, out_problem);
+    }
+    if (units_parse_uint(text + 2, 1, option->max, &every, &problem) != 0) {
+        return refuse(option, text, "not one of a number", out_problem);
+    }
+    while (option->words[last + 1] != NULL) {
+        last++;
+    }
+    *out = last + every - 1;
+    return 0;
+}
+
 static int set_text(const struct option_def *option, void *section, const char *text,
                     struct str *out_problem)
 {
@@ -184,8 +204,9 @@ static int parse_number(const struct option_def *option, const char *text, uint6
                         struct str *out_problem)
 {
     static parse_fn *const parsers[OPTION_TYPE_COUNT] = {
-        [OPTION_TIME] = parse_time, [OPTION_UINT] = parse_uint, [OPTION_AUTO] = parse_uint,
-        [OPTION_SIZE] = parse_size, [OPTION_MODE] = parse_mode, [OPTION_WORD] = parse_word,
+        [OPTION_TIME] = parse_time,     [OPTION_UINT] = parse_uint, [OPTION_AUTO] = parse_uint,
+        [OPTION_SIZE] = parse_size,     [OPTION_MODE] = parse_mode, [OPTION_WORD] = parse_word,
+        [OPTION_SAMPLE] = parse_sample,
     };
 
     assert(parsers[option->type] != NULL);

@@ -42,6 +42,12 @@ void option_describe(const struct option_def *option, struct str *out)
     char low[UNITS_TEXT_MAX];
     char high[UNITS_TEXT_MAX];
 
+    if (option->type == OPTION_SAMPLE) {
+        str_append(out, "write ");
+        describe_words(option->words, out);
+        str_printf(out, ", or \"1/N\" with a whole number from 1 to %llu", max);
+        return;
+    }
     if (option->words != NULL) {
         str_append(out, "write ");
         describe_words(option->words, out);
@@ -73,6 +79,7 @@ void option_describe(const struct option_def *option, struct str *out)
         str_append(out, "write a rate such as \"100/s\", with a burst \"100/s:500\", or \"none\"");
         break;
     case OPTION_WORD:
+    case OPTION_SAMPLE:
     case OPTION_TEXT:
     case OPTION_LIST:
     case OPTION_TYPE_COUNT:
@@ -107,12 +114,28 @@ static void append_raw(const char *text, struct str *out)
     }
 }
 
+static void format_sample(const char *const *words, uint64_t number, struct str *out)
+{
+    uint64_t last = 0;
+
+    while (last < number && words[last + 1] != NULL) {
+        last++;
+    }
+    if (number == last) {
+        str_append(out, words[last]);
+    } else {
+        str_printf(out, "1/%llu", (unsigned long long)(number - last + 1));
+    }
+}
+
 static void format_number(const struct option_def *option, uint64_t number, struct str *out)
 {
     char text[UNITS_TEXT_MAX];
 
     if (option->type == OPTION_TIME) {
         str_append(out, units_format_time(number, text));
+    } else if (option->type == OPTION_SAMPLE) {
+        format_sample(option->words, number, out);
     } else if (option->type == OPTION_WORD) {
         str_append(out, option->words[number]);
     } else if (option->type == OPTION_MODE) {

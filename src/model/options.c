@@ -31,6 +31,8 @@ static const char *const unresolved_words[UNRESOLVED_COUNT + 1] = {
     [UNRESOLVED_DOWN] = "down", [UNRESOLVED_REFUSE] = "refuse"};
 static const char *const hash_key_words[HASH_KEY_COUNT + 1] = {
     [HASH_KEY_SOURCE] = "source", [HASH_KEY_SOURCE_PORT] = "source_port"};
+static const char *const session_log_words[] = {
+    [SESSION_LOG_OFF] = "off", [SESSION_LOG_ERRORS] = "errors", [SESSION_LOG_ALL] = "all", NULL};
 static const char *const backup_use_words[BACKUP_USE_COUNT + 1] = {
     [BACKUP_USE_FIRST] = "first", [BACKUP_USE_ALL] = "all"};
 static const char *const fate_words[SESSIONS_COUNT + 1] = {
@@ -98,12 +100,12 @@ const struct option_def option_table[] = {
      .help = "Users and @groups that may also reload, save, upgrade and stop. Root and the "
              "daemon's own user may do everything."},
     {GLOBAL(log), .name = "log", .type = OPTION_TEXT, .default_text = "stderr", .reloadable = true,
-     .help = "Where the log goes: stderr or the absolute path of a file."},
+     .help = "Where the log goes: stderr, syslog, journal or the absolute path of a file."},
     {GLOBAL(log_format), .name = "log_format", .type = OPTION_WORD, .default_text = "logfmt",
      .words = log_format_names, .reloadable = true,
      .help = "Form of a log line: key=value pairs or JSON."},
     {GLOBAL(log_level), .name = "log_level", .type = OPTION_WORD, .default_text = "info",
-     .words = log_level_names, .reloadable = true,
+     .words = log_level_names, .reloadable = true, .settable = true,
      .help = "The least important kind of message that is still logged."},
     {GLOBAL(state_file), .name = "state_file", .type = OPTION_TEXT,
      .help = "File that keeps over a restart what was changed by command, and the key of hashes: "
@@ -168,6 +170,11 @@ const struct option_def option_table[] = {
     {SERVICE(persistence_mask6), .name = "persistence_mask6", .type = OPTION_UINT,
      .default_text = "128", .max = 128, .reloadable = true,
      .help = "The same of an IPv6 client's address."},
+    {SERVICE(session_log), .name = "session_log", .type = OPTION_SAMPLE, .default_text = "errors",
+     .words = session_log_words, .max = SESSION_LOG_EVERY_MAX, .reloadable = true,
+     .help =
+         "Which ended sessions get a line in the log: off, errors (refused, or ended other than "
+         "in order), all, or 1/N: one of N of all."},
     {SERVICE(healthz), .name = "healthz", .type = OPTION_BOOL, .default_text = "true",
      .reloadable = true, .help = "Whether the daemon's overall health answer counts this service."},
 

@@ -1,6 +1,6 @@
 /*
  * What the operator said beside the file: a list of records, each about one option of a backend,
- * pool or service, or about a backend that came or went. The running model is always what building
+ * pool, service or the global section, or about a backend that came or went. The running model is always what building
  * the file's tree with them gives, so that defaults, judgement and messages are a file's. In
  * master.
  */
@@ -22,7 +22,8 @@ struct override_setting {
 
 struct override {
     enum override_kind kind;
-    /* Names. Of a service: that alone; of a pool: no backend. Where there is none: NULL. */
+    /* Names. Of a service: that alone; of a pool: no backend; of the global section: none at all.
+     * Where there is none: NULL. */
     char *service, *pool, *backend;
     char *option; /* set: one of override_settable() */
     /* Set: in file syntax, without quotes. Added: all of settings, for people. Removed: NULL. */
@@ -46,11 +47,12 @@ struct overrides { /* zeroed is empty */
     size_t count, cap;
 };
 
-/* Options that can be set of a backend, a pool and a service, and those that an added backend takes
+/* Options that can be set of a backend, a pool, a service and globally, and those that an added backend takes
  * beside its address. End with NULL. */
 const char *const *override_settable_of_backend(void);
 const char *const *override_settable_of_pool(void);
 const char *const *override_settable_of_service(void);
+const char *const *override_settable_of_global(void);
 const char *const *override_addable(void);
 
 /* Whether a and b are about the same thing: kind, names and option. */

@@ -120,6 +120,17 @@ static void print_removed(const struct overrides *list, const char *pool, struct
     }
 }
 
+static void print_global(const struct overrides *list, const struct model *model, struct str *out)
+{
+    struct override key = {.kind = OVERRIDE_SET};
+    STR_AUTO inside = {0};
+
+    print_set(list, SECTION_GLOBAL, &model->global, &key, "    ", &inside);
+    if (inside.len > 0) {
+        str_printf(out, "global {\n%s}\n", str_text(&inside));
+    }
+}
+
 static bool has_any(const struct overrides *list, const char *service, const char *pool)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -142,6 +153,7 @@ static void open_section(const char *kind, const char *title, struct str *out)
 
 void overrides_print(const struct overrides *list, const struct model *model, struct str *out)
 {
+    print_global(list, model, out);
     for (size_t i = 0; i < model->n_services; i++) {
         const struct model_service *service = &model->services[i];
         struct override key = {.service = service->name};

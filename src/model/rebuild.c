@@ -22,6 +22,8 @@ static void section_path(const struct override *item, struct str *out)
 {
     if (item->service != NULL) {
         str_printf(out, "service \"%s\"", item->service);
+    } else if (item->pool == NULL) {
+        str_append(out, "global");
     } else {
         str_printf(out, "pool \"%s\"", item->pool);
     }
@@ -58,7 +60,7 @@ static void place_of(struct rebuild *rebuild, const struct override *item, const
 
     *out_file = NULL;
     *out_line = 0;
-    if (target == NULL) {
+    if (target == NULL || kind == SECTION_GLOBAL) {
         return;
     }
     if (kind == SECTION_BACKEND) {

@@ -169,6 +169,7 @@ static void fill_service(struct layout *layout, const struct model_service *from
         .persistence_ms = from->persistence_ms,
         .persistence_mask = from->persistence_mask,
         .persistence_mask6 = from->persistence_mask6,
+        .session_log = from->session_log,
         .accept_rate = convert_rate(&from->accept_rate),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));

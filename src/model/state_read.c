@@ -116,6 +116,7 @@ static int judge_texts(const struct reader *reader, const struct override *item)
 static bool may_set(const struct override *item)
 {
     const char *const *names = item->service != NULL   ? override_settable_of_service()
+                               : item->pool == NULL    ? override_settable_of_global()
                                : item->backend != NULL ? override_settable_of_backend()
                                                        : override_settable_of_pool();
 
@@ -126,8 +127,7 @@ static bool may_set(const struct override *item)
 static int judge_record(const struct reader *reader, const struct override *item)
 {
     bool is_set = item->kind == OVERRIDE_SET;
-    bool names_one =
-        item->service != NULL ? item->pool == NULL && item->backend == NULL : item->pool != NULL;
+    bool names_one = item->pool != NULL ? item->service == NULL : item->backend == NULL;
 
     if (!names_one || (!is_set && item->backend == NULL)) {
         return refuse(reader, "it does not name what it is about");

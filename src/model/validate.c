@@ -117,9 +117,13 @@ static void check_log(struct build *build, const struct conf_section *section, c
 {
     char shown[SHOW_MAX];
 
-    if (validate_is_written(section, "log", log) && strcmp(log, "stderr") != 0 && log[0] != '/') {
+    bool is_word =
+        strcmp(log, "stderr") == 0 || strcmp(log, "syslog") == 0 || strcmp(log, "journal") == 0;
+
+    if (validate_is_written(section, "log", log) && !is_word && log[0] != '/') {
         build_fault(build, ERRLIST_ERROR, section, "log", 0,
-                    "%s: no place for a log; write \"stderr\" or the absolute path of a file",
+                    "%s: no place for a log; write \"stderr\", \"syslog\", \"journal\" or the "
+                    "absolute path of a file",
                     build_show(section, "log", 0, shown));
     }
 }

@@ -150,6 +150,7 @@ static bool service_is_good(const struct snapshot_header *s, uint32_t i)
     if (!name_is_good(service->name) || service->row >= SERVICES_MAX ||
         service->pool >= s->n_pools ||
         (service->fallback_pool != SNAPSHOT_NONE && service->fallback_pool >= s->n_pools) ||
+        service->session_log > SESSION_LOG_ALL + SESSION_LOG_EVERY_MAX - 1 ||
         service->persistence_mask > 32 || service->persistence_mask6 > 128 ||
         !rate_is_good(&service->accept_rate) ||
         !range_is_good(service->first_listener, service->n_listeners, s->n_listeners))

@@ -156,7 +156,8 @@ static int sync_log(struct child *child)
         return 0;
     }
     master->message.log = (struct message_log){.format = master->model->global.log_format,
-                                               .level = master->model->global.log_level};
+                                               .level = master->model->global.log_level,
+                                               .target = log_target()};
     int error = tell(child, MESSAGE_LOG, 0, log_fd());
     child->log_sent = error == 0;
     return error;

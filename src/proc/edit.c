@@ -269,7 +269,9 @@ static void take_faults(struct edit *edit, const struct errlist *found)
     STR_AUTO section = {0};
     if (asked->service != NULL) {
         str_printf(&section, "service \"%s\"", asked->service);
-    } else if (asked->pool != NULL) {
+    } else if (asked->pool == NULL) {
+        str_append(&section, "global");
+    } else {
         str_printf(&section, "pool \"%s\"", asked->pool);
     }
     if (asked->backend != NULL) {
@@ -386,6 +388,7 @@ static void put_into_force(struct edit *edit)
         master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
                      edit->changes.lines[i]);
     }
+    master_settings_changed(master);
     expiry_renew(master);
     restore_save(master, &edit->errors);
     pools_watch(master); /* what follows from it stands behind it */

@@ -113,8 +113,9 @@ static bool switch_log(struct load_job *job, const char *log)
     int error = log_open(log);
     if (error != 0) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, "global",
-                    "cannot open log \"%s\": %s; choose a writable path or \"stderr\"", log,
-                    strerror(-error));
+                    "cannot open log \"%s\": %s; choose a writable path, a daemon that runs "
+                    "(syslog, journal) or \"stderr\"",
+                    log, strerror(-error));
     }
     return error == 0;
 }

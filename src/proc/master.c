@@ -188,6 +188,17 @@ static void reload_done(void *arg, const struct errlist *errors, const struct ch
     }
 }
 
+static void reopen_log(struct master *master)
+{
+    int error = log_open(master->model->global.log);
+    if (error == 0) {
+        children_renew_log(master);
+    } else {
+        log_error("cannot reopen the log, which stays where it was",
+                  LOG_STR("log", master->model->global.log), LOG_STR("error", strerror(-error)));
+    }
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     (void)what;
@@ -204,9 +215,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
                    master);
         break;
     case SIGUSR1:
-        if (log_open(master->model->global.log) == 0) {
-            children_renew_log(master);
-        }
+        reopen_log(master);
         break;
     case SIGINT:
         if (!master->leaving) {

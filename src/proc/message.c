@@ -80,6 +80,6 @@ void message_take_log(const struct message *message, int fd)
     log_set_format((enum log_format)message->log.format);
     log_set_level((enum log_level)message->log.level);
     if (fd >= 0) {
-        log_adopt_fd(fd);
+        log_adopt_fd(fd, (enum log_target)message->log.target);
     }
 }

@@ -72,7 +72,8 @@ struct message_notify {
 };
 
 struct message_log {
-    uint32_t format, level;
+    uint32_t format, level; /* enums of base/log.h */
+    uint32_t target;        /* of the descriptor that goes with it */
 };
 
 struct message {

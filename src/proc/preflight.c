@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "machine.h"
 #include "model/sources.h"
 
@@ -256,6 +257,13 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
     if (global->group != NULL && getgrnam(global->group) == NULL) {
         errlist_add(errors, grade(strict), NULL, 0, "global",
                     "group \"%s\" does not exist; create it or name another", global->group);
+    }
+    int error = log_probe(global->log);
+    if (error != 0) {
+        errlist_add(errors, grade(strict), NULL, 0, "global",
+                    "log \"%s\": nobody takes it here (%s); start that daemon, or choose another "
+                    "place",
+                    global->log, strerror(-error));
     }
     check_members(global->control_read, "control_read", strict, errors);
     check_members(global->control_operate, "control_operate", strict, errors);

@@ -128,8 +128,12 @@ static void tell_ended(struct master *master)
             continue;
         }
         str_printf(&text, "%s %s%s%s: %s=%s, set for a time by %s, has ended while no daemon ran",
-                   item->service != NULL ? "service" : "pool",
-                   item->service != NULL ? item->service : item->pool,
+                   item->service != NULL ? "service"
+                   : item->pool != NULL  ? "pool"
+                                         : "global",
+                   item->service != NULL ? item->service
+                   : item->pool != NULL  ? item->pool
+                                         : "section",
                    item->backend != NULL ? ", backend " : "",
                    item->backend != NULL ? item->backend : "",
                    item->option != NULL ? item->option : "", item->value != NULL ? item->value : "",

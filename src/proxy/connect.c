@@ -15,6 +15,7 @@
 #include "proxy_header.h"
 #include "queue.h"
 #include "session.h"
+#include "session_log.h"
 #include "source.h"
 #include "upstream.h"
 
@@ -158,8 +159,9 @@ static void note_connected(struct session *s, bool is_fresh)
             scoreboard_bump(&upstream_cell(proxy, s->row)->opened, 1);
         }
     }
+    s->connect_us = connect_us < UINT32_MAX ? (uint32_t)connect_us : UINT32_MAX;
+    session_log_connected(s);
     if (s->timed) {
-        s->connect_us = connect_us < UINT32_MAX ? (uint32_t)connect_us : UINT32_MAX;
         s->asked_us = (uint32_t)proxy->woken_us; /* the clock that the answer is timed by */
     }
     if (!s->is_bound) {
@@ -300,7 +302,8 @@ static enum try_result try_backend(struct session *s)
     s->attempt->is_held_back = false;
     s->hold = s->attempt->chosen.hold;
     s->timed = chooser_wants_times(s->proxy->chooser, s->attempt->chosen.pool);
-    s->send_proxy = (uint8_t)pool->send_proxy;
+    s->send_proxy = (uint8_t)(pool->send_proxy & 3U);
+    s->reuse = SESSION_NEW;
     outlier_begin(s, s->attempt->chosen.pool);
     s->backend_keepalive_ms = backend->address.ip.family == ADDR_UNIX ? 0 : pool->keepalive_ms;
     s->backend_user_timeout_ms =

@@ -200,6 +200,8 @@ void exchange_count_request(struct session *s)
 {
     if (s->exchange->uncounted) {
         s->exchange->uncounted = false;
+        s->exchange->requests++;
+        s->exchange->last_slot = s->slot;
         scoreboard_bump(&upstream_cell(s->proxy, s->row)->requests, 1);
     }
 }

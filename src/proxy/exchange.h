@@ -42,6 +42,7 @@ struct exchange {
     uint64_t linger_until_ms;           /* how long to listen behind the last answer; where it was
                                            cut, when to look next whether the client has it all */
     _Atomic uint64_t *counter;          /* of the end that it leaves for; NULL: none yet */
+    uint32_t requests, last_slot;       /* for the log: how many, and of the last one */
     uint8_t phase;
     uint8_t unsent_tries;
     bool asked : 1;      /* the request is complete */

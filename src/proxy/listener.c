@@ -79,7 +79,7 @@ static bool shed_one(struct listener *listener)
     int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
         uint32_t row = snapshot_services(proxy->snapshot)[listener->service].row;
-        session_turn_away(proxy, row, fd, REFUSAL_DESCRIPTORS);
+        session_turn_away(proxy, row, fd, NULL, REFUSAL_DESCRIPTORS);
     }
     proxy->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     return fd >= 0;
@@ -134,7 +134,7 @@ static bool accept_some(struct listener *listener, uint32_t most)
                 address.ss_family = AF_UNSPEC;
             }
             addr_ip_from_sockaddr((struct sockaddr *)&address, &peer);
-            session_start(listener->proxy, listener->service, fd, &peer);
+            session_start(listener->proxy, listener->service, listener->id, fd, &peer);
             continue;
         }
         int error = errno;

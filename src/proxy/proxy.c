@@ -10,11 +10,13 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "buffer.h"
 #include "closing.h"
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "session_log.h"
 #include "splice.h"
 #include "upstream.h"
 
@@ -52,7 +54,9 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     slab_init(&proxy->session_slab, sizeof(struct session), SESSION_ARENA_BYTES);
     slab_init(&proxy->attempt_slab, sizeof(struct attempt), ATTEMPT_ARENA_BYTES);
     slab_init(&proxy->exchange_slab, exchange_bytes(), SESSION_ARENA_BYTES);
-    if (closing_init(proxy) != 0) {
+    proxy->log = session_log_create();
+    if (proxy->log == NULL || closing_init(proxy) != 0) {
+        session_log_destroy(proxy->log);
         fd_close(&proxy->spare_fd);
         free(proxy);
         return NULL;
@@ -96,6 +100,8 @@ void proxy_destroy(struct proxy *proxy)
     free_dead(proxy);
     queue_free_all(proxy);
     upstreams_fini(proxy);
+    session_log_destroy(proxy->log);
+    log_flush();
     chooser_destroy(proxy->chooser);
     snapshot_unmap(proxy->snapshot);
     slab_fini(&proxy->session_slab);
@@ -129,6 +135,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     for (uint32_t i = 0; i < snapshot->n_services; i++) {
         proxy->service_of_row[services[i].row] = i;
     }
+    session_log_apply(proxy);
     buffers_apply(proxy);
     listener_rebind(proxy);
     chooser_destroy(old_chooser);
@@ -223,6 +230,7 @@ uint64_t proxy_turn(struct proxy *proxy)
         end_all(proxy);
     }
     free_dead(proxy);
+    log_flush();
     uint64_t now_us = clock_now_us();
     uint32_t lag_us = (uint32_t)(now_us - proxy->woken_us);
     if (lag_us > proxy->longest_turn_us) {

@@ -48,13 +48,20 @@ bool relay_register(struct session *s, struct leg *leg)
 
 /* The backend has answered for the first time: how long that and the connect took. One sample for
  * both, because a connect alone would make a slow backend seem fast until its first answer. */
-static void note_first_byte(struct session *s)
+static void note_first_answer(struct session *s)
 {
     struct proxy *proxy = s->proxy;
     uint32_t answer_us = (uint32_t)proxy->woken_us - s->asked_us;
     ewma_add(&proxy->sb->slot_time[s->slot], (uint64_t)s->connect_us + answer_us, proxy->now_ms);
     outlier_answered(s, answer_us);
     s->timed = false;
+}
+
+/* For the session's log; saturates like it. */
+static void note_first_byte(struct session *s)
+{
+    bool is_late = s->proxy->now_ms - s->started_ms > UINT32_MAX / 1000;
+    s->first_byte_us = is_late ? UINT32_MAX : (uint32_t)s->proxy->woken_us - s->first_byte_us;
 }
 
 void relay_account(struct session *s, const struct leg *from, size_t n)
@@ -73,6 +80,9 @@ void relay_account(struct session *s, const struct leg *from, size_t n)
         scoreboard_bump(&service->bytes_in, n);
     } else {
         if (s->timed) {
+            note_first_answer(s);
+        }
+        if (s->bytes_out == 0) {
             note_first_byte(s);
         }
         s->backend_spoke = true;

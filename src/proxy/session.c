@@ -5,12 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "buffer.h"
 #include "closing.h"
 #include "outlier.h"
 #include "queue.h"
 #include "session.h"
+#include "session_log.h"
 #include "source.h"
 #include "splice.h"
 #include "upstream.h"
@@ -20,8 +20,10 @@ static struct sb_service_cell *service_cell(const struct proxy *proxy, uint32_t 
     return scoreboard_service_cell(proxy->sb, proxy->worker, service_row);
 }
 
-static void refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
+static void refuse_fd(struct proxy *proxy, uint32_t service_row, int fd, const struct addr_ip *peer,
+                      enum refusal reason)
 {
+    session_log_turned_away(proxy, service_row, peer, reason);
     scoreboard_bump(&service_cell(proxy, service_row)->refused_by[reason], 1);
     socket_reset(fd);
 }
@@ -32,24 +34,26 @@ static void count_client(struct proxy *proxy, uint32_t service_row)
     scoreboard_bump(&proxy->row->connections_total, 1);
 }
 
-void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason)
+void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd,
+                       const struct addr_ip *peer, enum refusal reason)
 {
     count_client(proxy, service_row);
-    refuse_fd(proxy, service_row, fd, reason);
+    refuse_fd(proxy, service_row, fd, peer, reason);
 }
 
 /* Takes the daemon's and the service's place, or refuses. */
-static bool admit(struct proxy *proxy, const struct snapshot_service *service, int fd)
+static bool admit(struct proxy *proxy, const struct snapshot_service *service, int fd,
+                  const struct addr_ip *peer)
 {
     if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_DAEMON, 0,
                             proxy->snapshot->max_connections)) {
-        session_turn_away(proxy, service->row, fd, REFUSAL_DAEMON_LIMIT);
+        session_turn_away(proxy, service->row, fd, peer, REFUSAL_DAEMON_LIMIT);
         return false;
     }
     if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_SERVICE, service->row,
                             service->max_connections)) {
         scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
-        session_turn_away(proxy, service->row, fd, REFUSAL_SERVICE_LIMIT);
+        session_turn_away(proxy, service->row, fd, peer, REFUSAL_SERVICE_LIMIT);
         return false;
     }
     return true;
@@ -67,10 +71,11 @@ static struct session *session_alloc(struct proxy *proxy)
     return s;
 }
 
-void session_start(struct proxy *proxy, uint32_t service_index, int fd, const struct addr_ip *peer)
+void session_start(struct proxy *proxy, uint32_t service_index, uint32_t listener, int fd,
+                   const struct addr_ip *peer)
 {
     const struct snapshot_service *service = &snapshot_services(proxy->snapshot)[service_index];
-    if (!admit(proxy, service, fd)) {
+    if (!admit(proxy, service, fd, peer)) {
         return;
     }
     count_client(proxy, service->row);
@@ -78,7 +83,7 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     if (s == NULL) {
         scoreboard_release(proxy->sb, proxy->worker, SB_SERVICE, service->row);
         scoreboard_release(proxy->sb, proxy->worker, SB_DAEMON, 0);
-        refuse_fd(proxy, service->row, fd, REFUSAL_MEMORY);
+        refuse_fd(proxy, service->row, fd, peer, REFUSAL_MEMORY);
         return;
     }
     s->client.fd = fd;
@@ -91,6 +96,7 @@ void session_start(struct proxy *proxy, uint32_t service_index, int fd, const st
     s->active_ms = proxy->now_ms;
     s->peer = *peer;
     s->service_row = (uint16_t)service->row;
+    s->listener = (uint16_t)listener;
     s->slot = SNAPSHOT_NONE;
     s->row = SNAPSHOT_NONE;
     s->idle_timeout_ms = service->idle_timeout_ms;
@@ -174,6 +180,7 @@ void session_release_backend(struct session *s)
 static void release(struct session *s, bool orderly, bool client_orderly, _Atomic uint64_t *counter)
 {
     struct proxy *proxy = s->proxy;
+    session_log_ended(s, counter);
     closing_forget(s);
     session_end_attempt(s);
     exchange_free(s);
@@ -199,21 +206,11 @@ static void release(struct session *s, bool orderly, bool client_orderly, _Atomi
     STAILQ_INSERT_TAIL(&proxy->dead, s, turn_link);
 }
 
-static void log_end(const struct session *s, const char *message, const char *reason)
-{
-    char client[ADDR_TEXT_MAX];
-    log_debug(message, LOG_INT("session", s->id), LOG_STR("reason", reason),
-              LOG_STR("client", addr_ip_format(&s->peer, true, client)),
-              LOG_INT("bytes_in", s->bytes_in), LOG_INT("bytes_out", s->bytes_out),
-              LOG_INT("ms", s->proxy->now_ms - s->started_ms));
-}
-
 void session_refuse(struct session *s, enum refusal reason)
 {
     if (s->dead) {
         return;
     }
-    log_end(s, "client refused", refusal_names[reason]);
     _Atomic uint64_t *counter = &service_cell(s->proxy, s->service_row)->refused_by[reason];
     bool at_once = reason == REFUSAL_CLIENT_GONE || reason == REFUSAL_STOPPING;
     if (at_once || !exchange_see_off(s, counter)) {
@@ -262,7 +259,6 @@ void session_finish(struct session *s, enum ending reason)
         return;
     }
     outlier_ended(s, reason);
-    log_end(s, "session ended", ending_names[reason]);
     _Atomic uint64_t *counter = exchange_counter(s);
     if (counter == NULL) {
         counter = &service_cell(s->proxy, s->service_row)->ended_by[reason];

@@ -43,12 +43,13 @@
 /* How long a backend may take for the reset exchange. */
 #define RESET_TIMEOUT_MS 3000
 
-struct queue;    /* queue.c */
-struct buffer;   /* what a slow peer has not taken yet: buffer.h */
-struct pipe;     /* splice.c */
-struct upstream; /* upstream.h */
-struct exchange; /* exchange.c */
-struct shelf;    /* upstream.c */
+struct queue;          /* queue.c */
+struct buffer;         /* what a slow peer has not taken yet: buffer.h */
+struct pipe;           /* splice.c */
+struct upstream;       /* upstream.h */
+struct exchange;       /* exchange.c */
+struct shelf;          /* upstream.c */
+struct session_logger; /* session_log.c */
 
 /* One side of a session. */
 struct leg {
@@ -69,6 +70,14 @@ struct leg {
     bool copied : 1;    /* what it sends cannot be spliced: splice.h */
     uint32_t full_reads : 3; /* in a row; at SPLICE_AFTER its bytes are spliced: splice.h */
     uint32_t pair : 17;      /* that its port is counted in; 0: none. With the above in one word */
+};
+
+/* Where the connection to the backend came from. */
+enum session_reuse {
+    SESSION_NEW,
+    SESSION_WARM, /* opened ahead */
+    SESSION_KEPT, /* used before */
+    SESSION_REUSE_COUNT
 };
 
 /* What exists only until a backend is connected. */
@@ -114,12 +123,18 @@ struct session {
     uint32_t backend_keepalive_ms, backend_user_timeout_ms;
     uint32_t closing;       /* its place among those to be closed: closing.h; 0: none */
     struct lease_hold hold; /* its part in the client's lease; all-zero: none */
-    uint32_t connect_us;    /* while timed: how long the connect took */
+    uint32_t connect_us;    /* how long that took, at the last one; 0: an open one was lent */
+    uint32_t queue_ms;      /* from wanting a backend to the try that found one, of all requests */
+    uint32_t first_byte_us; /* from the backend's connect to its first byte; until that is there,
+                               low bits of when it was connected */
     uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
     uint32_t taken; /* bytes that both ends had taken of the kernel at the last look; low bits */
     uint16_t service_row;
-    uint8_t state;      /* enum session_state */
-    uint8_t send_proxy; /* enum send_proxy, of the backend's pool */
+    uint8_t state;   /* enum session_state */
+    uint8_t retries; /* tries of a backend in vain before the one that was connected, at most 255 */
+    uint16_t listener;      /* low bits of its id */
+    uint8_t send_proxy : 2; /* enum send_proxy, of the backend's pool */
+    uint8_t reuse : 2;      /* enum session_reuse, of the last backend */
     bool in_ready : 1;
     bool settled : 1;
     bool dead : 1;
@@ -181,6 +196,7 @@ struct proxy {
     bool endings_due;  /* health has changed: some sessions may have to end */
     bool closings_due; /* more are to be closed by command than one turn may */
     struct closing *closings;
+    struct session_logger *log;
     const int *wakes;      /* eventfds of all workers; NULL: there are no others */
     uint32_t health_epoch; /* at which the waiting ones were last tried */
     bool draining;
@@ -220,10 +236,13 @@ bool proxy_matches(const struct session *s, const struct session_filter *filter)
 
 /* --- session.c --- */
 
-/* A new client of service (index in the snapshot); fd is owned from now on. */
-void session_start(struct proxy *proxy, uint32_t service, int fd, const struct addr_ip *peer);
-/* Counts and resets a client that cannot become a session. */
-void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd, enum refusal reason);
+/* A new client of service (index in the snapshot), of the listener of that id; fd is owned from now
+ * on. */
+void session_start(struct proxy *proxy, uint32_t service, uint32_t listener, int fd,
+                   const struct addr_ip *peer);
+/* Counts and resets a client that cannot become a session. peer NULL: not known. */
+void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd,
+                       const struct addr_ip *peer, enum refusal reason);
 /* The two ways to the end. Not to be touched by the caller afterwards, but still there until the
  * turn's end. Harmless on a dead one. A refused client with a framing may live on without a backend
  * until it has got the answers to what it asked before: exchange_see_off(). */

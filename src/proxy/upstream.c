@@ -373,6 +373,7 @@ static void lend_to(struct session *s, struct upstream *u)
     struct sb_upstream_cell *cell = upstream_cell(u->proxy, u->shelf->row);
     if (u->leg.fd >= 0) {
         upstream_unlist(u);
+        s->reuse = u->is_ahead ? SESSION_WARM : SESSION_KEPT;
         if (u->is_ahead) {
             scoreboard_add(&upstream_row(u->proxy, u->shelf->row)->warm, 1);
         } else {

@@ -129,7 +129,8 @@ int main(int argc, char **argv, char **envp)
     int error = log_open(model->global.log);
     if (error != 0) {
         fprintf(stderr,
-                "sluiced: cannot open log \"%s\": %s; choose a writable path or \"stderr\"\n",
+                "sluiced: cannot open log \"%s\": %s; choose a writable path, a daemon that runs "
+                "(syslog, journal) or \"stderr\"\n",
                 model->global.log, strerror(-error));
         model_free(model);
         conf_tree_free(tree);

@@ -103,9 +103,9 @@ class Sluice(Contender):
     check = 'check "tcp" {{ port = {port}  interval = "2s"  timeout = "1s" }}'
 
     def __init__(self, sluiced, name="sluice", pool_more="", backend_more="", *, scheduler="rr",
-                 workers=1):
+                 workers=1, session_log="off"):
         self.sluiced, self.name, self.backend_more = sluiced, name, backend_more
-        self.more = {"service_more": 'session_log = "off"', "pool_more": pool_more,
+        self.more = {"service_more": f'session_log = "{session_log}"', "pool_more": pool_more,
                      "scheduler": scheduler, "workers": workers}
         if not self.usable():  # a build that does not log sessions at all
             self.more["service_more"] = ""

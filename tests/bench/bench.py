@@ -20,11 +20,12 @@ import report
 import targets
 from generators import Tools
 from procs import BenchError, Cores, Skipped
-from rows import GROUPS, ROWS, TARGETS, Origins
+from rows import ASKED_FOR, GROUPS, ROWS, TARGETS, Origins
 
 # Targets that other commands measure.
 ELSEWHERE = (
     ("connect, request, close with reuse of connections: CPU", "tests/bench/run.sh reuse"),
+    ("cost of the session log", "tests/bench/run.sh log"),
     ("cost of a pick among 1,000 backends", "tests/bench/run.sh picks"),
     ("1,000,000 connections held", "tests/bench/million.sh"),
     ("growth with idle connections, backends, workers", "tests/bench/run.sh growth"),
@@ -40,7 +41,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build/release", metavar="DIR",
                         help="measure this build folder instead of building build/release")
-    parser.add_argument("--rows", default=",".join(GROUPS), help="of " + ",".join(GROUPS))
+    usual = ",".join(group for group in GROUPS if group not in ASKED_FOR)
+    parser.add_argument("--rows", default=usual, help=f"of {','.join(GROUPS)}; default {usual}")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--seconds", type=int, default=5, help="of one measurement; default 5")
     parser.add_argument("--held", type=int, default=6000, help="idle connections; default 6000")

@@ -171,6 +171,19 @@ class ConnectRequestClose(Keepalive):
         return generators.ab(port, seconds)
 
 
+class SessionLog(ConnectRequestClose):
+    """Beside the same without a line; the log is a file."""
+    name = group = "log"
+    title = ("Session log, to a file: connect, one request, close: ab, 64 clients, 100-byte body")
+
+    def _contenders(self):
+        quiet = Sluice(self.bench.tools.sluiced)
+        quiet.peer = True
+        yield quiet
+        for which in ("errors", "all"):
+            yield Sluice(self.bench.tools.sluiced, f"log {which}", session_log=which)
+
+
 class BulkUp(Row):
     name, group = "bulk-up", "bulk"
     title = "Bulk, client to origin: iperf3, one stream"
@@ -289,6 +302,7 @@ TARGETS = (  # row, what has to come out of it
     ("keepalive", cost_target("sluice", ("haproxy", "nginx"), 0.95, 0.90,
                               "keep-alive request: ")),
     ("crc", cost_target("sluice", ("haproxy", "nginx"), 0.92, 0.85, "connect, request, close: ")),
+    ("log", cost_target("log all", ("sluice",), 1.05)),
     ("bulk-up", cost_target("sluice", ("haproxy", "nginx", "haproxy splice-auto"), 0.85, 0.80,
                             "bulk, client to origin: ")),
     ("bulk-down", cost_target("sluice", ("haproxy", "nginx", "haproxy splice-auto"), 0.85, 0.80,
@@ -298,5 +312,6 @@ TARGETS = (  # row, what has to come out of it
     ("latency", ratio_target("p99 latency added at half of HAProxy's peak: sluice / haproxy",
                              "added_p99", "sluice", "haproxy", 1.0, 0.8)),
 )
-ROWS = (Keepalive, ConnectRequestClose, BulkUp, BulkDown, Idle, Latency)
+ROWS = (Keepalive, ConnectRequestClose, SessionLog, BulkUp, BulkDown, Idle, Latency)
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
+ASKED_FOR = ("log",)  # groups that are measured only when they are named

@@ -2,6 +2,7 @@
 # Installs what is missing, builds a release, and measures Sluice beside HAProxy and nginx.
 #
 #   tests/bench/run.sh [--build DIR] [OPTIONS OF bench.py…]
+#   tests/bench/run.sh log [--build DIR] [OPTIONS OF bench.py…]
 #   tests/bench/run.sh picks [--build DIR] [OPTIONS OF picks.py…]
 #   tests/bench/run.sh health [--build DIR] [OPTIONS OF health.py…]
 #   tests/bench/run.sh reuse [--build DIR] [OPTIONS OF reuse.py…]
@@ -9,13 +10,13 @@
 #   tests/bench/run.sh plot FILE.json DIR
 #   tests/bench/run.sh reload [--build DIR] [OPTIONS OF reload.py…]
 #
-# picks measures what choosing a backend costs: no traffic, no peers. health measures how soon a
-# server that goes is noticed, and what checks cost. reuse measures what kept backend connections
-# save. growth measures what idle connections, backends and workers add to the cost of an operation;
-# plot draws what its --json wrote. reload measures how long a new configuration takes, and whom it
-# holds up. With --build DIR that build is measured as it is. All traffic stays on the loopback
-# device, or on a TUN device of a network namespace of its own; nothing is left running or changed
-# outside the build folder and the installed Debian packages.
+# log measures what a line for each session costs. picks measures what choosing a backend costs: no
+# traffic, no peers. health measures how soon a server that goes is noticed, and what checks cost.
+# reuse measures what kept backend connections save. growth measures what idle connections, backends
+# and workers add to the cost of an operation; plot draws what its --json wrote. reload measures how
+# long a new configuration takes, and whom it holds up. With --build DIR that build is measured as it
+# is. All traffic stays on the loopback device, or on a TUN device of a network namespace of its own;
+# nothing is left running or changed outside the build folder and the installed Debian packages.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -25,7 +26,11 @@ PATH=$PATH:/usr/sbin:/sbin
 
 program=bench.py tests=false targets=()
 packages=(nginx-light libnginx-mod-stream haproxy apache2-utils wrk iperf3 python3 iproute2)
-if [ "${1-}" = picks ]; then
+before=()
+if [ "${1-}" = log ]; then
+    before=(--rows log)
+    shift
+elif [ "${1-}" = picks ]; then
     program=picks.py tests=true targets=(tests/bench/bench_picks)
     packages=(python3)
     shift
@@ -51,7 +56,7 @@ elif [ "${1-}" = reload ]; then
     packages=(python3 iproute2)
     shift
 fi
-words=("$@")
+words=("${before[@]}" "$@")
 build=
 for word in "$@"; do
     case $word in
@@ -60,7 +65,7 @@ for word in "$@"; do
     --perf) packages+=(linux-perf) ;;
     --strace) packages+=(strace) ;;
     -h | --help)
-        sed -n '2,19s/^# \{0,1\}//p' "$0"
+        sed -n '2,20s/^# \{0,1\}//p' "$0"
         exec python3 "$here/$program" --help
         ;;
     esac

@@ -98,7 +98,7 @@ def test_without_a_filter(start, daemon):
 
 def ends(daemon):
     """When sessions were closed by command, in seconds of the daemon's own clock."""
-    found = re.findall(r"^time=(\S+)Z .*msg=\"session ended\" .*reason=operator", daemon.log(),
+    found = re.findall(r"^time=(\S+)Z .*msg=\"session ended\" .*ended_by=operator", daemon.log(),
                        re.MULTILINE)
     return [datetime.datetime.fromisoformat(text + "+00:00").timestamp() for text in sorted(found)]
 
@@ -109,7 +109,7 @@ def test_a_thousand_evenly(start):
     origin = start(Origin("echo", "echo"))
     daemon = start(Daemon(service("s") + pool("s", {"a": origin.addresses[0]})
                           + service("t") + pool("t", {"b": origin.addresses[1]}),
-                          workers=2, log_level="debug"))
+                          workers=2))
     holding = start(Load("hold", daemon.address("s"), "--connections", count, "--duration", 600))
     holding.wait_output(f"^holding {count}")
     wait_for(lambda: daemon.service("s")["connections_active"] == count, what="every session")

@@ -39,7 +39,7 @@ static void make_dir(void)
 static void setup(void)
 {
     ck_assert_int_eq(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
-    log_adopt_fd(ends[1]);
+    log_adopt_fd(ends[1], LOG_TARGET_STREAM);
 }
 
 static void teardown(void)
@@ -276,7 +276,7 @@ START_TEST(a_blocking_pipe_is_not_waited_for)
     int blocking[2];
 
     ck_assert_int_eq(pipe(blocking), 0);
-    log_adopt_fd(blocking[1]);
+    log_adopt_fd(blocking[1], LOG_TARGET_STREAM);
     for (int i = 0; i < 20000; i++) { /* would hang; the test's time-out would tell */
         log_info("fill");
     }
@@ -289,7 +289,7 @@ START_TEST(a_socket_is_not_waited_for)
     int pair[2];
 
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    log_adopt_fd(pair[1]);
+    log_adopt_fd(pair[1], LOG_TARGET_STREAM);
     for (int i = 0; i < 20000; i++) {
         log_info("fill", LOG_INT("i", i));
     }
@@ -331,13 +331,173 @@ START_TEST(a_line_that_broke_off_is_ended)
 }
 END_TEST
 
+/* Lines that are kept come out in order, before what is written at once. */
+START_TEST(kept_lines_come_out_together)
+{
+    log_set_level(LOG_LEVEL_ERROR); /* which they do not go by */
+    log_keep(LOG_LEVEL_INFO, "one", (const struct log_field[]){LOG_INT("n", -7), LOG_END});
+    log_keep(LOG_LEVEL_INFO, "two", NULL);
+    ck_assert_str_eq(drain(), "");
+    log_error("three");
+    assert_matches(drain(), "^" TIME_LOGFMT "level=info msg=one n=-7\n" TIME_LOGFMT
+                            "level=info msg=two\n" TIME_LOGFMT "level=error msg=three\n$");
+    log_flush();
+    ck_assert_str_eq(drain(), "");
+    ck_assert_uint_eq(log_dropped(), 0);
+}
+END_TEST
+
+/* More than there is room for: what a pipe does not take is dropped, whole lines, and counted. */
+START_TEST(kept_lines_are_bounded)
+{
+    uint64_t dropped;
+    int written;
+
+    for (int i = 0; i < 5000; i++) {
+        log_keep(LOG_LEVEL_INFO, "a line of some length that fills the pipe", NULL);
+    }
+    log_flush();
+    dropped = log_dropped();
+    ck_assert_uint_gt(dropped, 0);
+    written = count_lines(drain());
+    ck_assert_uint_eq((uint64_t)written + dropped, 5000);
+    log_keep(LOG_LEVEL_INFO, "next", NULL);
+    log_flush();
+    (void)drain();
+    ck_assert_ptr_nonnull(strstr(buf, "log lines were dropped\" count="));
+    ck_assert_ptr_nonnull(strstr(buf, "msg=next\n"));
+    ck_assert_uint_eq(log_dropped(), dropped);
+}
+END_TEST
+
+START_TEST(kept_lines_go_line_by_line_where_the_pipe_is_shared)
+{
+    int blocking[2];
+    int lines;
+
+    ck_assert_int_eq(pipe2(blocking, O_CLOEXEC), 0);
+    ck_assert_int_eq(fcntl(blocking[0], F_SETFL, O_NONBLOCK), 0);
+    log_adopt_fd(blocking[1], LOG_TARGET_STREAM);
+    for (int i = 0; i < 3000; i++) {
+        log_keep(LOG_LEVEL_INFO, "a line of some length that fills the pipe", NULL);
+    }
+    log_flush();
+    ends[0] = blocking[0];
+    lines = count_lines(drain());
+    ck_assert_int_gt(lines, 100);
+    ck_assert_uint_eq((uint64_t)lines + log_dropped(), 3000);
+}
+END_TEST
+
+/* One datagram of a daemon's socket; "" when there is none. *out_n gets its bytes. */
+static const char *receive(int socket, size_t *out_n)
+{
+    ssize_t n = recv(socket, buf, sizeof(buf) - 1, MSG_DONTWAIT);
+
+    *out_n = n > 0 ? (size_t)n : 0;
+    buf[*out_n] = '\0';
+    return buf;
+}
+
+static int adopt_datagrams(enum log_target target)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+    log_adopt_fd(pair[1], target);
+    return pair[0];
+}
+
+START_TEST(a_syslog_line)
+{
+    FD_AUTO in = adopt_datagrams(LOG_TARGET_SYSLOG);
+    char pattern[160];
+    size_t n;
+
+    log_set_role("worker 3");
+    (void)snprintf(pattern, sizeof(pattern),
+                   "^<28>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} sluiced\\[%d\\]: level=warning "
+                   "proc=\"worker 3\" msg=\"a b\" evil=\"x\\\\ny\"$",
+                   (int)getpid());
+    log_warning("a b", LOG_STR("evil", "x\ny"));
+    assert_matches(receive(in, &n), pattern);
+    log_keep(LOG_LEVEL_INFO, "one", NULL);
+    log_keep(LOG_LEVEL_ERROR, "two", NULL);
+    log_flush();
+    assert_matches(receive(in, &n), "^<30>.* level=info proc=\"worker 3\" msg=one$");
+    assert_matches(receive(in, &n), "^<27>.* level=error proc=\"worker 3\" msg=two$");
+}
+END_TEST
+
+START_TEST(a_journal_entry)
+{
+    static const char expected[] = "PRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=sluiced\n"
+                                   "MESSAGE=a b n=7 plain=x evil=\"x\\ny\"\n"
+                                   "SLUICE_LEVEL=info\nSLUICE_N=7\nSLUICE_PLAIN=x\n"
+                                   "SLUICE_EVIL\n\3\0\0\0\0\0\0\0x\ny\n";
+    FD_AUTO in = adopt_datagrams(LOG_TARGET_JOURNAL);
+    size_t n;
+
+    log_info("a b", LOG_INT("n", 7), LOG_STR("plain", "x"), LOG_STR("evil", "x\ny"));
+    (void)receive(in, &n);
+    ck_assert_uint_eq(n, sizeof(expected) - 1);
+    ck_assert_int_eq(memcmp(buf, expected, n), 0);
+}
+END_TEST
+
+/* However much there is to say, an entry has its limit, and no field is half there. */
+START_TEST(a_journal_entry_is_bounded)
+{
+    struct log_field fields[40] = {0};
+    FD_AUTO in = adopt_datagrams(LOG_TARGET_JOURNAL);
+    char text[3000];
+    size_t n;
+
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    text[5] = '\n';
+    for (size_t i = 0; i < 39; i++) {
+        fields[i] = LOG_STR("key", text);
+    }
+    log_write(LOG_LEVEL_INFO, text, fields);
+    (void)receive(in, &n);
+    ck_assert_uint_gt(n, 4096);
+    ck_assert_uint_le(n, 8192);
+    ck_assert_int_eq(memcmp(buf + n - 16, "SLUICE_CUT=true\n", 16), 0);
+    ck_assert_uint_eq(log_dropped(), 0);
+}
+END_TEST
+
+/* Nobody reads: lines are lost and counted, and told when there is room again. */
+START_TEST(datagrams_are_not_waited_for)
+{
+    FD_AUTO in = adopt_datagrams(LOG_TARGET_SYSLOG);
+    uint64_t lost;
+    size_t n;
+
+    for (int i = 0; i < 3000; i++) {
+        log_keep(LOG_LEVEL_INFO, "more", NULL);
+    }
+    log_flush();
+    lost = log_dropped();
+    ck_assert_uint_gt(lost, 0);
+    do {
+        (void)receive(in, &n);
+    } while (n > 0);
+    log_info("again");
+    assert_matches(receive(in, &n), "level=warning msg=\"log lines were dropped\" count=");
+    assert_matches(receive(in, &n), "msg=again$");
+    ck_assert_uint_eq(log_dropped(), lost);
+}
+END_TEST
+
 START_TEST(a_full_disk_costs_lines)
 {
     int full = open("/dev/full", O_WRONLY | O_NONBLOCK);
 
     ck_assert_int_ge(full, 0);
     errno = ENOENT;
-    log_adopt_fd(full);
+    log_adopt_fd(full, LOG_TARGET_STREAM);
     errno = ENOENT;
     log_info("lost");
     ck_assert_int_eq(errno, ENOENT);
@@ -398,10 +558,10 @@ START_TEST(adopting_closes_the_old)
     int old = log_fd();
     int next = dup(old);
 
-    log_adopt_fd(next);
+    log_adopt_fd(next, LOG_TARGET_STREAM);
     ck_assert_int_eq(log_fd(), next);
     ck_assert_int_eq(fcntl(old, F_GETFD), -1);
-    log_adopt_fd(next); /* harmless */
+    log_adopt_fd(next, LOG_TARGET_STREAM); /* harmless */
     ck_assert_int_ge(fcntl(next, F_GETFD), 0);
 }
 END_TEST
@@ -474,7 +634,7 @@ START_TEST(a_child_counts_its_own)
     pid_t pid;
     int status;
 
-    log_adopt_fd(open("/dev/full", O_WRONLY | O_NONBLOCK));
+    log_adopt_fd(open("/dev/full", O_WRONLY | O_NONBLOCK), LOG_TARGET_STREAM);
     log_info("lost");
     pid = fork();
     ck_assert_int_ge(pid, 0);
@@ -529,6 +689,13 @@ int main(void)
     tcase_add_test(tc, a_blocking_pipe_is_not_waited_for);
     tcase_add_test(tc, a_socket_is_not_waited_for);
     tcase_add_test(tc, a_line_that_broke_off_is_ended);
+    tcase_add_test(tc, kept_lines_come_out_together);
+    tcase_add_test(tc, kept_lines_are_bounded);
+    tcase_add_test(tc, kept_lines_go_line_by_line_where_the_pipe_is_shared);
+    tcase_add_test(tc, a_syslog_line);
+    tcase_add_test(tc, a_journal_entry);
+    tcase_add_test(tc, a_journal_entry_is_bounded);
+    tcase_add_test(tc, datagrams_are_not_waited_for);
     tcase_add_test(tc, a_full_disk_costs_lines);
     tcase_add_test(tc, a_file_is_appended_to_and_reopened);
     tcase_add_test(tc, a_failed_open_keeps_the_old_sink);

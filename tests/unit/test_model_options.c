@@ -106,6 +106,8 @@ static const struct accepted accepted[] = {
     {"global", "control_administer = { \"1000\" }", NULL},
     {"global", "log = \"stderr\"", NULL},
     {"global", "log = \"/var/log/s.log\"", NULL},
+    {"global", "log = \"syslog\"", NULL},
+    {"global", "log = \"journal\"", NULL},
     {"global", "log_format = \"json\"", NULL},
     {"global", "log_format = \"logfmt\"", NULL},
     {"global", "log_level = \"error\"", NULL},
@@ -150,6 +152,10 @@ static const struct accepted accepted[] = {
     {"service", "persistence_mask6 = 0", NULL},
     {"service", "persistence_mask6 = 128", NULL},
     {"service", "healthz = false", NULL},
+    {"service", "session_log = \"off\"", NULL},
+    {"service", "session_log = \"all\"", NULL},
+    {"service", "session_log = \"1/1000\"", NULL},
+    {"service", "session_log = \"1/1\"", "session_log = \"all\""},
     {"service", "healthz = on", "healthz = true"},
     {"pool", "scheduler = \"rr\"", NULL},
     {"pool", "scheduler = \"mh\" hash_key = \"source\"", "hash_key = \"source\""},
@@ -340,8 +346,10 @@ static const struct refused refused[] = {
     {"global", "control_administer = { \"a234567890b234567890c234567890d23\" }",
      "control_administer: \"a234567890b234567890c234567890d23\": not the name of a user; write a "
      "user, or a @group"},
-    {"global", "log = \"syslog\"",
-     "log: \"syslog\": no place for a log; write \"stderr\" or the absolute path of a file"},
+    {"global", "log = \"sysloq\"",
+     "log: \"sysloq\": no place for a log; write \"stderr\", \"syslog\", \"journal\" or the "
+     "absolute "
+     "path of a file"},
     {"global", "log_format = \"xml\"",
      "log_format: \"xml\": unknown; write \"logfmt\" or \"json\""},
     {"global", "log_level = \"inf\"", "log_level: \"inf\": unknown; did you mean \"info\"?"},
@@ -397,6 +405,14 @@ static const struct refused refused[] = {
      "accept_rate: \"1/s:0\": burst out of range; 1 to 1000000"},
     {"global", "stop_delay = \"41d\"",
      "stop_delay: \"41d\": out of range; write a time from 0s to 40d"},
+    {"service", "session_log = \"error\"",
+     "session_log: \"error\": unknown; did you mean \"errors\"?"},
+    {"service", "session_log = \"1/0\"",
+     "session_log: \"1/0\": not one of a number; write \"off\", \"errors\" or \"all\", or \"1/N\" "
+     "with a whole number from 1 to 1000000"},
+    {"service", "session_log = \"2/3\"",
+     "session_log: \"2/3\": unknown; write \"off\", \"errors\" or \"all\", or \"1/N\" "
+     "with a whole number from 1 to 1000000"},
     {"service", "healthz = 2", "healthz: \"2\": neither true nor false; write true or false"},
     {"service", "persistence = \"41d\"",
      "persistence: \"41d\": out of range; write a time from 0s to 40d"},
@@ -810,7 +826,7 @@ static const char known[] =
     "stop_delay drain_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
-    "healthz\n"
+    "session_log healthz\n"
     "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
     "source_addresses transparent queue "
     "queue_timeout slow_start panic_threshold min_healthy backup_use on_return on_down start "
@@ -846,16 +862,19 @@ START_TEST(the_table_is_sound)
     for (const struct option_def *option = option_table; option->name != NULL; option++) {
         bool fixed = strstr(" workers user group control_socket state_file hash_seed ",
                             option->name) != NULL;
-        bool settable = strcmp(option->section, "backend") == 0 &&
-                        strstr(" weight max_connections resume_connections connect_rate admin ",
-                               option->name) != NULL;
+        bool is_of_backend =
+            strcmp(option->section, "backend") == 0 &&
+            strstr(" weight max_connections resume_connections connect_rate admin ",
+                   option->name) != NULL;
+        bool settable = is_of_backend || strcmp(option->name, "log_level") == 0;
 
         ck_assert_msg(strlen(option->help) > 20, "%s", option->name);
         ck_assert_msg(option->reloadable == !(fixed && strcmp(option->section, "global") == 0),
                       "%s", option->name);
         ck_assert_msg(option->settable == settable, "%s", option->name);
         ck_assert(option->type == OPTION_LIST ||
-                  (option->type == OPTION_WORD) == (option->words != NULL));
+                  (option->type == OPTION_WORD || option->type == OPTION_SAMPLE) ==
+                      (option->words != NULL));
         ck_assert(!option->settable || option->type != OPTION_LIST);
         ck_assert(option->type == OPTION_SIZE || option->max <= UINT32_MAX);
         ck_assert(!option->required || option->default_text == NULL);
@@ -911,7 +930,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 17 + 15 + 21);
+    ck_assert_uint_eq(n, 17 + 16 + 21);
 }
 END_TEST
 

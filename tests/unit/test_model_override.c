@@ -222,7 +222,7 @@ START_TEST(which_options)
     expect_names(override_settable_of_service(),
                  " freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
                  "user_timeout max_connections accept_rate persistence persistence_mask "
-                 "persistence_mask6 healthz");
+                 "persistence_mask6 session_log healthz");
     expect_names(override_addable(), " weight max_connections resume_connections connect_rate "
                                      "backup admin check_address checks");
 }

@@ -107,7 +107,7 @@ START_TEST(defaults_only_on_request)
         "    user_timeout = \"30s\"\n    max_connections = 0\n"
         "    accept_rate = \"none\"\n    persistence = \"0s\"\n"
         "    persistence_mask = 32\n    persistence_mask6 = 128\n"
-        "    healthz = true\n}\n"
+        "    session_log = \"errors\"\n    healthz = true\n}\n"
         "pool \"web\" {\n    scheduler = \"wlc\"\n    hash_key = \"source\"\n"
         "    connect_timeout = \"3s\"\n"
         "    retries = 3\n    keepalive = \"1m\"\n    user_timeout = \"30s\"\n"
@@ -315,6 +315,7 @@ static void write_configuration(struct str *out)
         MAYBE(out, "persistence", "\"0s\"", "\"10m\"");
         MAYBE(out, "persistence_mask", "0", "24");
         MAYBE(out, "persistence_mask6", "64", "128");
+        MAYBE(out, "session_log", "off", "1/10");
         MAYBE(out, "healthz", "true", "no");
         str_append(out, "}\n");
     }

@@ -241,7 +241,7 @@ static const struct {
     {ONE(SET_WEIGHT "},{" SET_WEIGHT ",\"odd\":1"), "record 2: "},
     {ONE("\"kind\":\"put\",\"pool\":\"p\"," SAID), "kind is unknown"},
     {ONE("\"kind\":\"\",\"pool\":\"p\"," SAID), "kind is unknown"},
-    {ONE("\"kind\":\"set\",\"option\":\"weight\",\"value\":\"1\"," SAID), "does not name"},
+    {ONE("\"kind\":\"set\",\"option\":\"weight\",\"value\":\"1\"," SAID), "cannot be set"},
     {ONE("\"kind\":\"set\",\"backend\":\"b\",\"option\":\"weight\",\"value\":\"1\"," SAID),
      "does not name"},
     {ONE("\"kind\":\"set\",\"pool\":\"p\",\"value\":\"1\"," SAID), "cannot be set"},
