@@ -138,6 +138,7 @@ void master_stop(struct master *master, uint64_t drain_ms, const char *by, const
         return;
     }
     master->leaving = true;
+    atomic_store(&master->sb.header->health_stops, 1);
     master->drain_ms = drain_ms;
     if (!delay_drain(master, delay_ms)) {
         master_event(master, "stop", NULL, NULL, by, why, "stopping: no new clients");
