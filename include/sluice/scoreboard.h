@@ -76,9 +76,9 @@ struct sb_hist {
 };
 
 /*
- * A histogram that only grows, for metrics, of one writer: count[i] is of values up to 4^(i + first)
- * and above the bound before; the last one is of all that is above the last bound. first is the
- * reader's and the writer's common knowledge.
+ * A histogram that only grows, for metrics, of one writer: count[i] is of values up to 4^(i +
+ * first) and above the bound before; the last one is of all that is above the last bound. first is
+ * the reader's and the writer's common knowledge.
  */
 #define SB_TIMES_BOUNDS 12
 
@@ -236,8 +236,8 @@ enum sb_answer { SB_ANSWER_NONE, SB_ANSWER_NO, SB_ANSWER_YES, SB_ANSWER_COUNT };
 
 struct sb_service {
     _Atomic uint32_t active, peak;
-    _Atomic uint32_t answer;  /* enum sb_answer; by its pool alone, whatever vetoes it */
-    _Atomic uint32_t counted; /* 1: it counts for the daemon's answer */
+    _Atomic uint32_t answer;      /* enum sb_answer; by its pool alone, whatever vetoes it */
+    _Atomic uint32_t counted;     /* 1: it counts for the daemon's answer */
     _Atomic uint64_t accept_rate; /* pool/rate.h */
 };
 
