@@ -76,7 +76,7 @@ struct sb_hist {
 };
 
 /*
- * A histogram that only grows, for metrics, of one writer: count[i] is of values up to 4^(i +
+ * A histogram that only grows, for metrics: count[i] is of values up to 4^(i +
  * first) and above the bound before; the last one is of all that is above the last bound. first is
  * the reader's and the writer's common knowledge.
  */
@@ -193,11 +193,11 @@ struct sb_row {
     _Atomic uint32_t connections_peak;
     uint32_t pad;
     struct sb_hist connect_time_us;
+    struct sb_times connects_us; /* the same since the start */
 };
 
 struct sb_row_cell {
     _Atomic uint64_t bytes_in, bytes_out;
-    struct sb_times connect_us;
 };
 
 /* One worker's upstreams of a row: used where the pool keeps connections (reuse), else untouched.
@@ -504,18 +504,30 @@ static inline void scoreboard_bump(_Atomic uint64_t *counter, uint64_t by)
                           memory_order_relaxed);
 }
 
-static inline void sb_times_add(struct sb_times *times, unsigned first, uint64_t value)
-{
-    unsigned bits = value > 1 ? 64 - (unsigned)__builtin_clzll(value - 1) : 0;
-    unsigned bound = (bits + 1) / 2 > first ? (bits + 1) / 2 - first : 0;
-    scoreboard_bump(&times->count[bound < SB_TIMES_BOUNDS ? bound : SB_TIMES_BOUNDS], 1);
-    scoreboard_bump(&times->sum, value);
-}
-
 /* Adds to a counter that several processes write. */
 static inline void scoreboard_add(_Atomic uint64_t *counter, uint64_t by)
 {
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+/* Which of struct sb_times' counts a value is in. */
+static inline unsigned sb_times_bound(unsigned first, uint64_t value)
+{
+    unsigned bits = value > 1 ? 64 - (unsigned)__builtin_clzll(value - 1) : 0;
+    unsigned bound = (bits + 1) / 2 > first ? (bits + 1) / 2 - first : 0;
+    return bound < SB_TIMES_BOUNDS ? bound : SB_TIMES_BOUNDS;
+}
+
+/* Of one writer, and of several. */
+static inline void sb_times_bump(struct sb_times *times, unsigned first, uint64_t value)
+{
+    scoreboard_bump(&times->count[sb_times_bound(first, value)], 1);
+    scoreboard_bump(&times->sum, value);
+}
+static inline void sb_times_add(struct sb_times *times, unsigned first, uint64_t value)
+{
+    scoreboard_add(&times->count[sb_times_bound(first, value)], 1);
+    scoreboard_add(&times->sum, value);
 }
 
 /* Sets a slot's health with its reason (cut to fit); a changed health also changes since_ms and

@@ -116,8 +116,7 @@ static void add_up(const struct sb_times *times, struct sb_times_sum *out)
 void scoreboard_sum_connects(const struct scoreboard *sb, uint32_t row, struct sb_times_sum *out)
 {
     *out = (struct sb_times_sum){0};
-    for (uint32_t w = 0; w < sb->header->n_workers; w++)
-        add_up(&scoreboard_row_cell(sb, w, row)->connect_us, out);
+    add_up(&sb->rows[row].connects_us, out);
 }
 
 void scoreboard_sum_sessions(const struct scoreboard *sb, uint32_t service,

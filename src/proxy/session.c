@@ -264,7 +264,7 @@ void session_finish(struct session *s, enum ending reason)
     outlier_ended(s, reason);
     log_end(s, "session ended", ending_names[reason]);
     struct sb_service_cell *cell = service_cell(s->proxy, s->service_row);
-    sb_times_add(&cell->session_ms, SB_SESSION_MS_FIRST, s->proxy->now_ms - s->started_ms);
+    sb_times_bump(&cell->session_ms, SB_SESSION_MS_FIRST, s->proxy->now_ms - s->started_ms);
     _Atomic uint64_t *counter = exchange_counter(s);
     if (counter == NULL) {
         counter = &cell->ended_by[reason];
