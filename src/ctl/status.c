@@ -36,8 +36,10 @@ struct page_file *status_get_page(struct status *status, enum status_page page)
 
     if (status->newest[page] && now_ms - status->taken_ms[page] < STATUS_FRESH_MS)
         return status->newest[page];
-    /* One that master did not make in time may have got lost. */
-    if (status->asked_ms[page] == 0 || now_ms - status->asked_ms[page] >= STATUS_ASK_MS) {
+    /* One that master did not make in time may have got lost. One that it cannot make is not asked
+     * for more often than others. */
+    if (now_ms - status->taken_ms[page] >= STATUS_FRESH_MS &&
+        (status->asked_ms[page] == 0 || now_ms - status->asked_ms[page] >= STATUS_ASK_MS)) {
         status->asked_ms[page] = now_ms;
         status->host.ask(status->host.arg, page);
     }

@@ -18,7 +18,7 @@
 #define STATUS_CLIENTS_MAX 64
 #define STATUS_DENIED_MAX  8 /* of those, clients that status_allow leaves out */
 #define STATUS_PAGES_MAX   6 /* kept for who reads slowly; who reads the oldest is closed */
-#define STATUS_PAGE_BYTES  (64 * 1024 * 1024)
+#define STATUS_PAGE_BYTES  (128 * 1024 * 1024)
 #define STATUS_FRESH_MS    1000  /* so old a page may be */
 #define STATUS_HEAD_MS     5000  /* the head of a request must be complete by then */
 #define STATUS_IDLE_MS     15000 /* a connection without a request is closed after that */

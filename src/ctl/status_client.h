@@ -23,7 +23,8 @@ enum status_state {
     STATUS_STATE_COUNT
 };
 
-/* A page that clients are given. Owned by those who read it, and by the status while it is new. */
+/* A page that clients are given. users: those who read it, and the status while it is the newest.
+ */
 struct page_file {
     TAILQ_ENTRY(page_file) link;
     int fd;
@@ -74,7 +75,8 @@ struct status {
 
 /* A page that is new enough, or NULL: one was asked for. */
 struct page_file *status_get_page(struct status *status, enum status_page page);
-void status_release_file(struct status *status, struct page_file *file); /* NULL is allowed */
+/* One user less; the last one's end is the file's. NULL is allowed. */
+void status_release_file(struct status *status, struct page_file *file);
 
 /* --- status_client.c --- */
 

@@ -302,23 +302,27 @@ def test_hostile_clients_harm_nobody(start):
                 for _ in range(20)]
         for sock in deaf:
             sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        crowd = [stack.enter_context(connect(status.address)) for _ in range(200)]
-        wait_for(lambda: descriptors(monitor) > 60)
-        assert descriptors(monitor) < 64 + 60, "no more than a bounded number at once"
+        def crowd():
+            """Whoever comes when nobody has kept a place for long is sent away, and counted."""
+            for _ in range(200):
+                stack.enter_context(connect(status.address))
+            assert descriptors(monitor) < 64 + 60, "no more than a bounded number at once"
+            page = answers(status.metrics)
+            return page and page["sluice_status_refused_total"] > 0
+        wait_for(crowd, what="clients without a place")
         # Who gets no answer gives way after half a second, so that others find a place.
-        assert wait_for(lambda: answers(status), what="an answer among them") == 200
-        assert status.metrics()["sluice_status_refused_total"] > 50
+        assert wait_for(lambda: answers(status.healthz), what="an answer among them") == 200
         slow.settimeout(20)
         assert read_all(slow)[:12] in (b"HTTP/1.1 408", b""), "told, or given up for another"
         silent.settimeout(20)
         assert read_all(silent) == b""
         assert daemon.ctl_json("show info")["monitor_pid"] == monitor
-        del crowd
 
 
-def answers(status):
+def answers(ask):
+    """None when there was no place for it."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return status.healthz()
+        return ask()
     return None
 
 
@@ -389,6 +393,8 @@ def test_a_thousand_backends(start):
         times.append(time.monotonic() - began)
         time.sleep(1.01)  # so old a page may be: then it is made anew
     assert sum(name.startswith("sluice_backend_weight{") for name in page) == 1000
+    monitor = daemon.ctl_json("show info")["monitor_pid"]
+    held = descriptors(monitor)
     asked = threading.Thread(target=lambda: [status.get("/metrics") for _ in range(30)])
     before = page["sluice_status_requests_total"]
     asked.start()
@@ -396,6 +402,7 @@ def test_a_thousand_backends(start):
     asked.join()
     time.sleep(1.01)
     assert status.metrics()["sluice_status_requests_total"] == before + 31
+    assert descriptors(monitor) <= held + 2, "old pages are let go"
     print("a page of 1,000 backends:", [f"{1000 * t:.0f} ms" for t in times], len(page), "samples")
 
 
