@@ -63,21 +63,17 @@ static const struct column daemon_columns[] = {
     {0},
 };
 
-struct process_row {
-    uint64_t memory;
+struct one_figure {
+    uint64_t value;
 };
 
 static const struct column process_columns[] = {
-    {"memory", NULL, COLUMN_BYTES, offsetof(struct process_row, memory), NULL, 0},
+    {"memory", NULL, COLUMN_BYTES, offsetof(struct one_figure, value), NULL, 0},
     {0},
 };
 
-struct answer_row {
-    uint64_t healthy;
-};
-
 static const struct column answer_columns[] = {
-    {"healthy", NULL, COLUMN_BOOL, offsetof(struct answer_row, healthy), NULL, 0},
+    {"healthy", NULL, COLUMN_BOOL, offsetof(struct one_figure, value), NULL, 0},
     {0},
 };
 
@@ -295,7 +291,7 @@ static void put_daemon(struct page *page)
 
 static void put_process(struct page *page, const char *name, uint64_t memory)
 {
-    struct process_row row = {memory};
+    struct one_figure row = {memory};
 
     str_reset(&page->labels);
     add_label(page, "process", name);
@@ -338,7 +334,7 @@ static void put_workers(struct page *page)
 static void put_service(struct page *page, const struct model_service *service)
 {
     const struct scoreboard *sb = page->view.sb;
-    struct answer_row answer = {LOAD(sb->services[service->row].answer) == SB_ANSWER_YES};
+    struct one_figure answer = {LOAD(sb->services[service->row].answer) == SB_ANSWER_YES};
     struct view_service row;
     struct sb_times_sum times;
 
