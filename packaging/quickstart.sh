@@ -72,11 +72,18 @@ if (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; then
     echo "port 8080 is taken, so the kernel chooses another"
 fi
 
+status=127.0.0.1:9480
+if (exec 3<>/dev/tcp/127.0.0.1/9480) 2>/dev/null; then
+    status=127.0.0.1:0
+    echo "port 9480 is taken, so the kernel chooses another"
+fi
+
 say "4. The balancer, with this configuration"
 conf=$work/sluice.conf
 cat >"$conf" <<CONF
 global {
     control_socket = "$work/control.sock"
+    status         = "$status"
     drain_timeout  = "1s"
     log_level      = "warning"
 }
@@ -102,6 +109,8 @@ for _ in $(seq 100); do
 done
 url=http://$(ctl --json show services | grep -o '127\.0\.0\.1:[0-9]*' | head -n 1)/
 echo "service web listens on $url"
+status=http://$(ctl show info | sed -n 's/^status address *//p')
+echo "figures are at $status/ (a dashboard), $status/metrics and $status/healthz"
 
 say "5. 300 requests through it, one connection each"
 for _ in $(seq 300); do curl -s -o /dev/null -D - "$url"; done |
@@ -113,6 +122,8 @@ echo
 ctl show backends web
 echo
 ctl show workers
+echo
+curl -s "$status/metrics" | grep '^sluice_backend_connections_total'
 
 if [ $once = yes ]; then
     say "Done."
@@ -121,6 +132,7 @@ fi
 say "Running until Ctrl-C. In another terminal, for instance:"
 cat <<TEXT
     curl $url
+    curl $status/metrics
     $build/src/sluicectl -s $work/control.sock show backends
     $build/src/sluicectl -s $work/control.sock drain backend web a
     $build/src/sluicectl -s $work/control.sock help

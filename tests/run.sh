@@ -52,7 +52,8 @@ install_packages "${BUILD_PACKAGES[@]}" clang check python3 python3-pytest procp
     socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
     python3-pymemcache postgresql \
     postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
-    iproute2 nftables util-linux mandoc systemd systemd-container debootstrap $([ -e /usr/sbin/sendmail ] || echo postfix) || {
+    iproute2 nftables util-linux mandoc systemd systemd-container debootstrap prometheus chromium \
+    $([ -e /usr/sbin/sendmail ] || echo postfix) || {
     count 0 1 0
     finish
 }

@@ -22,6 +22,8 @@
 #define REUSE_IDLE_MAX        4096 /* idle upstreams of a backend in one worker */
 #define REUSE_RESET_BYTES_MAX 4096 /* what a reset exchange sends, and what it waits for */
 
+#define STATUS_ALLOW_MAX 64 /* networks that may use the status address */
+
 #define NOTIFY_PROGRAM_MAX 256 /* the path of a pool's notify program, with its NUL */
 
 #endif

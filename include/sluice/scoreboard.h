@@ -28,7 +28,7 @@
 #include "sluice/reasons.h"
 
 #define SCOREBOARD_MAGIC  UINT64_C(0x3144425345434c53)
-#define SCOREBOARD_LAYOUT 11
+#define SCOREBOARD_LAYOUT 12
 
 /* Pairs of an address that connections to backends come from and one that they go to. Number 0 is
  * none: not counted. They fit into 17 bits (proxy/session.h). */
@@ -74,6 +74,21 @@ struct sb_hist {
     _Atomic uint32_t epoch[SB_HIST_WINDOWS]; /* now_ms / SB_HIST_WINDOW_MS of its content */
     _Atomic uint32_t count[SB_HIST_WINDOWS][SB_HIST_BUCKETS];
 };
+
+/*
+ * A histogram that only grows, for metrics: count[i] is of values up to 4^(i +
+ * first) and above the bound before; the last one is of all that is above the last bound. first is
+ * the reader's and the writer's common knowledge.
+ */
+#define SB_TIMES_BOUNDS 12
+
+struct sb_times {
+    _Atomic uint64_t count[SB_TIMES_BOUNDS + 1];
+    _Atomic uint64_t sum;
+};
+
+#define SB_CONNECT_US_FIRST 2 /* 16 µs, 64 µs, … 67 s */
+#define SB_SESSION_MS_FIRST 1 /* 4 ms, 16 ms, … 4.7 h */
 
 /* Last results of checks, a ring: pool/history.h. */
 struct sb_history {
@@ -178,6 +193,7 @@ struct sb_row {
     _Atomic uint32_t connections_peak;
     uint32_t pad;
     struct sb_hist connect_time_us;
+    struct sb_times connects_us; /* the same since the start */
 };
 
 struct sb_row_cell {
@@ -215,8 +231,13 @@ enum reuse_trouble {
 };
 extern const char *const reuse_trouble_names[REUSE_TROUBLE_COUNT]; /* "none", "speaks_first" */
 
+/* What is answered to who asks whether a service, or the daemon, is healthy. Master decides. */
+enum sb_answer { SB_ANSWER_NONE, SB_ANSWER_NO, SB_ANSWER_YES, SB_ANSWER_COUNT };
+
 struct sb_service {
     _Atomic uint32_t active, peak;
+    _Atomic uint32_t answer;      /* enum sb_answer; by its pool alone, whatever vetoes it */
+    _Atomic uint32_t counted;     /* 1: it counts for the daemon's answer */
     _Atomic uint64_t accept_rate; /* pool/rate.h */
 };
 
@@ -225,8 +246,9 @@ struct sb_service_cell {
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t refused_by[REFUSAL_COUNT];
     _Atomic uint64_t ended_by[ENDING_COUNT];
-    _Atomic uint32_t active; /* this worker's share */
-    _Atomic uint32_t turns;  /* as in sb_slot_cell */
+    struct sb_times session_ms; /* how long sessions were there */
+    _Atomic uint32_t active;    /* this worker's share */
+    _Atomic uint32_t turns;     /* as in sb_slot_cell */
 };
 
 struct sb_pool {
@@ -313,6 +335,8 @@ struct sb_header {
     _Atomic uint32_t monitor_restarts;
     _Atomic uint64_t monitor_heartbeat_ms;
     _Atomic uint32_t health_fail;    /* 1: the operator wants health answers to say no */
+    _Atomic uint32_t health_stops;   /* 1: the daemon stops, or is about to: they say no, too */
+    _Atomic uint32_t answer;         /* enum sb_answer, of the daemon, without those two */
     _Atomic uint32_t upstreams_used; /* 1: some worker has written an upstream cell. Until then none
                                         is read: even that would take memory for all of them */
     _Atomic uint32_t ports_missed;   /* the same of ports_out in rows, for master, who looks at it
@@ -334,6 +358,8 @@ struct sb_header {
     _Alignas(128) _Atomic uint32_t port_first;
     _Atomic uint32_t port_last, ports, pairs_end;
     _Alignas(128) _Atomic uint64_t leases_refused; /* clients that found no place in the table */
+    /* Of the status address; monitor writes. */
+    _Atomic uint64_t status_requests, status_refused; /* refused: connections without a place */
 };
 
 /*
@@ -484,6 +510,26 @@ static inline void scoreboard_add(_Atomic uint64_t *counter, uint64_t by)
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
+/* Which of struct sb_times' counts a value is in. */
+static inline unsigned sb_times_bound(unsigned first, uint64_t value)
+{
+    unsigned bits = value > 1 ? 64 - (unsigned)__builtin_clzll(value - 1) : 0;
+    unsigned bound = (bits + 1) / 2 > first ? (bits + 1) / 2 - first : 0;
+    return bound < SB_TIMES_BOUNDS ? bound : SB_TIMES_BOUNDS;
+}
+
+/* Of one writer, and of several. */
+static inline void sb_times_bump(struct sb_times *times, unsigned first, uint64_t value)
+{
+    scoreboard_bump(&times->count[sb_times_bound(first, value)], 1);
+    scoreboard_bump(&times->sum, value);
+}
+static inline void sb_times_add(struct sb_times *times, unsigned first, uint64_t value)
+{
+    scoreboard_add(&times->count[sb_times_bound(first, value)], 1);
+    scoreboard_add(&times->sum, value);
+}
+
 /* Sets a slot's health with its reason (cut to fit); a changed health also changes since_ms and
  * bumps health_epoch. One that becomes up begins its slow start with that, unless it was fresh.
  * Monitor, and master when it hands out a slot. Returns whether it changed. */
@@ -508,5 +554,13 @@ void sb_hist_add(struct sb_hist *hist, uint64_t value, uint64_t now_ms);
 /* Value at permille (500: median; above 1000 counts as 1000) over the last minute; 0 when there is
  * none. The upper end of its bucket. */
 uint64_t sb_hist_percentile(const struct sb_hist *hist, uint32_t permille, uint64_t now_ms);
+
+struct sb_times_sum {
+    uint64_t count[SB_TIMES_BOUNDS + 1], sum;
+};
+/* How long connecting to the backend of a row took; how long sessions of a service were there. */
+void scoreboard_sum_connects(const struct scoreboard *sb, uint32_t row, struct sb_times_sum *out);
+void scoreboard_sum_sessions(const struct scoreboard *sb, uint32_t service,
+                             struct sb_times_sum *out);
 
 #endif

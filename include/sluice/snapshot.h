@@ -79,7 +79,8 @@ struct snapshot_header {
     uint32_t texts_offset;
     uint32_t n_sources; /* of all backends */
     uint32_t sources_offset;
-    uint32_t pad;
+    uint32_t n_status_allow;
+    struct addr_cidr status_allow[STATUS_ALLOW_MAX]; /* who may use the status address */
     uint64_t buffer_bytes; /* that slow peers may have held for them, all together; 0: no limit */
     uint64_t hash_seed;    /* key of every hash of clients: secret, so that nobody can aim */
 };

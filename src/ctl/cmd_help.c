@@ -1,9 +1,10 @@
 /*
- * help, from the table of commands. In master.
+ * help, from the table of commands; and of the status address' metrics, from theirs. In master.
  */
 #include <string.h>
 
 #include "ctl/command.h"
+#include "ctl/metrics.h"
 #include "ctl/request.h"
 
 struct row {
@@ -54,10 +55,45 @@ static size_t put_rows(struct request *request, const char *const *words, size_t
     return rows;
 }
 
+/* --- help metrics --- */
+
+struct metric_row {
+    const char *name, *type, *labels, *help;
+};
+
+static const struct column metric_row_columns[] = {
+    {"name", "METRIC", COLUMN_TEXT, offsetof(struct metric_row, name), NULL, 0},
+    {"type", "TYPE", COLUMN_TEXT, offsetof(struct metric_row, type), NULL, 0},
+    {"labels", "LABELS", COLUMN_TEXT, offsetof(struct metric_row, labels), NULL, 0},
+    {"help", "IS", COLUMN_TEXT, offsetof(struct metric_row, help), NULL, 0},
+    {0},
+};
+
+static void put_metrics(struct reply *reply)
+{
+    reply_table_begin(reply, "metrics", metric_row_columns);
+    for (const struct metric *metric = metric_table; metric->name; metric++) {
+        const char *common = metric_labels[metric->of];
+        STR_AUTO labels = {0};
+        struct metric_row row = {
+            .name = metric->name, .type = metric_type_names[metric->type], .help = metric->help};
+
+        str_printf(&labels, "%s%s%s", common, metric->label && *common ? ", " : "",
+                   metric->label ? metric->label : "");
+        row.labels = str_text(&labels);
+        reply_row(reply, &row);
+    }
+    reply_table_end(reply);
+}
+
 static enum command_outcome run_help(struct request *request)
 {
     const char *nearest;
 
+    if (request->n_args == 1 && strcmp(request->args[0], "metrics") == 0) {
+        put_metrics(&request->reply);
+        return COMMAND_DONE;
+    }
     if (put_rows(request, request->args, request->n_args) > 0) {
         if (request->n_args == 0)
             reply_line(&request->reply,
@@ -75,7 +111,7 @@ const struct command cmd_help = {
     .words = "help",
     .level = CTL_LEVEL_READ,
     .arguments = "[WORDS]",
-    .help = "all commands, or those that begin with WORDS",
+    .help = "all commands, or those that begin with WORDS; help metrics: what /metrics gives",
     .args_max = 8,
     .run = run_help,
 };

@@ -20,7 +20,7 @@ static struct view view_now(const struct request *request)
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
         stopping, memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
-    const char *config_file, *health_answers, *connections_limited_by;
+    const char *config_file, *status, *health_answers, *connections_limited_by;
     const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
 };
@@ -37,6 +37,7 @@ static const struct column info_columns[] = {
     {"connections_by", "allowed by", COLUMN_COUNTERS, offsetof(struct info_row, connections_by),
      bound_names, sizeof(bound_names) / sizeof(*bound_names)},
     INFO(config_file, "configuration file", COLUMN_TEXT),
+    INFO(status, "status address", COLUMN_TEXT),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
     INFO(health_answers, "health answers", COLUMN_TEXT),
@@ -94,6 +95,7 @@ static void put_info(struct request *request, const struct view *view,
         .connections_limited_by = info->connections_limited_by,
         .connections_by = bounds,
         .config_file = info->config_file,
+        .status = info->status,
         .overrides = view->overrides ? view->overrides->count : 0,
         .stopping = info->stopping,
         .health_answers =

@@ -79,14 +79,14 @@ static void put_pools(const struct view *view, struct reply *reply)
         json_end_array(&reply->json);
 }
 
-static enum command_outcome run_stats(struct request *request)
+static void put_all(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms,
+                    struct reply *reply)
 {
-    struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
-    struct reply *reply = &request->reply;
+    struct view view = view_of(host, now_ms, wall_ms);
     struct ctl_host_info info = {0};
     struct view_total total;
 
-    request->host.ops->info(request->host.self, &info);
+    host->ops->info(host->self, &info);
     view_total(&view, &info, &total);
     reply_record(reply, view_total_columns, &total);
     reply_line(reply, "\nworkers");
@@ -94,7 +94,25 @@ static enum command_outcome run_stats(struct request *request)
     reply_line(reply, "\nservices");
     put_services(&view, reply);
     put_pools(&view, reply);
+}
+
+static enum command_outcome run_stats(struct request *request)
+{
+    put_all(&request->host, request->now_ms, request->wall_ms, &request->reply);
     return COMMAND_DONE;
+}
+
+void stats_render(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms, struct str *out)
+{
+    struct reply reply;
+
+    reply_init(&reply, true, out->limit);
+    put_all(host, now_ms, wall_ms, &reply);
+    reply_finish(&reply);
+    out->failed = out->failed || reply.is_error;
+    str_append_n(out, str_text(&reply.body), reply.body.len);
+    str_append_char(out, '\n');
+    reply_free(&reply);
 }
 
 const struct command cmd_show_stats = {

@@ -82,14 +82,18 @@ struct ctl_edit {
 struct ctl_host_info {
     const char *version;
     const char *config_file;
+    const char *status; /* the status address as bound; NULL or "": there is none */
     pid_t pid;
     uint64_t descriptors_limit; /* of one worker */
     uint32_t connections_limit; /* the daemon's max_connections in force */
     /* What this machine can carry; UINT64_MAX: that bounds nothing. */
     uint64_t connections_by_descriptors, connections_by_ports, connections_by_memory;
     const char *connections_limited_by; /* one of those, "max_connections" or "nothing" */
-    uint64_t log_dropped;
-    bool stopping; /* or waiting to: stop_delay */
+    uint64_t log_dropped, notices_dropped;
+    uint64_t reloads, reload_failures; /* so far */
+    uint64_t reload_wall_ms;           /* end of the last one; 0: there was none */
+    bool reload_failed;                /* the last one */
+    bool stopping;                     /* or waiting to: stop_delay */
 };
 
 #define CTL_HEALTH_REASON_MAX 512

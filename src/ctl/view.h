@@ -12,6 +12,9 @@
 #include "ctl/reply.h"
 #include "ctl/standing.h"
 
+/* `show stats json`, appended: cmd_stats.c. */
+void stats_render(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_ms, struct str *out);
+
 #define VIEW_PERCENTILES 3
 #define VIEW_REASON_MAX  512
 

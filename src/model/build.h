@@ -86,5 +86,7 @@ void validate_addresses(struct build *build, const struct conf_section *section,
 
 /* Fills the listeners of every service and finds those that collide. */
 void validate_listeners(struct build *build);
+/* What is wrong with text as a listening address, or NULL with *out filled. */
+const char *validate_listen(const char *text, struct addr *out);
 
 #endif

@@ -49,8 +49,7 @@ static bool is_mapped_ipv4(const struct addr *address)
            memcmp(address->ip.bytes, prefix, sizeof(prefix)) == 0;
 }
 
-/* What is wrong with text as a listening address, or NULL with *out filled. */
-static const char *parse_listen(const char *text, struct addr *out)
+const char *validate_listen(const char *text, struct addr *out)
 {
     const char *problem = NULL;
     int rc;
@@ -123,7 +122,7 @@ static void add_listener(struct build *build, struct listen_tables *tables,
     const struct conf_option *given = conf_find(section, "listen");
     struct listen_place place = {.file = given->file, .line = given->values[item].line};
     struct addr *address = &place.key.address;
-    const char *problem = parse_listen(service->listen[item], address);
+    const char *problem = validate_listen(service->listen[item], address);
 
     (void)build_show(section, "listen", item, place.shown);
     if (problem != NULL) {

@@ -48,11 +48,13 @@ struct model_global {
     char *control_socket;
     uint32_t control_mode; /* octal in the file */
     char **control_read, **control_operate, **control_administer;
+    char *status;        /* NULL: not given, off */
+    char **status_allow; /* CIDRs */
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
     uint32_t stop_delay_ms, drain_timeout_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
-    char *hash_seed; /* NULL: not given, one is made */
+    char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
 
@@ -300,7 +302,7 @@ struct option_def {
     const char *name;
     enum option_type type;
     size_t offset; /* in the section's struct */
-    /* NULL: none. "=interval": that option's value. A list's: "{ }", "{ \"one item\" }". Text may
+    /* NULL: none. "=interval": that option's value. A list's: "{ }", "{ \"item\", … }". Text may
      * be empty only where this is "". */
     const char *default_text;
     uint64_t min, max;        /* 0 without a default counts as not given */

@@ -255,6 +255,8 @@ int option_set_list(const struct option_def *option, void *section, const char *
     return 0;
 }
 
+#define DEFAULT_ITEMS_MAX 4
+
 /* The option whose value is this one's default, or NULL. */
 static const struct option_def *default_source(const struct option_def *option)
 {
@@ -270,25 +272,27 @@ static const struct option_def *default_source(const struct option_def *option)
     return source;
 }
 
-/* The item that the list has by default, or NULL. buf gets it. */
-static const char *default_item(const struct option_def *option, char buf[static SHOW_MAX])
+/* The items that the list has by default, cut out of buf. Returns how many. */
+static size_t default_items(const struct option_def *option, char buf[static SHOW_MAX],
+                            const char *items[static DEFAULT_ITEMS_MAX])
 {
-    const char *text = option->default_text != NULL ? strchr(option->default_text, '"') : NULL;
+    char *rest = buf, *item;
+    size_t n = 0;
 
-    if (text == NULL) {
-        return NULL;
+    (void)strlcpy(buf, option->default_text != NULL ? option->default_text : "", SHOW_MAX);
+    while (n < DEFAULT_ITEMS_MAX && strsep(&rest, "\"") != NULL && rest != NULL) {
+        item = strsep(&rest, "\"");
+        items[n++] = item;
     }
-    (void)strlcpy(buf, text + 1, SHOW_MAX);
-    buf[strcspn(buf, "\"")] = '\0';
-    return buf;
+    return n;
 }
 
 int option_set_default(const struct option_def *option, void *section)
 {
     const struct option_def *source = default_source(option);
     STR_AUTO problem = {0};
+    const char *items[DEFAULT_ITEMS_MAX];
     char buf[SHOW_MAX];
-    const char *item;
     int rc;
 
     if (source != NULL) {
@@ -296,8 +300,7 @@ int option_set_default(const struct option_def *option, void *section)
         return 0;
     }
     if (option->type == OPTION_LIST) {
-        item = default_item(option, buf);
-        return option_set_list(option, section, &item, item != NULL ? 1 : 0);
+        return option_set_list(option, section, items, default_items(option, buf, items));
     }
     if (option->default_text == NULL) {
         return 0; /* zeroed is "not given" */
@@ -309,11 +312,15 @@ int option_set_default(const struct option_def *option, void *section)
 
 static bool list_is_default(const struct option_def *option, const void *section)
 {
+    const char *items[DEFAULT_ITEMS_MAX];
     char buf[SHOW_MAX];
-    const char *item = default_item(option, buf);
-    size_t n = option_list_count(option, section);
+    size_t n = default_items(option, buf, items);
+    bool same = option_list_count(option, section) == n;
 
-    return item == NULL ? n == 0 : n == 1 && strcmp(list_of(option, section)[0], item) == 0;
+    for (size_t i = 0; same && i < n; i++) {
+        same = strcmp(list_of(option, section)[i], items[i]) == 0;
+    }
+    return same;
 }
 
 bool option_is_default(const struct option_def *option, const void *section)

@@ -99,6 +99,12 @@ const struct option_def option_table[] = {
      .default_text = "{ }", .reloadable = true,
      .help = "Users and @groups that may also reload, save, upgrade and stop. Root and the "
              "daemon's own user may do everything."},
+    {GLOBAL(status), .name = "status", .type = OPTION_TEXT,
+     .help = "Address of metrics, figures, health answers and the dashboard over HTTP: "
+             "ADDRESS:PORT, [V6]:PORT or unix:PATH. Not given: there is none."},
+    {GLOBAL(status_allow), .name = "status_allow", .type = OPTION_LIST,
+     .default_text = "{ \"127.0.0.0/8\", \"::1/128\" }", .reloadable = true,
+     .help = "Addresses and networks that may use it."},
     {GLOBAL(log), .name = "log", .type = OPTION_TEXT, .default_text = "stderr", .reloadable = true,
      .help = "Where the log goes: stderr, syslog, journal or the absolute path of a file."},
     {GLOBAL(log_format), .name = "log_format", .type = OPTION_WORD, .default_text = "logfmt",

@@ -300,6 +300,19 @@ static void place_table(struct layout *layout, const struct model_pool *from,
 }
 
 /* Once all tables have their places. */
+static void fill_status_allow(const struct model *model, struct snapshot_header *header)
+{
+    char *const *list = model->global.status_allow;
+    const char *problem;
+
+    for (size_t i = 0; list != NULL && list[i] != NULL && i < STATUS_ALLOW_MAX; i++) {
+        if (addr_cidr_parse(list[i], &header->status_allow[header->n_status_allow], &problem) ==
+            0) {
+            header->n_status_allow++;
+        }
+    }
+}
+
 static void finish_header(const struct layout *layout, struct snapshot_header *header)
 {
     uint64_t size = header->entries_offset;
@@ -386,6 +399,7 @@ void *snapshot_build(const struct model *model, uint32_t generation, uint64_t ha
     if (bytes == NULL) {
         return NULL;
     }
+    fill_status_allow(model, &layout.header);
     memcpy(bytes, header, sizeof(*header));
     set_arrays(&layout, bytes);
     for (size_t i = 0; i < model->n_services; i++) {

@@ -143,6 +143,35 @@ static void check_state_file(struct build *build, const struct conf_section *sec
     }
 }
 
+static void check_status(struct build *build, const struct conf_section *section,
+                         const struct model_global *global)
+{
+    const char *problem = NULL;
+    struct addr address;
+    struct addr_cidr cidr;
+    char shown[SHOW_MAX];
+    size_t n = 0;
+
+    if (validate_is_written(section, "status", global->status)) {
+        problem = validate_listen(global->status, &address);
+    }
+    if (problem != NULL) {
+        build_fault(build, ERRLIST_ERROR, section, "status", 0, "%s: %s",
+                    build_show(section, "status", 0, shown), problem);
+    }
+    for (; global->status_allow[n] != NULL; n++) {
+        if (global->status_allow[n][0] != '\0' &&
+            addr_cidr_parse(global->status_allow[n], &cidr, &problem) != 0) {
+            build_fault(build, ERRLIST_ERROR, section, "status_allow", n, "%s: %s",
+                        build_show(section, "status_allow", n, shown), problem);
+        }
+    }
+    if (n > STATUS_ALLOW_MAX) {
+        build_fault(build, ERRLIST_ERROR, section, "status_allow", 0,
+                    "%zu networks; at most %d are possible", n, STATUS_ALLOW_MAX);
+    }
+}
+
 static void validate_global(struct build *build)
 {
     const struct model_global *global = &build->model->global;
@@ -152,6 +181,7 @@ static void validate_global(struct build *build)
     check_account(build, section, "user", global->user);
     check_account(build, section, "group", global->group);
     check_control_socket(build, section, global->control_socket);
+    check_status(build, section, global);
     check_log(build, section, global->log);
     check_state_file(build, section, global->state_file);
     check_principals(build, section, "control_read", global->control_read);

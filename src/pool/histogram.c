@@ -103,3 +103,26 @@ uint64_t sb_hist_percentile(const struct sb_hist *hist, uint32_t permille, uint6
         b++;
     return bucket_top(b);
 }
+
+/* --- that only grow --- */
+
+static void add_up(const struct sb_times *times, struct sb_times_sum *out)
+{
+    for (uint32_t i = 0; i <= SB_TIMES_BOUNDS; i++)
+        out->count[i] += atomic_load_explicit(&times->count[i], memory_order_relaxed);
+    out->sum += atomic_load_explicit(&times->sum, memory_order_relaxed);
+}
+
+void scoreboard_sum_connects(const struct scoreboard *sb, uint32_t row, struct sb_times_sum *out)
+{
+    *out = (struct sb_times_sum){0};
+    add_up(&sb->rows[row].connects_us, out);
+}
+
+void scoreboard_sum_sessions(const struct scoreboard *sb, uint32_t service,
+                             struct sb_times_sum *out)
+{
+    *out = (struct sb_times_sum){0};
+    for (uint32_t w = 0; w < sb->header->n_workers; w++)
+        add_up(&scoreboard_service_cell(sb, w, service)->session_ms, out);
+}

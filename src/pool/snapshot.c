@@ -323,7 +323,7 @@ static bool is_good(const void *map, uint64_t size_bytes)
         size_bytes < sizeof(*s))
         return false;
     if (s->magic != SNAPSHOT_MAGIC || s->layout != SNAPSHOT_LAYOUT || s->generation == 0 ||
-        s->size_bytes != size_bytes)
+        s->size_bytes != size_bytes || s->n_status_allow > STATUS_ALLOW_MAX)
         return false;
     /* In this order: services look at listeners and the other way round, so bounds come first. */
     return arrays_are_good(s) && all_good(s, s->n_services, service_is_good) &&

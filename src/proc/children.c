@@ -72,8 +72,11 @@ static void close_all_but(int *keep, size_t n)
 static void keep_own_descriptors(const struct child *child, int channel)
 {
     const struct master *master = child->master;
-    int keep[WORKERS_MAX + 3] = {channel, log_fd()};
+    int keep[WORKERS_MAX + 4] = {channel, log_fd()};
     size_t n = 2;
+    if (is_monitor(child) && master->status_fd >= 0) {
+        keep[n++] = master->status_fd;
+    }
     for (uint32_t i = 0; i <= master->n_workers; i++) {
         keep[n++] = master->wakes[i];
     }
@@ -101,7 +104,7 @@ static _Noreturn void child_main(struct child *child, int channel)
     }
     if (is_monitor(child)) {
         exit(monitor_run(channel, master->wakes, master->n_workers,
-                         master->wakes[master->n_workers], &master->sb));
+                         master->wakes[master->n_workers], master->status_fd, &master->sb));
     }
     exit(worker_run(child->id, channel, master->wakes, &master->sb));
 }
@@ -301,6 +304,14 @@ static void heard_lost(struct master *master)
     master_event(master, "lost", NULL, NULL, "monitor", NULL, str_text(&text));
 }
 
+/* When it does not fit into the channel the monitor asks again. */
+static void heard_page_wanted(struct child *child)
+{
+    uint32_t page = child->master->message.number;
+    FD_AUTO fd = is_monitor(child) ? status_make_page(child->master, page) : -1;
+    (void)!tell(child, MESSAGE_PAGE_MADE, page, fd);
+}
+
 static void heard(struct child *child, int fd)
 {
     struct master *master = child->master;
@@ -312,6 +323,9 @@ static void heard(struct child *child, int fd)
         break;
     case MESSAGE_LOST:
         heard_lost(master);
+        break;
+    case MESSAGE_PAGE_WANTED:
+        heard_page_wanted(child);
         break;
     case MESSAGE_NOTIFIED:
         notices_done(master, master->message.number);

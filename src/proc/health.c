@@ -225,6 +225,22 @@ static bool answer_of_all(struct master *master, uint64_t now_ms, struct str *ou
     return tally.healthy == tally.counted;
 }
 
+/* Whoever answers without master (the status address) finds the answers in the scoreboard. */
+static void share_answers(struct master *master)
+{
+    struct sb_header *header = master->sb.header;
+    for (size_t i = 0; i < master->model->n_services; i++) {
+        const struct model_service *service = &master->model->services[i];
+        bool healthy = health_of(master, service)->healthy;
+        struct sb_service *shared = &master->sb.services[service->row];
+        atomic_store(&shared->counted, service->healthz);
+        atomic_store(&shared->answer, healthy ? SB_ANSWER_YES : SB_ANSWER_NO);
+    }
+    struct tally tally = count_services(master);
+    atomic_store(&header->health_stops, master->leaving || master->stopping);
+    atomic_store(&header->answer, tally.healthy == tally.counted ? SB_ANSWER_YES : SB_ANSWER_NO);
+}
+
 void health_watch(struct master *master, uint64_t now_ms)
 {
     struct health_answers *answers = &master->health;
@@ -237,6 +253,7 @@ void health_watch(struct master *master, uint64_t now_ms)
     }
     answers->generation = generation;
     answers->epoch = epoch;
+    share_answers(master);
     STR_AUTO reason = {0};
     bool healthy = answer_of_all(master, now_ms, &reason);
     if (healthy != answers->healthy) {

@@ -28,6 +28,7 @@ static void host_info(void *host, struct ctl_host_info *out)
         .version = SLUICE_VERSION,
         .config_file = master->config_file,
         .pid = getpid(),
+        .status = master->status_text,
         .descriptors_limit = limit.rlim_cur,
         .connections_limit = master->connections_limit,
         .connections_limited_by = limits_reason(master),
@@ -35,6 +36,11 @@ static void host_info(void *host, struct ctl_host_info *out)
         .connections_by_ports = master->capacity.by[CAPACITY_PORTS],
         .connections_by_memory = master->capacity.by[CAPACITY_MEMORY],
         .log_dropped = count_dropped(master),
+        .notices_dropped = master->notices.dropped,
+        .reloads = master->reloads.count,
+        .reload_failures = master->reloads.failures,
+        .reload_wall_ms = master->reloads.wall_ms,
+        .reload_failed = master->reloads.failed,
         .stopping = master->leaving,
     };
 }

@@ -192,6 +192,26 @@ static bool overlaps_own(const struct listeners *listeners, const struct group *
     return false;
 }
 
+static void read_bound(int fd, struct addr *out)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+    getsockname(fd, (struct sockaddr *)&sa, &len);
+    addr_from_sockaddr((struct sockaddr *)&sa, len, out);
+}
+
+int listeners_open_single(const struct addr *address, uint32_t backlog, struct addr *out_bound)
+{
+    const struct model_service plain = {.freebind = true, .backlog = backlog};
+    bool is_unix = address->ip.family == ADDR_UNIX;
+    int fd = is_unix ? open_unix(address, &plain) : open_tcp(address, true, &plain);
+    *out_bound = *address;
+    if (fd >= 0 && !is_unix) {
+        read_bound(fd, out_bound);
+    }
+    return fd;
+}
+
 static int open_group(const struct listeners *listeners, struct group *group,
                       const struct model_service *service)
 {
@@ -206,10 +226,7 @@ static int open_group(const struct listeners *listeners, struct group *group,
             return error;
         }
         if (i == 0 && !is_unix) {
-            struct sockaddr_storage sa;
-            socklen_t len = sizeof(sa);
-            getsockname(group->fds[0], (struct sockaddr *)&sa, &len);
-            addr_from_sockaddr((struct sockaddr *)&sa, len, &group->address);
+            read_bound(group->fds[0], &group->address);
         }
     }
     group->linked = is_unix && group->configured.path[0] != '@';

@@ -33,4 +33,8 @@ void listeners_abort(struct listeners *listeners);
 bool listeners_get(const struct listeners *listeners, size_t index, uint32_t worker,
                    uint32_t *out_id, int *out_fd);
 
+/* One socket that is no service's and in no group, the caller's own. Returns it or -errno;
+ * *out_bound has the port that the kernel chose. */
+int listeners_open_single(const struct addr *address, uint32_t backlog, struct addr *out_bound);
+
 #endif

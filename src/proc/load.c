@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "expiry.h"
 #include "master.h"
@@ -65,6 +66,14 @@ static void record(const struct load_job *job)
     master_event(job->master, "reload", NULL, NULL, job->by, job->why, text);
 }
 
+static void count_reload(struct reloads *reloads, bool failed)
+{
+    reloads->count++;
+    reloads->failures += failed;
+    reloads->failed = failed;
+    reloads->wall_ms = clock_wall_ms();
+}
+
 static void begin_next(struct master *master);
 
 static void job_end(void *arg, uint32_t behind)
@@ -73,6 +82,9 @@ static void job_end(void *arg, uint32_t behind)
     struct master *master = job->master;
     acks_warn(&job->errors, master->model->generation, behind);
     errlist_sort(&job->errors);
+    if (!job->check_only) {
+        count_reload(&master->reloads, job->errors.errors > 0);
+    }
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
     } else if (!job->check_only) {

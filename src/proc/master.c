@@ -139,6 +139,7 @@ void master_stop(struct master *master, uint64_t drain_ms, const char *by, const
         return;
     }
     master->leaving = true;
+    atomic_store(&master->sb.header->health_stops, 1);
     master->drain_ms = drain_ms;
     if (!delay_drain(master, delay_ms)) {
         master_event(master, "stop", NULL, NULL, by, why, "stopping: no new clients");
@@ -393,6 +394,10 @@ static int start(struct master *master, struct model *model)
     if (error != 0) {
         return error;
     }
+    error = status_open(master);
+    if (error != 0) {
+        return error;
+    }
     error = children_start(master);
     if (error != 0) {
         log_error("cannot start the processes", LOG_STR("error", strerror(-error)));
@@ -420,6 +425,9 @@ static void announce(const struct master *master)
                      LOG_STR("address", addr_format(&service->listeners[j].address, text)));
         }
     }
+    if (master->status_fd >= 0) {
+        log_info("status address", LOG_STR("address", master->status_text));
+    }
     log_info("ready", LOG_INT("workers", master->n_workers),
              LOG_INT("connections_limit", master->connections_limit),
              LOG_STR("connections_limited_by", limits_reason(master)),
@@ -442,6 +450,7 @@ static void teardown(struct master *master)
         ctl_server_destroy(master->control);
         unlink(master->model->global.control_socket);
     }
+    status_close(master);
     listeners_destroy(master->listeners);
     expiry_end(master);
     restore_end(master);
@@ -483,6 +492,7 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     master->config_file = config_file;
     master->tree = tree;
     master->snapshot = -1;
+    master->status_fd = -1;
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);

@@ -143,6 +143,13 @@ struct ports_watch {
     uint32_t sources_turned;               /* in the scoreboard, when all was told */
 };
 
+/* load.c: how reloads went */
+struct reloads {
+    uint64_t count, failures;
+    uint64_t wall_ms; /* end of the last one; 0: there was none */
+    bool failed;      /* the last one */
+};
+
 struct master {
     const char *config_file; /* absolute */
     struct event_base *base;
@@ -166,10 +173,13 @@ struct master {
     struct capacity capacity;              /* of it, for the running model */
     struct events *events;
     struct ctl_server *control;
+    int status_fd; /* status.c; -1: there is none */
+    struct addr status_address;
+    char status_text[ADDR_TEXT_MAX]; /* "": off */
     struct event *signals[6];
-    struct event *sweep; /* of retired places */
-    struct event *hurry; /* the end of waiting for an end at once */
-    struct event *delay; /* the end of stop_delay */
+    struct event *sweep;  /* of retired places */
+    struct event *hurry;  /* the end of waiting for an end at once */
+    struct event *delay;  /* the end of stop_delay */
     struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
@@ -178,6 +188,7 @@ struct master {
     uint64_t drain_ms;       /* how long, once it stops */
     uint64_t drain_deadline_ms;
     struct load_jobs loads;
+    struct reloads reloads;
     struct edits edits;
     struct listings listings;
     struct closings closings;
@@ -336,6 +347,14 @@ void ports_tell(struct master *master);
  * source addresses that cannot be used. To be called every second. */
 void ports_watch(struct master *master, uint64_t now_ms);
 
+/* --- status.c --- */
+
+/* Opens the status address, if the file has one. 0 or -errno, which is in the log. */
+int status_open(struct master *master);
+void status_close(struct master *master);
+/* A sealed file with that page (enum status_page) as of this moment; -1: it cannot be made. */
+int status_make_page(struct master *master, uint32_t page);
+
 /* --- notices.c --- */
 
 void notices_init(struct master *master);
@@ -368,8 +387,8 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved, and the tree that it was built from (both
- * owned from now on). Returns the exit status. */
+/* Runs the daemon with a model that is built and resolved, and the tree that it was built from
+ * (both owned from now on). Returns the exit status. */
 int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
 
 #endif

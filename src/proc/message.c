@@ -15,6 +15,8 @@ size_t message_bytes(const struct message *message)
     case MESSAGE_RESYNC:
     case MESSAGE_NOTIFIED:
     case MESSAGE_LOST:
+    case MESSAGE_PAGE_WANTED:
+    case MESSAGE_PAGE_MADE:
         return MESSAGE_HEAD_BYTES;
     case MESSAGE_DRAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);

@@ -24,6 +24,7 @@ enum message_type {
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     MESSAGE_EXPLAIN,      /* number: of the question; question */
     MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
+    MESSAGE_PAGE_MADE, /* number: enum status_page; the page in a file, or none; to the monitor */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
@@ -33,6 +34,7 @@ enum message_type {
     MESSAGE_NOTIFIED,    /* number: of the notice, whose program has ended or cannot be run */
     MESSAGE_LOST,        /* number: how many MESSAGE_HEALTH could not be sent */
     MESSAGE_EXPLANATION, /* number: of the question; explanation */
+    MESSAGE_PAGE_WANTED, /* number: enum status_page; from the monitor */
 };
 
 #define MESSAGE_PAGE 500 /* sessions in one message */

@@ -1,5 +1,6 @@
 /*
- * The monitor process: the loop of the check engine and of notify programs, and the conversation
+ * The monitor process: the loop of the check engine, of notify programs and of the status address,
+ * and the conversation
  * with master and workers. Owns the event base and the channel.
  */
 #include "monitor.h"
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "check/engine.h"
 #include "ctl/format.h"
+#include "ctl/status.h"
 #include "message.h"
 #include "notify.h"
 #include "outbox.h"
@@ -41,6 +43,7 @@ struct monitor {
     struct check_engine *engine;
     struct notify *notify;
     struct outbox *outbox;
+    struct status *status; /* NULL: there is none */
     struct message message;
 };
 
@@ -116,11 +119,21 @@ static void on_change(void *arg, const struct check_change *change)
     }
 }
 
+static void ask_for_page(void *arg, enum status_page page)
+{
+    struct monitor *monitor = arg;
+    outbox_send_number(monitor->outbox, MESSAGE_PAGE_WANTED, page);
+}
+
 static void take_snapshot(struct monitor *monitor, uint32_t generation, int fd)
 {
     const struct snapshot_header *snapshot = snapshot_map(fd);
     int error = snapshot == NULL ? -errno : check_engine_apply(monitor->engine, snapshot);
-    snapshot_unmap(snapshot);
+    if (error == 0 && monitor->status != NULL) {
+        status_take_snapshot(monitor->status, snapshot);
+    } else {
+        snapshot_unmap(snapshot);
+    }
     if (error != 0) {
         log_error("cannot take the new configuration over", LOG_INT("generation", generation),
                   LOG_STR("error", strerror(-error)));
@@ -139,6 +152,12 @@ static void handle_message(struct monitor *monitor, int fd)
         break;
     case MESSAGE_NOTIFY:
         notify_run(monitor->notify, message->number, &message->notify);
+        break;
+    case MESSAGE_PAGE_MADE:
+        if (monitor->status != NULL && message->number < STATUS_PAGE_COUNT) {
+            status_take_page(monitor->status, (enum status_page)message->number, fd);
+            return; /* fd is the page's now */
+        }
         break;
     case MESSAGE_DRAIN:
         event_base_loopbreak(monitor->base);
@@ -223,7 +242,14 @@ static struct event_base *new_base(void)
     return base; /* what says nothing of priority has the middle one, which is the last of two */
 }
 
-static int setup(struct monitor *monitor, int alarm)
+static int open_status(struct monitor *monitor, int listen_fd)
+{
+    struct status_host host = {.sb = monitor->sb, .ask = ask_for_page, .arg = monitor};
+    monitor->status = listen_fd < 0 ? NULL : status_create(monitor->base, listen_fd, &host);
+    return listen_fd >= 0 && monitor->status == NULL ? -ENOMEM : 0;
+}
+
+static int setup(struct monitor *monitor, int alarm, int status)
 {
     uint64_t seed = 0;
     (void)!getrandom(&seed, sizeof(seed), 0);
@@ -237,7 +263,8 @@ static int setup(struct monitor *monitor, int alarm)
     if (monitor->outbox == NULL || monitor->engine == NULL || monitor->notify == NULL) {
         return -ENOMEM;
     }
-    return listen_to(monitor, alarm);
+    int error = open_status(monitor, status);
+    return error == 0 ? listen_to(monitor, alarm) : error;
 }
 
 static void free_event(struct event *event)
@@ -249,6 +276,7 @@ static void free_event(struct event *event)
 
 static void teardown(struct monitor *monitor)
 {
+    status_destroy(monitor->status);
     check_engine_destroy(monitor->engine);
     notify_destroy(monitor->notify);
     outbox_destroy(monitor->outbox);
@@ -263,10 +291,11 @@ static void teardown(struct monitor *monitor)
     fd_close(&monitor->channel);
 }
 
-int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, struct scoreboard *sb)
+int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, int status,
+                struct scoreboard *sb)
 {
     struct monitor monitor = {.channel = channel, .wakes = wakes, .n_wakes = n_wakes, .sb = sb};
-    int error = setup(&monitor, alarm);
+    int error = setup(&monitor, alarm, status);
     if (error != 0) {
         log_error("monitor cannot start", LOG_STR("error", strerror(-error)));
     } else {

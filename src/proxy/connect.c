@@ -154,6 +154,7 @@ static void note_connected(struct session *s, bool is_fresh)
     uint64_t connect_us = is_fresh ? clock_now_us() - s->attempt->started_us : 0;
     if (is_fresh) {
         sb_hist_add(&row->connect_time_us, connect_us, proxy->now_ms);
+        sb_times_add(&row->connects_us, SB_CONNECT_US_FIRST, connect_us);
         outlier_connected(s);
         if (s->upstream != NULL) {
             scoreboard_bump(&upstream_cell(proxy, s->row)->opened, 1);

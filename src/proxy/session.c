@@ -259,9 +259,11 @@ void session_finish(struct session *s, enum ending reason)
         return;
     }
     outlier_ended(s, reason);
+    struct sb_service_cell *cell = service_cell(s->proxy, s->service_row);
+    sb_times_bump(&cell->session_ms, SB_SESSION_MS_FIRST, s->proxy->now_ms - s->started_ms);
     _Atomic uint64_t *counter = exchange_counter(s);
     if (counter == NULL) {
-        counter = &service_cell(s->proxy, s->service_row)->ended_by[reason];
+        counter = &cell->ended_by[reason];
     }
     bool orderly = is_orderly(s, reason);
     release(s, orderly, orderly || is_all_told(s, reason), counter);

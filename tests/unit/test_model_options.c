@@ -822,8 +822,8 @@ END_TEST
 /* What this release has, in the table's order. */
 static const char known[] =
     "global: workers max_connections buffer_memory user group control_socket control_mode "
-    "control_read control_operate control_administer log log_format log_level state_file hash_seed "
-    "stop_delay drain_timeout\n"
+    "control_read control_operate control_administer status status_allow log log_format "
+    "log_level state_file hash_seed stop_delay drain_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "session_log healthz\n"
@@ -860,7 +860,7 @@ END_TEST
 START_TEST(the_table_is_sound)
 {
     for (const struct option_def *option = option_table; option->name != NULL; option++) {
-        bool fixed = strstr(" workers user group control_socket state_file hash_seed ",
+        bool fixed = strstr(" workers user group control_socket status state_file hash_seed ",
                             option->name) != NULL;
         bool is_of_backend =
             strcmp(option->section, "backend") == 0 &&
@@ -930,19 +930,16 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 17 + 16 + 21);
+    ck_assert_uint_eq(n, 19 + 16 + 21);
 }
 END_TEST
 
 START_TEST(options_of_later_releases_are_unknown)
 {
     static const char *const later[][2] = {
-        {"global", "status = \"127.0.0.1:9480\""},
-        {"service", "per_source_connections = 1"},
-        {"service", "accept_proxy = \"v1\""},
-        {"pool", "drain_within = \"1s\""},
-        {"check", "expect = \"x\""},
-        {"outlier", "base_eject_time = \"1s\""},
+        {"global", "metrics = \"[::1]:80\""}, {"service", "per_source_connections = 1"},
+        {"service", "accept_proxy = \"v1\""}, {"pool", "drain_within = \"1s\""},
+        {"check", "expect = \"x\""},          {"outlier", "base_eject_time = \"1s\""},
         {"pool", "reuse { shares = 3 }"},
     };
 
