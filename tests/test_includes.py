@@ -31,7 +31,7 @@ LIBRARIES = {
     "confuse.h": {"conf"},
     "cap-ng.h": {"proc"},
     "xxhash.h": {"base", "pool", "sched", "model", "proxy", "conf", "tools"},
-    "jansson.h": {"model"},
+    "jansson.h": {"model", "ctl", "sluicectl"},
 }
 # Below these, time and sockets come as arguments, so that they are tested without either.
 PURE = {"pool", "sched", "model"}

@@ -117,16 +117,19 @@ struct conf_load;
  */
 struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
                                   uid_t as_user);
+/* The same for a text in memory, which messages call name and which is not needed afterwards;
+ * include() is refused in it. Secrets are read as whoever calls. */
+struct conf_load *conf_load_start_text(const char *name, const char *text,
+                                       const struct conf_section_schema *schema);
 int conf_load_fd(const struct conf_load *load);
 /* Reads what is there without blocking, some of it when it is much. Returns 1 when complete, 0 for
  * more to come. */
 int conf_load_continue(struct conf_load *load);
 /*
  * Ends the load (kills a child that is still busy, reaps it) and frees it. Fills errors (appended)
- * and *out_tree (to be freed by conf_tree_free). With errors it is NULL, or, when they are only about
- * names (unknown, given twice), the tree without those: good for finding what else is wrong, never
- * for use.
- * timed_out: the caller gave up waiting; becomes an error that says so.
+ * and *out_tree (to be freed by conf_tree_free). With errors it is NULL, or, when they are only
+ * about names (unknown, given twice), the tree without those: good for finding what else is wrong,
+ * never for use. timed_out: the caller gave up waiting; becomes an error that says so.
  */
 void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *errors,
                       struct conf_tree **out_tree);
@@ -134,6 +137,10 @@ void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *er
 /* All of the above, waiting at most timeout_ms. */
 void conf_load_wait(const char *path, const struct conf_section_schema *schema, int timeout_ms,
                     struct errlist *errors, struct conf_tree **out_tree);
+/* The same of a text. */
+void conf_load_wait_text(const char *name, const char *text,
+                         const struct conf_section_schema *schema, int timeout_ms,
+                         struct errlist *errors, struct conf_tree **out_tree);
 
 void conf_tree_free(struct conf_tree *tree); /* NULL is allowed */
 
@@ -156,6 +163,10 @@ int conf_set(struct conf_section *section, const char *option, const char *text)
 /* Whether text matches [A-Za-z0-9_.@:-]+, is shorter than NAME_BYTES_MAX (sluice/limits.h) and is
  * not reserved (json, *). */
 bool conf_name_valid(const char *text);
+
+/* Appends the tree as one text, which reads back to the same: values unexpanded, without comments,
+ * what was included in its place. */
+void conf_tree_print(const struct conf_tree *tree, struct str *out);
 
 /* Appends raw as a quoted string in file syntax, such that reading it gives the same raw. */
 void conf_quote(struct str *out, const char *raw);

@@ -71,8 +71,8 @@ static bool reap(pid_t pid, int wait_ms, int *out_status)
     }
 }
 
-static pid_t start_child(int answer_fd, const char *path, const struct conf_section_schema *schema,
-                         uid_t as_user)
+static pid_t start_child(int answer_fd, const char *path, const char *text,
+                         const struct conf_section_schema *schema, uid_t as_user)
 {
     /* No handler of the parent's may run in the child. */
     sigset_t all;
@@ -81,7 +81,7 @@ static pid_t start_child(int answer_fd, const char *path, const struct conf_sect
     sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0)
-        conf_child_run(answer_fd, path, schema, as_user);
+        conf_child_run(answer_fd, path, text, schema, as_user);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -100,8 +100,9 @@ static void free_load(struct conf_load *load)
     errno = error;
 }
 
-struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
-                                  uid_t as_user)
+/* text: NULL for the file at path. */
+static struct conf_load *start(const char *path, const char *text,
+                               const struct conf_section_schema *schema, uid_t as_user)
 {
     reap_left_behind();
     struct conf_load *load = calloc(1, sizeof *load);
@@ -118,7 +119,7 @@ struct conf_load *conf_load_start(const char *path, const struct conf_section_sc
     }
     load->fd = ends[0];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0)
-        load->pid = start_child(ends[1], path, schema, as_user);
+        load->pid = start_child(ends[1], path, text, schema, as_user);
     else
         load->pid = -1;
     fd_close(&ends[1]);
@@ -127,6 +128,18 @@ struct conf_load *conf_load_start(const char *path, const struct conf_section_sc
         return NULL;
     }
     return load;
+}
+
+struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
+                                  uid_t as_user)
+{
+    return start(path, NULL, schema, as_user);
+}
+
+struct conf_load *conf_load_start_text(const char *name, const char *text,
+                                       const struct conf_section_schema *schema)
+{
+    return start(name, text, schema, CONF_UID_SELF);
 }
 
 int conf_load_fd(const struct conf_load *load)
@@ -211,12 +224,12 @@ void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *er
     free_load(load);
 }
 
-void conf_load_wait(const char *path, const struct conf_section_schema *schema, int timeout_ms,
-                    struct errlist *errors, struct conf_tree **out_tree)
+static void wait_for(const char *path, const char *text, const struct conf_section_schema *schema,
+                     int timeout_ms, struct errlist *errors, struct conf_tree **out_tree)
 {
     uint64_t deadline_ms = clock_now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
     *out_tree = NULL;
-    struct conf_load *load = conf_load_start(path, schema, CONF_UID_SELF);
+    struct conf_load *load = start(path, text, schema, CONF_UID_SELF);
     if (!load) {
         errlist_add(errors, ERRLIST_ERROR, path, 0, NULL,
                     "cannot start the configuration reader: %s", strerror(errno));
@@ -232,4 +245,17 @@ void conf_load_wait(const char *path, const struct conf_section_schema *schema, 
             complete = conf_load_continue(load) == 1;
     }
     conf_load_finish(load, !complete, errors, out_tree);
+}
+
+void conf_load_wait(const char *path, const struct conf_section_schema *schema, int timeout_ms,
+                    struct errlist *errors, struct conf_tree **out_tree)
+{
+    wait_for(path, NULL, schema, timeout_ms, errors, out_tree);
+}
+
+void conf_load_wait_text(const char *name, const char *text,
+                         const struct conf_section_schema *schema, int timeout_ms,
+                         struct errlist *errors, struct conf_tree **out_tree)
+{
+    wait_for(name, text, schema, timeout_ms, errors, out_tree);
 }

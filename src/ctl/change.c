@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "ctl/command.h"
 #include "ctl/view.h"
 
 /* Whether what is set belongs to a backend that was added by command. */
@@ -78,6 +79,52 @@ static void list_overrides(struct request *request)
     }
 }
 
+void change_print_config(struct request *request, struct str *out)
+{
+    const struct ctl_host *host = &request->host;
+    const struct overrides *list = host->ops->overrides(host->self);
+
+    for (size_t i = 0; list && i < list->count; i++) {
+        str_append(out, "# override: ");
+        change_describe_override(list, &list->items[i], out);
+        str_append_char(out, '\n');
+    }
+    model_print(host->ops->model(host->self), false, out);
+}
+
+void change_put_standing(struct request *request)
+{
+    const struct ctl_configs *configs = request->host.ops->configs(request->host.self);
+    struct reply *reply = &request->reply;
+    char when[CLOCK_TEXT_MAX];
+
+    if (reply->as_json) {
+        json_put_bool(&reply->json, "file_runs", configs->file_runs);
+        if (configs->returns != 0) {
+            json_put_uint(&reply->json, "returns", configs->returns);
+            json_put_uint(&reply->json, "until_ms", configs->until_ms);
+        } else {
+            json_put_null(&reply->json, "returns");
+            json_put_null(&reply->json, "until_ms");
+        }
+        return;
+    }
+    if (configs->returns != 0)
+        reply_line(reply,
+                   "not confirmed: generation %" PRIu32 " returns at %s unless \"confirm\" "
+                   "is said",
+                   configs->returns, clock_format_wall(configs->until_ms, when));
+    if (!configs->file_runs)
+        reply_line(reply, "what runs is not what the file said when it was read last; check config "
+                          "says what a reload would change");
+}
+
+/* Whether the command is about the configuration as a whole. */
+static bool is_of_configs(const struct request *request)
+{
+    return request->command == &cmd_reload || request->command == &cmd_rollback;
+}
+
 bool change_refuse(struct request *request, const struct errlist *errors, const char *outcome)
 {
     STR_AUTO headline = {0};
@@ -136,8 +183,11 @@ void change_answer(void *arg, const struct errlist *errors, const struct change_
         reply_line(reply, "nothing changed");
     list_changes(request, errors, changes);
     reply_line(reply, "generation %" PRIu32, generation);
-    if (request_is_live(request))
+    if (request_is_live(request)) {
+        if (is_of_configs(request))
+            change_put_standing(request);
         list_overrides(request);
+    }
     request_finish(request);
 }
 

@@ -32,4 +32,11 @@ void change_put_overrides(struct request *request);
 void change_describe_override(const struct overrides *list, const struct override *override,
                               struct str *out);
 
+/* Appends the running configuration in file syntax, overrides included, and as comments before it.
+ */
+void change_print_config(struct request *request, struct str *out);
+/* What is to be known of the running configuration: that it waits to be confirmed, that the file
+ * says something else. Lines; as JSON "file_runs", "returns" and "until_ms". */
+void change_put_standing(struct request *request);
+
 #endif

@@ -7,18 +7,16 @@
 #include "ctl/request.h"
 #include "ctl/view.h"
 
+#define CONFIRM_MIN_MS 1000
+#define CONFIRM_MAX_MS (UINT64_C(24) * 60 * 60 * 1000)
+
 static enum command_outcome run_show_config(struct request *request)
 {
     struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
     struct reply *reply = &request->reply;
     STR_AUTO text = {.limit = reply->body.limit};
 
-    for (size_t i = 0; view.overrides && i < view.overrides->count; i++) {
-        str_append(&text, "# override: ");
-        change_describe_override(view.overrides, &view.overrides->items[i], &text);
-        str_append_char(&text, '\n');
-    }
-    model_print(view.model, false, &text);
+    change_print_config(request, &text);
     if (text.failed) {
         reply_error(reply, "the configuration is too large to be shown");
         return COMMAND_DONE;
@@ -44,10 +42,14 @@ static enum command_outcome run_show_diff(struct request *request)
     if (reply->as_json)
         json_put_uint(&reply->json, "generation", view.model->generation);
     change_put_overrides(request);
-    if (text.len == 0)
+    if (!reply->as_json)
+        change_put_standing(request);
+    if (text.len == 0 && request->host.ops->configs(request->host.self)->file_runs)
         reply_line(reply, "nothing stands against the file as it was read last");
     if (text.len > 0 || reply->as_json)
         reply_document(reply, "diff", str_text(&text));
+    if (reply->as_json)
+        change_put_standing(request);
     return COMMAND_DONE;
 }
 
@@ -67,7 +69,18 @@ static enum command_outcome run_check_config(struct request *request)
 
 static enum command_outcome run_reload(struct request *request)
 {
-    request->host.ops->reload(request->host.self, &request->who, change_answer, request);
+    uint64_t confirm_ms = 0;
+
+    if (request_option_time(request, "confirm", &confirm_ms) != 0)
+        return COMMAND_DONE;
+    if (request_option(request, "confirm") &&
+        (confirm_ms < CONFIRM_MIN_MS || confirm_ms > CONFIRM_MAX_MS)) {
+        reply_error(&request->reply, "confirm=%s: write a time from 1s to 1d",
+                    request_option(request, "confirm"));
+        return COMMAND_DONE;
+    }
+    request->host.ops->reload(request->host.self, confirm_ms, &request->who, change_answer,
+                              request);
     return COMMAND_PENDING;
 }
 
@@ -138,7 +151,8 @@ const struct command cmd_check_config = {
     .words = "check config",
     .level = CTL_LEVEL_ADMINISTER,
     .arguments = "[FILE]",
-    .help = "what a reload would say and change; without FILE the daemon's own file",
+    .help = "what a reload would say and change, and how many clients hash schedulers would move; "
+            "without FILE the daemon's own file",
     .args_max = 1,
     .run = run_check_config,
 };
@@ -147,8 +161,10 @@ const struct command cmd_reload = {
     .words = "reload",
     .level = CTL_LEVEL_ADMINISTER,
     .flags = COMMAND_CHANGES,
-    .arguments = "",
-    .help = "reads the configuration file again; all of it is taken or nothing",
+    .arguments = "[confirm=TIME]",
+    .help = "reads the file again; all of it is taken or nothing, and returns unless confirmed in "
+            "TIME",
+    .options = (const char *const[]){"confirm", NULL},
     .run = run_reload,
 };
 

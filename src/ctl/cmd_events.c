@@ -21,15 +21,22 @@ static const struct column columns[] = {
 };
 
 struct event_filter {
-    uint64_t since_ms; /* monotonic */
-    const char *pair;  /* "POOL/NAME" or NULL: any. It need not exist any more */
+    uint64_t since_ms;      /* monotonic; 0: from the beginning */
+    uint64_t since_wall_ms; /* the same for events of earlier daemons */
+    const char *pair;       /* "POOL/NAME" or NULL: any. It need not exist any more */
+    const char *kind;       /* or NULL */
+    const char *by;         /* a part of it, or NULL */
 };
 
 static bool is_meant(const struct event_filter *filter, const struct event_record *event)
 {
     size_t pool_bytes = strlen(event->pool);
 
-    if (event->mono_ms < filter->since_ms)
+    if (event->mono_ms != 0 ? event->mono_ms < filter->since_ms
+                            : event->wall_ms < filter->since_wall_ms)
+        return false;
+    if ((filter->kind && strcmp(filter->kind, event->kind) != 0) ||
+        (filter->by && !strstr(event->by, filter->by)))
         return false;
     return !filter->pair || (strncmp(filter->pair, event->pool, pool_bytes) == 0 &&
                              filter->pair[pool_bytes] == '/' &&
@@ -51,7 +58,9 @@ static size_t find_first(const struct events *events, const struct event_filter 
 
 static enum command_outcome run_events(struct request *request)
 {
-    struct event_filter filter = {.pair = request_option(request, "backend")};
+    struct event_filter filter = {.pair = request_option(request, "backend"),
+                                  .kind = request_option(request, "kind"),
+                                  .by = request_option(request, "by")};
     uint64_t since_ms = UINT64_MAX, limit = LIMIT_DEFAULT;
     struct events *events = request->host.events;
 
@@ -65,6 +74,8 @@ static enum command_outcome run_events(struct request *request)
     }
     if (since_ms < request->now_ms)
         filter.since_ms = request->now_ms - since_ms;
+    if (since_ms < request->wall_ms)
+        filter.since_wall_ms = request->wall_ms - since_ms;
     reply_table_begin(&request->reply, "events", columns);
     for (size_t i = find_first(events, &filter, limit); i < events_count(events); i++)
         if (is_meant(&filter, events_get(events, i)))
@@ -76,8 +87,8 @@ static enum command_outcome run_events(struct request *request)
 const struct command cmd_show_events = {
     .words = "show events",
     .level = CTL_LEVEL_READ,
-    .arguments = "[since=TIME] [backend=POOL/NAME] [limit=N]",
+    .arguments = "[since=TIME] [backend=POOL/NAME] [kind=KIND] [by=WHO] [limit=N]",
     .help = "what changed or was refused, when, by whom, why; the last 100 unless told",
-    .options = (const char *const[]){"since", "backend", "limit", NULL},
+    .options = (const char *const[]){"since", "backend", "kind", "by", "limit", NULL},
     .run = run_events,
 };

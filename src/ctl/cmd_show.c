@@ -19,7 +19,8 @@ static struct view view_now(const struct request *request)
 
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
-        stopping, memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
+        stopping, events_dropped, file_runs, confirm_until_ms, memory_master_bytes,
+        memory_monitor_bytes, memory_workers_bytes;
     const char *config_file, *status, *health_answers, *connections_limited_by;
     const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
@@ -38,6 +39,8 @@ static const struct column info_columns[] = {
      bound_names, sizeof(bound_names) / sizeof(*bound_names)},
     INFO(config_file, "configuration file", COLUMN_TEXT),
     INFO(status, "status address", COLUMN_TEXT),
+    INFO(file_runs, "runs what the file says", COLUMN_BOOL),
+    INFO(confirm_until_ms, "to be confirmed until", COLUMN_WALL_MS),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
     INFO(health_answers, "health answers", COLUMN_TEXT),
@@ -51,6 +54,7 @@ static const struct column info_columns[] = {
     INFO(memory_monitor_bytes, "memory of monitor", COLUMN_BYTES),
     INFO(memory_workers_bytes, "memory of workers", COLUMN_BYTES),
     INFO(log_dropped, "log lines dropped", COLUMN_UINT),
+    INFO(events_dropped, "events not kept", COLUMN_UINT),
     {0},
 };
 
@@ -87,6 +91,7 @@ static void put_info(struct request *request, const struct view *view,
 {
     const struct sb_header *header = view->sb->header;
     const struct ctl_host *host = &request->host;
+    const struct ctl_configs *configs = host->ops->configs(host->self);
     int32_t monitor = atomic_load_explicit(&header->monitor_pid, memory_order_relaxed);
     const uint64_t bounds[] = {info->connections_by_descriptors, info->connections_by_ports,
                                info->connections_by_memory};
@@ -109,6 +114,9 @@ static void put_info(struct request *request, const struct view *view,
         .memory_master_bytes = memory_of_process(info->pid),
         .memory_monitor_bytes = monitor > 0 ? host->ops->memory(host->self, monitor) : REPLY_NONE,
         .log_dropped = info->log_dropped,
+        .events_dropped = info->events_dropped,
+        .file_runs = configs->file_runs,
+        .confirm_until_ms = configs->returns != 0 ? configs->until_ms : REPLY_NONE,
     };
 
     row.memory_workers_bytes = sum_memory(host, &row.worker_pids);

@@ -3,7 +3,6 @@
  */
 #include "ctl/events.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +14,8 @@ struct events {
     uint64_t next_id;
     size_t first; /* place of the oldest */
     size_t count;
+    events_sink_fn *sink; /* NULL: none */
+    void *sink_arg;
     struct event_record records[EVENTS_MAX]; /* texts of one record are one block, at kind */
 };
 
@@ -84,10 +85,23 @@ static bool record_copy(const struct event_record *record, struct event_record *
     return true;
 }
 
+/* Takes copy and its texts over. */
+static void append(struct events *events, const struct event_record *copy)
+{
+    size_t place = (events->first + events->count) % EVENTS_MAX;
+
+    if (events->count == EVENTS_MAX) {
+        record_free(&events->records[place]);
+        events->first = (events->first + 1) % EVENTS_MAX;
+    } else {
+        events->count++;
+    }
+    events->records[place] = *copy;
+}
+
 void events_add(struct events *events, const struct event_record *record)
 {
     struct event_record copy;
-    size_t place = (events->first + events->count) % EVENTS_MAX;
 
     if (!record_copy(record, &copy))
         return;
@@ -96,13 +110,26 @@ void events_add(struct events *events, const struct event_record *record)
         copy.wall_ms = clock_wall_ms();
     if (copy.mono_ms == 0)
         copy.mono_ms = clock_now_ms();
-    if (events->count == EVENTS_MAX) {
-        record_free(&events->records[place]);
-        events->first = (events->first + 1) % EVENTS_MAX;
-    } else {
-        events->count++;
-    }
-    events->records[place] = copy;
+    append(events, &copy);
+    if (events->sink)
+        events->sink(events->sink_arg, &copy);
+}
+
+void events_restore(struct events *events, const struct event_record *record)
+{
+    struct event_record copy;
+
+    if (record->id < events->next_id || !record_copy(record, &copy))
+        return;
+    copy.mono_ms = 0;
+    events->next_id = copy.id + 1;
+    append(events, &copy);
+}
+
+void events_set_sink(struct events *events, events_sink_fn *sink, void *arg)
+{
+    events->sink = sink;
+    events->sink_arg = arg;
 }
 
 size_t events_count(const struct events *events)

@@ -13,6 +13,7 @@
 
 #include "base/errlist.h"
 #include "ctl/events.h"
+#include "model/kept.h"
 #include "model/override.h"
 #include "sluice/explanation.h"
 #include "sluice/scoreboard.h"
@@ -90,10 +91,22 @@ struct ctl_host_info {
     uint64_t connections_by_descriptors, connections_by_ports, connections_by_memory;
     const char *connections_limited_by; /* one of those, "max_connections" or "nothing" */
     uint64_t log_dropped, notices_dropped;
+    uint64_t events_dropped;           /* that are not in their file */
     uint64_t reloads, reload_failures; /* so far */
     uint64_t reload_wall_ms;           /* end of the last one; 0: there was none */
     bool reload_failed;                /* the last one */
     bool stopping;                     /* or waiting to: stop_delay */
+};
+
+/* The configurations that are kept. */
+struct ctl_configs {
+    const struct kept_configs *kept;
+    uint32_t running;      /* the kept one that runs; 0: it is not among them */
+    const char *file_text; /* the file as it was read last; NULL: not known */
+    char *const *files;    /* what it was read from; ends with NULL. NULL: not known */
+    bool file_runs;        /* what runs is what the file says, but for overrides */
+    uint32_t returns;  /* the one that returns unless the running one is confirmed; 0: none … */
+    uint64_t until_ms; /* … and when, on the wall's clock */
 };
 
 #define CTL_HEALTH_REASON_MAX 512
@@ -127,7 +140,17 @@ struct ctl_host_ops {
     /* Health answers say no from now on (fail), or say what is so again. */
     void (*set_health)(void *host, bool fail, const struct ctl_who *who, ctl_change_fn *done,
                        void *arg);
-    void (*reload)(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg);
+    /* confirm_ms: the configuration before it returns unless confirm() is called in that time;
+     * 0: no. */
+    void (*reload)(void *host, uint64_t confirm_ms, const struct ctl_who *who, ctl_change_fn *done,
+                   void *arg);
+    /* To a kept configuration; generation 0: the one before the running one. */
+    void (*rollback)(void *host, uint32_t generation, const struct ctl_who *who,
+                     ctl_change_fn *done, void *arg);
+    /* What waits to be confirmed stands. False: nothing waits. */
+    bool (*confirm)(void *host, const struct ctl_who *who);
+    /* Valid until control returns to the loop. */
+    const struct ctl_configs *(*configs)(void *host);
     /* path NULL: the daemon's own file. Files are read as who. */
     void (*check_config)(void *host, const char *path, const struct ctl_who *who,
                          ctl_change_fn *done, void *arg);

@@ -68,12 +68,17 @@ static void put_argument(const char *text)
 
 static const char *type_name(const struct option_def *option)
 {
-    static const char *const names[OPTION_TYPE_COUNT] = {
-        [OPTION_TIME] = "time",          [OPTION_UINT] = "number",
-        [OPTION_AUTO] = "auto | number", [OPTION_MODE] = "mode",
-        [OPTION_SIZE] = "auto | size",   [OPTION_BOOL] = "true | false",
-        [OPTION_RATE] = "rate",          [OPTION_WORD] = "word",
-        [OPTION_TEXT] = "text",          [OPTION_LIST] = "{ text, ... }"};
+    static const char *const names[OPTION_TYPE_COUNT] = {[OPTION_TIME] = "time",
+                                                         [OPTION_UINT] = "number",
+                                                         [OPTION_AUTO] = "auto | number",
+                                                         [OPTION_MODE] = "mode",
+                                                         [OPTION_SIZE] = "auto | size",
+                                                         [OPTION_BOOL] = "true | false",
+                                                         [OPTION_RATE] = "rate",
+                                                         [OPTION_WORD] = "word",
+                                                         [OPTION_TEXT] = "text",
+                                                         [OPTION_LIST] = "{ text, ... }",
+                                                         [OPTION_SAMPLE] = "word | 1/number"};
 
     return names[option->type];
 }

@@ -59,6 +59,36 @@ static void put_record(struct json *json, const char *key, const struct override
     json_end_object(json);
 }
 
+static void put_kept(struct json *json, const struct kept_config *item)
+{
+    json_begin_object(json, NULL);
+    json_put_uint(json, "generation", item->generation);
+    json_put_uint(json, "changes", item->changes);
+    json_put_bool(json, "unconfirmed", item->unconfirmed);
+    json_put_uint(json, "at_ms", item->wall_ms);
+    json_put_string(json, "by", item->by);
+    put_text(json, "why", item->why);
+    json_put_string(json, "text", item->text);
+    json_end_object(json);
+}
+
+static void put_configs(struct json *json, const struct state *state)
+{
+    json_put_uint(json, "generation", state->generation);
+    json_begin_array(json, "configs");
+    for (size_t i = 0; i < state->kept.count; i++) {
+        put_kept(json, &state->kept.items[i]);
+    }
+    json_end_array(json);
+    if (state->confirm.generation != 0) {
+        json_begin_object(json, "confirm");
+        json_put_uint(json, "generation", state->confirm.generation);
+        json_put_uint(json, "until_ms", state->confirm.until_ms);
+        json_put_string(json, "by", state->confirm.by);
+        json_end_object(json);
+    }
+}
+
 void state_encode(const struct state *state, struct str *out)
 {
     struct json json;
@@ -76,6 +106,7 @@ void state_encode(const struct state *state, struct str *out)
         put_record(&json, NULL, &state->overrides.items[i]);
     }
     json_end_array(&json);
+    put_configs(&json, state);
     json_end_object(&json);
     str_append_char(out, '\n');
 }
@@ -83,6 +114,8 @@ void state_encode(const struct state *state, struct str *out)
 void state_free(struct state *state)
 {
     overrides_free(&state->overrides);
+    kept_free(&state->kept);
+    free(state->confirm.by);
     free(state->health_fail);
     *state = (struct state){0};
 }

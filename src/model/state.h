@@ -1,18 +1,30 @@
 /*
  * What outlives the daemon, as text: the operator's records, that health answers were set to say
- * no, and the key of hashes. JSON with a version number; how it is kept in a file is proc's
- * (state_file.h). In master.
+ * no, the key of hashes, the last good configurations and whether one waits to be confirmed. JSON
+ * with a version number; how it is kept in a file is proc's (state_file.h). In master.
  */
 #ifndef SLUICE_MODEL_STATE_H
 #define SLUICE_MODEL_STATE_H
 
+#include "model/kept.h"
 #include "model/override.h"
 
-#define STATE_VERSION   1
-#define STATE_BYTES_MAX (16U << 20) /* more is no state of ours */
+#define STATE_VERSION   2           /* 1 had no kept configurations */
+#define STATE_BYTES_MAX (48U << 20) /* more is no state of ours: kept texts as JSON, and the rest  \
+                                     */
+
+/* A reload that is to be confirmed. */
+struct state_confirm {
+    uint32_t generation; /* the kept one that returns otherwise; 0: nothing waits */
+    uint64_t until_ms;   /* on the wall's clock */
+    char *by;            /* who asked for it */
+};
 
 struct state { /* zeroed is empty */
     uint64_t hash_seed;
+    uint32_t generation; /* the last one; 0: not known */
+    struct kept_configs kept;
+    struct state_confirm confirm;
     char *health_fail; /* who said so, and why; NULL: nobody */
     struct overrides overrides;
 };

@@ -244,6 +244,82 @@ static int read_overrides(const struct reader *reader, json_t *json, struct over
     return rc;
 }
 
+/* A text of file syntax has line breaks, but nothing else that its writer would have escaped. */
+static bool is_config_text(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f) {
+            return false;
+        }
+    }
+    return *text != '\0';
+}
+
+static int read_config(const struct reader *reader, json_t *json, struct kept_configs *list)
+{
+    struct kept_config item = {0};
+    json_int_t generation, changes, at_ms;
+    int unconfirmed;
+    json_error_t error;
+
+    if (json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:b, s:I, s:s, s?s, s:s}",
+                       "generation", &generation, "changes", &changes, "unconfirmed", &unconfirmed,
+                       "at_ms", &at_ms, "by", &item.by, "why", &item.why, "text",
+                       &item.text) != 0) {
+        return refuse(reader, "configs: %s", error.text);
+    }
+    if (generation < 1 || generation > UINT32_MAX || changes < 0 || changes > UINT32_MAX ||
+        at_ms < 0 || has_control(item.by) || has_control(item.why) || !is_config_text(item.text)) {
+        return refuse(reader, "configs: one is not what it should be");
+    }
+    item.generation = (uint32_t)generation;
+    item.changes = (uint32_t)changes;
+    item.unconfirmed = unconfirmed != 0;
+    item.wall_ms = (uint64_t)at_ms;
+    return kept_add(list, &item, 0);
+}
+
+static int read_confirm(const struct reader *reader, json_t *json, struct state *state)
+{
+    json_int_t generation, until_ms;
+    const char *by;
+    json_error_t error;
+
+    if (json == NULL) {
+        return 0;
+    }
+    if (json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s:s}", "generation", &generation,
+                       "until_ms", &until_ms, "by", &by) != 0) {
+        return refuse(reader, "confirm: %s", error.text);
+    }
+    if (generation < 1 || generation > UINT32_MAX || until_ms < 0 || has_control(by) ||
+        kept_find(&state->kept, (uint32_t)generation) == NULL) {
+        return refuse(reader, "confirm: it is not what it should be");
+    }
+    state->confirm = (struct state_confirm){
+        .generation = (uint32_t)generation, .until_ms = (uint64_t)until_ms, .by = strdup(by)};
+    return state->confirm.by != NULL ? 0 : -ENOMEM;
+}
+
+/* What version 1 did not have: all NULL and 0 there. */
+static int read_configs(const struct reader *reader, json_t *configs, json_t *confirm,
+                        json_int_t generation, struct state *state)
+{
+    int rc = 0;
+
+    if ((configs != NULL && !json_is_array(configs)) || generation < 0 || generation > UINT32_MAX) {
+        return refuse(reader, "generation or configs is not what it should be");
+    }
+    state->generation = (uint32_t)generation;
+    for (size_t i = 0; i < json_array_size(configs) && rc == 0; i++) {
+        rc = read_config(reader, json_array_get(configs, i), &state->kept);
+        if (rc == -EFBIG) {
+            rc = refuse(reader, "configs: they are too large");
+        }
+    }
+    return rc == 0 ? read_confirm(reader, confirm, state) : rc;
+}
+
 /* 16 digits, and nothing else. */
 static bool read_seed(const char *text, uint64_t *out)
 {
@@ -258,8 +334,12 @@ static int read_all(const struct reader *reader, json_t *root, struct state *sta
     const char *seed;
     const char *health_fail = NULL;
     json_t *overrides;
+    json_t *configs = NULL;
+    json_t *confirm = NULL;
+    json_int_t generation = 0;
     json_error_t error;
     json_int_t version;
+    int rc;
 
     if (json_unpack_ex(root, &error, 0, "{s:I}", "version", &version) != 0 || version < 1) {
         return refuse(reader, "it has no version");
@@ -268,9 +348,10 @@ static int read_all(const struct reader *reader, json_t *root, struct state *sta
         return refuse(reader, "its version %lld is newer than this release, which knows %d",
                       (long long)version, STATE_VERSION);
     }
-    if (json_unpack_ex(root, &error, JSON_STRICT, "{s:I, s:s, s?s, s:o}", "version", &version,
-                       "hash_seed", &seed, "health_fail", &health_fail, "overrides",
-                       &overrides) != 0) {
+    if (json_unpack_ex(root, &error, JSON_STRICT, "{s:I, s:s, s?s, s:o, s?I, s?o, s?o}", "version",
+                       &version, "hash_seed", &seed, "health_fail", &health_fail, "overrides",
+                       &overrides, "generation", &generation, "configs", &configs, "confirm",
+                       &confirm) != 0) {
         return refuse(reader, "%s", error.text);
     }
     if (!read_seed(seed, &state->hash_seed) || has_control(health_fail)) {
@@ -280,7 +361,8 @@ static int read_all(const struct reader *reader, json_t *root, struct state *sta
     if (health_fail != NULL && state->health_fail == NULL) {
         return -ENOMEM;
     }
-    return read_overrides(reader, overrides, &state->overrides);
+    rc = read_overrides(reader, overrides, &state->overrides);
+    return rc == 0 ? read_configs(reader, configs, confirm, generation, state) : rc;
 }
 
 int state_decode(const char *text, size_t len, uint64_t now_ms, uint64_t wall_ms, struct state *out,

@@ -371,7 +371,7 @@ static void put_into_force(struct edit *edit)
     struct model *model = edit->model;
     model_diff(master->model, model, &edit->changes);
     edit->model = NULL;
-    if (!publish(master, model, &edit->errors)) {
+    if (!publish(master, model, &edit->errors, NULL)) {
         change_list_free(&edit->changes);
         return;
     }

@@ -41,6 +41,7 @@ static void host_info(void *host, struct ctl_host_info *out)
         .reload_failures = master->reloads.failures,
         .reload_wall_ms = master->reloads.wall_ms,
         .reload_failed = master->reloads.failed,
+        .events_dropped = master->journal.dropped,
         .stopping = master->leaving,
     };
 }
@@ -91,10 +92,42 @@ static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     edit_start(host, edit, who, force, done, arg);
 }
 
-static void host_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
+static void host_reload(void *host, uint64_t confirm_ms, const struct ctl_who *who,
+                        ctl_change_fn *done, void *arg)
 {
     struct master *master = host;
-    load_start(master, master->config_file, CONF_UID_SELF, false, who->text, who->why, done, arg);
+    load_start(master,
+               &(struct load_ask){.kind = LOAD_RELOAD,
+                                  .path = master->config_file,
+                                  .uid = CONF_UID_SELF,
+                                  .confirm_ms = confirm_ms,
+                                  .by = who->text,
+                                  .why = who->why},
+               done, arg);
+}
+
+static void host_rollback(void *host, uint32_t generation, const struct ctl_who *who,
+                          ctl_change_fn *done, void *arg)
+{
+    load_start(
+        host,
+        &(struct load_ask){
+            .kind = LOAD_ROLLBACK, .generation = generation, .by = who->text, .why = who->why},
+        done, arg);
+}
+
+static bool host_confirm(void *host, const struct ctl_who *who)
+{
+    bool is_done = configs_confirm(host, who);
+    if (is_done) {
+        restore_save(host, NULL);
+    }
+    return is_done;
+}
+
+static const struct ctl_configs *host_configs(void *host)
+{
+    return configs_view(host);
 }
 
 static void host_check_config(void *host, const char *path, const struct ctl_who *who,
@@ -103,7 +136,12 @@ static void host_check_config(void *host, const char *path, const struct ctl_who
     struct master *master = host;
     /* A file that the asker names is opened with the asker's rights, not the daemon's. */
     uid_t uid = path != NULL && geteuid() == 0 ? who->uid : CONF_UID_SELF;
-    load_start(master, path != NULL ? path : master->config_file, uid, true, who->text, who->why,
+    load_start(master,
+               &(struct load_ask){.kind = LOAD_CHECK,
+                                  .path = path != NULL ? path : master->config_file,
+                                  .uid = uid,
+                                  .by = who->text,
+                                  .why = who->why},
                done, arg);
 }
 
@@ -143,6 +181,9 @@ const struct ctl_host_ops master_host_ops = {
     .edit = host_edit,
     .set_health = host_set_health,
     .reload = host_reload,
+    .rollback = host_rollback,
+    .confirm = host_confirm,
+    .configs = host_configs,
     .check_config = host_check_config,
     .sessions = host_sessions,
     .close = host_close,

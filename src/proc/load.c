@@ -15,6 +15,8 @@
 #include "resolve.h"
 #include "restore.h"
 
+#define LINES_TOLD 50 /* of one reload, as events: they are to hold more than one */
+
 struct load_job {
     TAILQ_ENTRY(load_job) link;
     struct master *master;
@@ -25,11 +27,9 @@ struct load_job {
     struct model *model;
     struct errlist errors;
     struct change_list changes;
-    char *path;
-    uid_t uid;
-    bool check_only;
+    struct load_ask ask;    /* its texts are the job's */
+    struct errlist dropped; /* what the operator said that no longer holds */
     bool begun;
-    char *by, *why;
     ctl_change_fn *done;
     void *arg;
 };
@@ -50,20 +50,41 @@ static void job_free(struct load_job *job)
     model_free(job->model);
     errlist_free(&job->errors);
     change_list_free(&job->changes);
-    free(job->path);
-    free(job->by);
-    free(job->why);
+    errlist_free(&job->dropped);
+    free((char *)(uintptr_t)job->ask.path);
+    free((char *)(uintptr_t)job->ask.by);
+    free((char *)(uintptr_t)job->ask.why);
     free(job);
 }
 
-/* What was changed is an event here; what was refused is one of whoever asked. */
+static void record_text(const struct load_job *job, const char *text)
+{
+    master_event(job->master, "reload", NULL, NULL, job->ask.by, job->ask.why, text);
+}
+
+/* What was changed is an event here, a line each up to a bound; what was refused is one of whoever
+ * asked. */
 static void record(const struct load_job *job)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "reload: generation %u, %zu changes",
-             job->master->model->generation, job->changes.count);
-    log_info(text, LOG_STR("by", job->by));
-    master_event(job->master, "reload", NULL, NULL, job->by, job->why, text);
+    STR_AUTO text = {0};
+    str_printf(&text, "%s: generation %u, %zu changes",
+               job->ask.kind == LOAD_RELOAD ? "reload" : "rollback", job->master->model->generation,
+               job->changes.count);
+    log_info(str_text(&text), LOG_STR("by", job->ask.by));
+    record_text(job, str_text(&text));
+    for (size_t i = 0; i < job->changes.count && i < LINES_TOLD; i++) {
+        record_text(job, job->changes.lines[i]);
+    }
+    if (job->changes.count > LINES_TOLD) {
+        str_reset(&text);
+        str_printf(&text, "and %zu changes more", job->changes.count - LINES_TOLD);
+        record_text(job, str_text(&text));
+    }
+    for (size_t i = 0; i < job->dropped.count; i++) {
+        str_reset(&text);
+        errlist_print_item(&job->dropped.items[i], &text);
+        record_text(job, str_text(&text));
+    }
 }
 
 static void count_reload(struct reloads *reloads, bool failed)
@@ -82,13 +103,11 @@ static void job_end(void *arg, uint32_t behind)
     struct master *master = job->master;
     acks_warn(&job->errors, master->model->generation, behind);
     errlist_sort(&job->errors);
-    if (!job->check_only) {
+    if (job->ask.kind != LOAD_CHECK) {
         count_reload(&master->reloads, job->errors.errors > 0);
     }
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
-    } else if (!job->check_only) {
-        record(job);
     }
     job->done(job->arg, &job->errors, &job->changes, master->model->generation);
     job_free(job);
@@ -103,7 +122,12 @@ static bool reapply_overrides(struct load_job *job, struct overrides *kept)
         return true;
     }
     struct model *model = overrides_rebuild(&master->overrides, job->tree, job->model,
-                                            &daemon_registries, kept, &job->errors);
+                                            &daemon_registries, kept, &job->dropped);
+    for (size_t i = 0; i < job->dropped.count; i++) {
+        const struct errlist_item *item = &job->dropped.items[i];
+        errlist_add(&job->errors, item->severity, item->file, item->line, item->section, "%s",
+                    item->text);
+    }
     if (model == NULL) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "out of memory while applying overrides; nothing was changed");
@@ -146,7 +170,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
         return false;
     }
     job->model = NULL;
-    if (!publish(master, model, &job->errors)) {
+    if (!publish(master, model, &job->errors, &job->changes)) {
         (void)!log_open(master->model->global.log);
         return false;
     }
@@ -158,9 +182,42 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     *kept = (struct overrides){0};
     master_settings_changed(master);
     expiry_renew(master);
+    record(job);
+    configs_note(master, &(struct configs_news){.by = job->ask.by,
+                                                .why = job->ask.why,
+                                                .changes = (uint32_t)job->changes.count,
+                                                .is_file = job->ask.kind == LOAD_RELOAD,
+                                                .confirm_ms = job->ask.confirm_ms});
     restore_save(master, &job->errors);
     pools_watch(master);
     return true;
+}
+
+/* What stands against it, whatever the configuration says. */
+static void judge(struct load_job *job)
+{
+    struct master *master = job->master;
+    if (master->stopping && job->ask.kind != LOAD_CHECK) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "the daemon is stopping; nothing is changed any more");
+    } else if (job->ask.kind == LOAD_ROLLBACK && job->ask.generation != 0 &&
+               job->ask.generation == master->configs.running) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "generation %u is the one that runs; show configs lists the others",
+                    job->ask.generation);
+    } else if (job->ask.kind == LOAD_RETURN && master->configs.confirm.generation == 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL, "it was confirmed meanwhile");
+    } else if (job->ask.confirm_ms != 0) {
+        (void)configs_may_confirm(master, &job->errors);
+    }
+}
+
+/* What it would do. */
+static void weigh(struct load_job *job)
+{
+    if (model_keep_fixed(job->master->model, job->model) == 0) {
+        publish_weigh(job->master, job->model, &job->errors, &job->changes);
+    }
 }
 
 static void apply(struct load_job *job)
@@ -168,16 +225,17 @@ static void apply(struct load_job *job)
     struct master *master = job->master;
     struct overrides kept = {0};
     bool published = false;
-    if (master->stopping && !job->check_only) {
-        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
-                    "the daemon is stopping; nothing is changed any more");
-    }
+    judge(job);
     if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
-        if (job->check_only) {
+        if (job->ask.kind == LOAD_CHECK) {
             (void)preflight_workers(job->model, &master->privileges, &job->errors);
         }
         model_diff(master->model, job->model, &job->changes);
-        published = !job->check_only && put_into_force(job, &kept);
+        if (job->ask.kind == LOAD_CHECK) {
+            weigh(job);
+        } else {
+            published = put_into_force(job, &kept);
+        }
     }
     overrides_free(&kept);
     if (published) {
@@ -229,17 +287,34 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* NULL when it cannot be started, or (with errors) when there is none. */
+static struct conf_load *start_reading(struct load_job *job)
+{
+    const struct load_ask *ask = &job->ask;
+    char name[KEPT_NAME_MAX];
+    if (ask->path != NULL) {
+        return conf_load_start(ask->path, model_schema(), ask->uid);
+    }
+    const struct kept_config *kept = configs_find(job->master, ask->generation, &job->errors);
+    return kept != NULL ? conf_load_start_text(configs_name(kept->generation, name), kept->text,
+                                               model_schema())
+                        : NULL;
+}
+
 static void begin(struct load_job *job)
 {
-    job->reading = conf_load_start(job->path, model_schema(), job->uid);
+    job->reading = start_reading(job);
     if (job->reading != NULL) {
         job->readable = event_new(job->master->base, conf_load_fd(job->reading),
                                   EV_READ | EV_PERSIST, on_readable, job);
     }
     struct timeval most = {.tv_sec = LOAD_MS / 1000};
-    if (job->readable == NULL || event_add(job->readable, &most) != 0) {
-        errlist_add(&job->errors, ERRLIST_ERROR, job->path, 0, NULL,
-                    "cannot start reading the configuration; memory or processes have run out");
+    if (job->errors.errors > 0) {
+        job_end(job, 0);
+    } else if (job->readable == NULL || event_add(job->readable, &most) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, job->ask.path, 0, NULL,
+                    "cannot start reading the configuration; memory, processes or descriptors have "
+                    "run out");
         job_end(job, 0);
     }
 }
@@ -255,30 +330,31 @@ static void begin_next(struct master *master)
     }
 }
 
-void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
-                const char *why, ctl_change_fn *done, void *arg)
+static bool copy_text(const char **text)
+{
+    const char *from = *text;
+    *text = from != NULL ? strdup(from) : NULL;
+    return from == NULL || *text != NULL;
+}
+
+void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn *done, void *arg)
 {
     struct load_job *job = calloc(1, sizeof(*job));
-    char *own_path = strdup(path), *own_by = strdup(by);
-    if (job == NULL || own_path == NULL || own_by == NULL) {
-        struct errlist errors = {.errors = 1};
-        static const struct change_list none;
-        free(job);
-        free(own_path);
-        free(own_by);
-        done(arg, &errors, &none, master->model->generation);
-        return;
+    if (job != NULL) {
+        *job = (struct load_job){.master = master, .ask = *ask, .done = done, .arg = arg};
+        TAILQ_INSERT_TAIL(&master->loads, job, link);
+        bool is_copied = copy_text(&job->ask.path);
+        is_copied = copy_text(&job->ask.by) && is_copied;
+        is_copied = copy_text(&job->ask.why) && is_copied;
+        if (is_copied) {
+            begin_next(master);
+            return;
+        }
+        job_free(job);
     }
-    *job = (struct load_job){.master = master,
-                             .path = own_path,
-                             .uid = uid,
-                             .check_only = check_only,
-                             .by = own_by,
-                             .why = why != NULL ? strdup(why) : NULL,
-                             .done = done,
-                             .arg = arg};
-    TAILQ_INSERT_TAIL(&master->loads, job, link);
-    begin_next(master);
+    struct errlist errors = {.errors = 1};
+    static const struct change_list none;
+    done(arg, &errors, &none, master->model->generation);
 }
 
 void load_cancel_all(struct master *master)

@@ -194,10 +194,13 @@ static void reopen_log(struct master *master)
     int error = log_open(master->model->global.log);
     if (error == 0) {
         children_renew_log(master);
-    } else {
-        log_error("cannot reopen the log, which stays where it was",
-                  LOG_STR("log", master->model->global.log), LOG_STR("error", strerror(-error)));
+        return;
     }
+    STR_AUTO text = {0};
+    str_printf(&text, "cannot open log \"%s\" again: %s; the one that is open is used on",
+               master->model->global.log, strerror(-error));
+    log_error(str_text(&text));
+    master_event(master, "refused", NULL, NULL, "SIGUSR1", NULL, str_text(&text));
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -212,8 +215,12 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         }
         break;
     case SIGHUP:
-        load_start(master, master->config_file, CONF_UID_SELF, false, "SIGHUP", NULL, reload_done,
-                   master);
+        load_start(master,
+                   &(struct load_ask){.kind = LOAD_RELOAD,
+                                      .path = master->config_file,
+                                      .uid = CONF_UID_SELF,
+                                      .by = "SIGHUP"},
+                   reload_done, master);
         break;
     case SIGUSR1:
         reopen_log(master);
@@ -346,7 +353,7 @@ static bool publish_first(struct master *master, struct model *model)
 {
     struct errlist errors = {0};
     limits_warn(master, model, &errors);
-    bool done = publish(master, model, &errors);
+    bool done = publish(master, model, &errors, NULL);
     if (done) {
         pools_watch(master);
     }
@@ -411,6 +418,8 @@ static int start(struct master *master, struct model *model)
     bool ticking = master->sweep != NULL && event_add(master->sweep, &every) == 0 &&
                    watchdog_start(master) == 0;
     expiry_renew(master);
+    configs_note(master, &(struct configs_news){
+                             .by = "master", .why = "start", .is_file = master->configs.file_runs});
     restore_save(master, NULL);
     return ticking ? 0 : -ENOMEM;
 }
@@ -453,6 +462,7 @@ static void teardown(struct master *master)
     status_close(master);
     listeners_destroy(master->listeners);
     expiry_end(master);
+    configs_end(master);
     restore_end(master);
     free_event(&master->sweep);
     free_event(&master->hurry);
@@ -476,6 +486,7 @@ static void teardown(struct master *master)
     overrides_free(&master->overrides);
     model_free(master->model);
     conf_tree_free(master->tree);
+    journal_end(&master->journal);
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
     free(master);

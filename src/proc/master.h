@@ -8,9 +8,11 @@
 #include <sys/queue.h>
 
 #include "capacity.h"
+#include "configs.h"
 #include "ctl/host.h"
 #include "ctl/server.h"
 #include "ctl/standing.h"
+#include "journal.h"
 #include "listeners.h"
 #include "machine.h"
 #include "message.h"
@@ -168,6 +170,9 @@ struct master {
     const struct snapshot_header *running; /* … and the same mapped; NULL before the first */
     uint64_t hash_seed;                    /* where the file gives none */
     struct state_file state_file;          /* restore.c */
+    struct configs configs;                /* configs.c */
+    struct journal journal;                /* of events */
+    uint32_t last_generation;              /* of the daemon before this one; 0: not known */
     uint32_t connections_limit;            /* in force, also where the file says "auto" */
     struct machine machine;                /* as last looked at */
     struct capacity capacity;              /* of it, for the running model */
@@ -231,9 +236,14 @@ void children_renew_log(struct master *master);
 /*
  * Makes model (owned from now on, whatever comes) the running one: places, listeners, snapshot,
  * then everyone is told. Whole or not at all: on failure returns false with errors, and nothing
- * has changed.
+ * has changed. changes (may be NULL) gets a line for each pool whose clients go elsewhere by hash.
  */
-bool publish(struct master *master, struct model *model, struct errlist *errors);
+bool publish(struct master *master, struct model *model, struct errlist *errors,
+             struct change_list *changes);
+/* The same lines for a model that is not to run. Makes what hash tables it does not share with the
+ * running one. */
+void publish_weigh(const struct master *master, const struct model *model, struct errlist *errors,
+                   struct change_list *changes);
 
 /* --- limits.c --- */
 
@@ -268,10 +278,25 @@ int watchdog_start(struct master *master);
 
 /* --- load.c --- */
 
-/* Reads path as uid, builds and resolves. check_only: says what would change, else publishes. by
- * and why: for events. done is called once, from the loop or before the return. */
-void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
-                const char *why, ctl_change_fn *done, void *arg);
+enum load_kind {
+    LOAD_RELOAD,   /* the file comes into force */
+    LOAD_CHECK,    /* nothing does */
+    LOAD_ROLLBACK, /* a kept configuration does */
+    LOAD_RETURN,   /* the same, unless what waits was confirmed meanwhile */
+};
+
+struct load_ask { /* copied */
+    enum load_kind kind;
+    const char *path;     /* of a file … */
+    uid_t uid;            /* … as whom it is read */
+    uint32_t generation;  /* of a kept one; 0: the one before */
+    uint64_t confirm_ms;  /* of a reload: how long it waits to be confirmed; 0: it stands */
+    const char *by, *why; /* for events; why may be NULL */
+};
+
+/* Reads, builds and resolves; then publishes, or only says what would change. done is called once,
+ * from the loop or before the return. */
+void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
 
 /* --- sessions.c --- */

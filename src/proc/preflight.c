@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <grp.h>
 #include <ifaddrs.h>
+#include <libgen.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -247,6 +249,28 @@ static void check_transparent(const struct model *model, bool strict, struct err
     }
 }
 
+/* Of the folder, since the file is replaced by each write. NULL and the default are what there is.
+ */
+static void check_state_file(const char *path, bool strict, struct errlist *errors)
+{
+    char folder[PATH_MAX];
+    if (path == NULL || strcmp(path, "none") == 0 || strlen(path) >= sizeof(folder)) {
+        return;
+    }
+    strcpy(folder, path);
+    const char *name = dirname(folder);
+    if (access(name, F_OK) != 0) {
+        errlist_add(errors, grade(strict), NULL, 0, "global",
+                    "state_file: %s: %s; make the folder, or nothing is kept over a restart", name,
+                    strerror(errno));
+    } else if (access(name, W_OK | X_OK) != 0) {
+        errlist_add(errors, grade(strict), NULL, 0, "global",
+                    "state_file: %s: this user (uid %u) may not write there; let it, or nothing is "
+                    "kept over a restart",
+                    name, (unsigned)geteuid());
+    }
+}
+
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors)
 {
     const struct model_global *global = &model->global;
@@ -265,6 +289,7 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
                     "place",
                     global->log, strerror(-error));
     }
+    check_state_file(global->state_file, strict, errors);
     check_members(global->control_read, "control_read", strict, errors);
     check_members(global->control_operate, "control_operate", strict, errors);
     check_members(global->control_administer, "control_administer", strict, errors);

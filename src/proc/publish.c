@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "master.h"
+#include "model/moved.h"
 #include "model/snapshot_build.h"
 #include "preflight.h"
 
@@ -93,7 +94,8 @@ static bool refuse(struct master *master, struct model *model)
     return false;
 }
 
-bool publish(struct master *master, struct model *model, struct errlist *errors)
+bool publish(struct master *master, struct model *model, struct errlist *errors,
+             struct change_list *changes)
 {
     if (!preflight_workers(model, &master->privileges, errors)) {
         model_free(model);
@@ -111,7 +113,8 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     struct model_global asked = model->global;
     model->global.max_connections = limit; /* what the snapshot should say … */
     model->global.buffer_bytes = limits_buffers(master, model);
-    uint32_t generation = master->model == NULL ? 1 : master->model->generation + 1;
+    uint32_t generation =
+        (master->model == NULL ? master->last_generation : master->model->generation) + 1;
     int snapshot = seal_snapshot(master, model, generation);
     model->global = asked; /* … and what the file said */
     const struct snapshot_header *running = snapshot < 0 ? NULL : map_whole(snapshot);
@@ -121,6 +124,9 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
                     strerror(snapshot < 0 ? -snapshot : errno));
         fd_close(&snapshot);
         return refuse(master, model);
+    }
+    if (changes != NULL && master->running != NULL) {
+        moved_add(master->running, running, false, changes);
     }
     model->generation = generation;
     registry_commit(master->registry, model);
@@ -136,4 +142,52 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     master->model = model;
     children_sync(master);
     return true;
+}
+
+/* --- only looking --- */
+
+struct room {
+    char *at;
+};
+
+static int put_room(void *arg, const void *bytes, size_t n)
+{
+    struct room *room = arg;
+
+    memcpy(room->at, bytes, n);
+    room->at += n;
+    return 0;
+}
+
+/* The whole snapshot in memory of its own, or NULL. */
+static struct snapshot_header *make_whole(const struct master *master, const struct model *model)
+{
+    size_t n;
+    struct snapshot_header *built = snapshot_build(model, 1, master->hash_seed, &n);
+    struct snapshot_header *whole = built != NULL ? malloc(built->size_bytes) : NULL;
+    struct room room = {(char *)whole};
+
+    if (whole != NULL) {
+        (void)put_room(&room, built, n);
+        if (snapshot_put_tables(model, built, master->running, put_room, &room) != 0) {
+            free(whole);
+            whole = NULL;
+        }
+    }
+    free(built);
+    return whole;
+}
+
+void publish_weigh(const struct master *master, const struct model *model, struct errlist *errors,
+                   struct change_list *changes)
+{
+    struct snapshot_header *whole = make_whole(master, model);
+
+    if (whole != NULL) {
+        moved_add(master->running, whole, true, changes);
+    } else {
+        errlist_add(errors, ERRLIST_WARNING, NULL, 0, NULL,
+                    "out of memory: how many clients would go elsewhere by hash is not known");
+    }
+    free(whole);
 }

@@ -197,6 +197,11 @@ static bool reapply(struct master *master, struct model **model)
     }
     struct model *built = overrides_rebuild(&master->overrides, master->tree, *model,
                                             &daemon_registries, &kept, &errors);
+    if (built != NULL && model_keep_fixed(*model, built) != 0) {
+        model_free(built);
+        overrides_free(&kept);
+        built = NULL;
+    }
     if (built != NULL) {
         overrides_free(&master->overrides);
         master->overrides = kept;
@@ -228,15 +233,21 @@ bool restore_start(struct master *master, struct model **model)
     if (!open_file(master, &(*model)->global)) {
         return false;
     }
+    if (master->state_file.name != NULL && master->state_file.lock >= 0) { /* never two daemons in one file */
+        journal_start(&master->journal, master->state_file.folder, master->state_file.name,
+                      master->events);
+    }
     if (master->state_file.name != NULL) {
         read_file(master, &state);
     }
     master->hash_seed = state.hash_seed;
+    master->last_generation = state.generation;
     restore_health(master, state.health_fail);
     master->overrides = state.overrides;
     state.overrides = (struct overrides){0};
+    bool is_whole = configs_restore(master, &state, model);
     state_free(&state);
-    if (!end_ended(master) || !reapply(master, model)) {
+    if (!is_whole || !end_ended(master) || !reapply(master, model)) {
         log_error("out of memory");
         return false;
     }
@@ -262,13 +273,14 @@ static int write_state(struct master *master, const struct str *text)
 void restore_save(struct master *master, struct errlist *errors)
 {
     bool is_failed = atomic_load(&master->sb.header->health_fail) != 0;
-    const struct state state = {.hash_seed = master->hash_seed,
-                                .health_fail = is_failed ? master->health.said_by : NULL,
-                                .overrides = master->overrides};
+    struct state state = {.hash_seed = master->hash_seed,
+                          .health_fail = is_failed ? master->health.said_by : NULL,
+                          .overrides = master->overrides};
     STR_AUTO text = {0};
     if (master->state_file.name == NULL) {
         return;
     }
+    configs_save(master, &state);
     state_encode(&state, &text);
     int error = text.failed ? -ENOMEM : write_state(master, &text);
     if (error == 0) {
@@ -276,7 +288,7 @@ void restore_save(struct master *master, struct errlist *errors)
     }
     STR_AUTO problem = {0};
     str_printf(&problem,
-               "cannot write the state file %s/%s: %s; what was changed by command holds, but not "
+               "cannot write the state file %s/%s: %s; what was changed holds, but is not kept "
                "over a restart",
                master->state_file.folder, master->state_file.name, strerror(-error));
     tell(master, str_text(&problem));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +101,12 @@ static int judge(int fd, size_t max, struct str *out_problem)
     if (!S_ISREG(status.st_mode)) {
         str_append(out_problem, "it is no regular file");
     } else if (status.st_uid != 0 && status.st_uid != geteuid()) {
-        str_printf(out_problem, "it belongs to uid %u", status.st_uid);
+        const struct passwd *owner = getpwuid(status.st_uid);
+        str_printf(
+            out_problem,
+            "it belongs to user %s (uid %u), who could change in it what this daemon, of uid "
+            "%u, does; chown it, or start the daemon as that user",
+            owner != NULL ? owner->pw_name : "?", status.st_uid, geteuid());
     } else if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         str_append(out_problem, "others may write it");
     } else if ((uint64_t)status.st_size > max) {

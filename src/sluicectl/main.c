@@ -1,6 +1,7 @@
 /*
  * sluicectl: the operator's command. Sends its words as one request to the running daemon and
- * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help"). Of health
+ * prints the reply. Knows no verbs of its own: they are the daemon's ("sluicectl help"); only what
+ * "save" is answered it writes to the file. Of health
  * it can also make its exit status, for those who watch by running a command; doctor needs no
  * daemon.
  */
@@ -15,6 +16,7 @@
 #include "base/fd.h"
 #include "ctl/codec.h"
 #include "sluicectl/doctor.h"
+#include "sluicectl/save.h"
 #include "sluicectl/talk.h"
 
 #define DEFAULT_SOCKET "/run/sluice/control.sock"
@@ -26,6 +28,7 @@ static const char usage_text[] =
     "Usage: sluicectl [-s SOCKET] [--json] WORDS...\n"
     "       sluicectl help            all commands of the running daemon\n"
     "       sluicectl health [SERVICE] [--exit-code]\n"
+    "       sluicectl save FILE       the running configuration, written as you\n"
     "       sluicectl doctor [--help]  is this machine ready for the configured scale\n"
     "\n"
     "  -s, --socket SOCKET  control socket (else $SLUICE_SOCKET, else " DEFAULT_SOCKET ")\n"
@@ -42,6 +45,7 @@ struct options {
     const char *socket;
     bool json;
     bool exit_code;
+    bool save; /* "save FILE": its reply is written to the file */
     char **words;
     size_t n_words;
 };
@@ -159,7 +163,8 @@ static int build_line(const struct options *options, struct str *line)
         codec_quote(line, absolute ? absolute : options->words[i]);
         free(absolute);
     }
-    if (options->json && strcmp(options->words[options->n_words - 1], "json") != 0)
+    if ((options->json || options->save) &&
+        strcmp(options->words[options->n_words - 1], "json") != 0)
         str_append(line, " json");
     if (line->failed) {
         fputs("sluicectl: out of memory\n", stderr);
@@ -276,7 +281,11 @@ static int talk(const struct options *options, const char *socket, const struct 
     STR_AUTO reply = {0};
     int result = exchange(options, socket, line, &reply);
 
-    return result == 0 ? print_reply(options, &reply) : report_no_daemon(socket, -result);
+    if (result != 0)
+        return report_no_daemon(socket, -result);
+    if (options->save)
+        return save_file(&reply, options->words[1], options->json) == 0 ? EXIT_DONE : EXIT_REFUSED;
+    return print_reply(options, &reply);
 }
 
 int main(int argc, char **argv)
@@ -294,6 +303,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(options.words[0], "doctor") == 0)
         return doctor_run((int)options.n_words, options.words, options.socket, options.json);
+    options.save = options.n_words >= 2 && strcmp(options.words[0], "save") == 0 &&
+                   strcmp(options.words[1], "json") != 0;
     if (build_line(&options, &line) != 0 || !is_sendable(&line))
         return EXIT_USAGE;
     return talk(&options, choose_socket(&options), &line);

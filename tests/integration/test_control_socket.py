@@ -76,7 +76,7 @@ ARGUMENTS = {
     "maintain backend": "web a",
     "help": "show",
 }
-AT_THE_END = ["stop"]
+AT_THE_END = ["stop", "rollback", "confirm"]  # or in tests of their own
 
 
 def test_every_command_as_text_and_as_json(start, daemon):

@@ -44,6 +44,10 @@ static const struct {
     {"set global", CTL_LEVEL_OPERATE, "set global health=fail"},
     {"check config", CTL_LEVEL_ADMINISTER, "check config /tmp/x=y.conf"},
     {"reload", CTL_LEVEL_ADMINISTER, "reload why=\"new file\""},
+    {"confirm", CTL_LEVEL_ADMINISTER, "confirm"},
+    {"show configs", CTL_LEVEL_ADMINISTER, "show configs"},
+    {"rollback", CTL_LEVEL_ADMINISTER, "rollback 3"},
+    {"save", CTL_LEVEL_ADMINISTER, "save /tmp/x.conf"},
     {"stop", CTL_LEVEL_ADMINISTER, "stop within=5s"},
 };
 
@@ -149,7 +153,6 @@ static const struct {
     {"explain web 10.0.0.1 to=x", {"to x is no address"}},
     {"explain web 10.0.0.1 to=unix", {"to unix is no address"}},
     {"explain web 10.0.0.1 sni=x.org", {"unknown option sni="}},
-    {"rollback", {"unknown command"}},
     {"show pools x", {"too many words", "usage: show pools"}},
     {"show pools x=y", {"unknown option x="}},
     {"show backends wev", {"no pool wev", "did you mean web"}},
@@ -218,7 +221,14 @@ static const struct {
     {"set global for=5m", {"no option=value"}},
     {"set global health=fail force", {"too many words"}},
     {"reload force", {"too many words"}},
-    {"reload confirm=5m", {"unknown option confirm="}},
+    {"reload confirm=5", {"confirm=5:"}},
+    {"reload confirm=0s", {"confirm=0s: write a time from 1s to 1d"}},
+    {"reload confirm=2d", {"confirm=2d: write a time from 1s to 1d"}},
+    {"confirm 3", {"too many words"}},
+    {"rollback 0", {"GENERATION 0:"}},
+    {"rollback x", {"GENERATION x:"}},
+    {"show configs 7", {"no configuration of generation 7 is kept"}},
+    {"save", {"something is missing"}},
     {"stop within=5", {"within=5:"}},
     {"stop now", {"too many words"}},
     {"show pools force", {"too many words"}},
@@ -255,6 +265,42 @@ static const struct {
 START_TEST(json_alone_is_no_command)
 {
     says(run("json"), "{\"error\":\"no command");
+}
+END_TEST
+
+START_TEST(what_waits_to_be_confirmed)
+{
+    fake.configs.until_ms = 1700000000000;
+    says(run("reload"), "not confirmed: generation 3 returns at 2023-11-14T22:13:20");
+    says(run("reload json"), "\"returns\":3,\"until_ms\":1700000000000");
+    says(run("rollback"), "not confirmed");
+    says(run("confirm json"), "\"changes\":[\"global: the running");
+    fake.configs.returns = 0;
+    says(run("confirm"), "error: nothing waits to be confirmed; reload confirm=TIME");
+    ck_assert_ptr_null(strstr(run("reload"), "not confirmed"));
+}
+END_TEST
+
+START_TEST(kept_configurations)
+{
+    fake.kept = (struct kept_configs){
+        .items = {{.generation = 2, .text = (char *)"old", .by = (char *)"me"},
+                  {.generation = 3, .text = (char *)"file", .by = (char *)"me"},
+                  {.generation = 7, .text = (char *)"runs", .by = (char *)"me"}},
+        .count = 3};
+    fake.configs.running = 7;
+    fake.configs.file_text = "file";
+    says(run("show configs"), "returns unless confirmed");
+    fake.configs.returns = 0;
+    fake.configs.file_runs = false;
+    says(run("show configs"), "in the file ");
+    says(run("show configs"), "what runs is not what the file said");
+    says(run("show diff"), "what runs is not what the file said");
+    says(run("show info json"), "\"file_runs\":false");
+    says(run("show configs json"), "\"runs\":true,\"file\":false");
+    says(run("show configs 2"), "old");
+    says(run("save /x"), "# not saved: the daemon writes no files for others");
+    says(run("save /x json"), "\"loaded_files\":[");
 }
 END_TEST
 
@@ -307,6 +353,9 @@ static const struct {
     {"check config", "check - as 1001"},
     {"check config /tmp/a=b.conf", "check /tmp/a=b.conf as 1001"},
     {"reload why=x", "reload by uid 1001 pid 42"},
+    {"reload confirm=5m", "reload confirm=300000"},
+    {"rollback", "rollback 0 by uid 1001 pid 42"},
+    {"rollback 12 why=x", "rollback 12 by uid 1001 pid 42"},
     {"explain web 10.1.2.3", "explain web 10.1.2.3 to 0.0.0.0:80"},
     {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
     {"close session 281474976710657 why=stuck",
@@ -946,6 +995,8 @@ int main(void)
     tcase_add_test(tc, denied_before_arguments_are_looked_at);
     tcase_add_loop_test(tc, every_command_in_json, 0, COUNT(pinned));
     tcase_add_loop_test(tc, bad_requests_are_refused, 0, COUNT(refused));
+    tcase_add_test(tc, what_waits_to_be_confirmed);
+    tcase_add_test(tc, kept_configurations);
     tcase_add_test(tc, json_alone_is_no_command);
     tcase_add_loop_test(tc, the_host_is_asked, 0, COUNT(asks));
     tcase_add_test(tc, a_change_is_told_with_standing_overrides);

@@ -51,6 +51,8 @@ static struct {
     struct explanation explanation;
     bool is_silent; /* no worker explains anything */
     bool is_stopping;
+    struct kept_configs kept;
+    struct ctl_configs configs;
     const char *unhealthy;         /* why the whole is; NULL: it is healthy */
     const char *unhealthy_service; /* likewise service web */
     ctl_change_fn *change_done;
@@ -294,12 +296,40 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     fake_answer_or_hold(done, arg);
 }
 
-static void fake_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
+static void fake_reload(void *host, uint64_t confirm_ms, const struct ctl_who *who,
+                        ctl_change_fn *done, void *arg)
 {
     ck_assert_ptr_eq(host, &fake);
     snprintf(fake.asked, sizeof(fake.asked), "reload by %s", who->text);
+    if (confirm_ms != 0)
+        snprintf(fake.asked, sizeof(fake.asked), "reload confirm=%llu",
+                 (unsigned long long)confirm_ms);
     fake.n_asked++;
     fake_answer_or_hold(done, arg);
+}
+
+static void fake_rollback(void *host, uint32_t generation, const struct ctl_who *who,
+                          ctl_change_fn *done, void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "rollback %u by %s", generation, who->text);
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
+static bool fake_confirm(void *host, const struct ctl_who *who)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "confirm by %s", who->text);
+    fake.n_asked++;
+    return fake.configs.returns != 0;
+}
+
+static const struct ctl_configs *fake_give_configs(void *host)
+{
+    ck_assert_ptr_eq(host, &fake);
+    fake.configs.kept = &fake.kept;
+    return &fake.configs;
 }
 
 static void fake_check_config(void *host, const char *path, const struct ctl_who *who,
@@ -394,6 +424,9 @@ static const struct ctl_host_ops fake_ops = {
     .edit = fake_edit,
     .set_health = fake_set_health,
     .reload = fake_reload,
+    .rollback = fake_rollback,
+    .confirm = fake_confirm,
+    .configs = fake_give_configs,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
     .close = fake_close,
@@ -463,6 +496,7 @@ static void fake_start(void)
     uint64_t now_ms = clock_now_ms();
 
     memset(&fake, 0, sizeof(fake));
+    fake.configs = (struct ctl_configs){.file_runs = true, .returns = 3};
     fake.model.generation = 3;
     fake.model.pools = fake_pools;
     fake.model.n_pools = COUNT(fake_pools);

@@ -8,7 +8,13 @@
 #define NOW  1000
 #define WALL 5000000
 
-#define HEAD        "{\"version\":1,\"hash_seed\":\"00000000000000ff\",\"overrides\":["
+#define HEAD "{\"version\":1,\"hash_seed\":\"00000000000000ff\",\"overrides\":["
+#define CONFIG(generation, text)                                                                   \
+    "{\"generation\":" generation                                                                  \
+    ",\"changes\":1,\"unconfirmed\":false,\"at_ms\":5,\"by\":\"me\","                              \
+    "\"text\":\"" text "\"}"
+#define CONFIRM(generation)                                                                        \
+    "\"confirm\":{\"generation\":" generation ",\"until_ms\":9,\"by\":\"me\"}"
 #define TAIL        "]}"
 #define ONE(record) HEAD "{" record "}" TAIL
 #define SAID        "\"by\":\"uid 0\",\"at_ms\":1"
@@ -45,6 +51,21 @@ static void fill(struct state *state)
     struct override item = set_weight("0");
 
     *state = (struct state){.hash_seed = 0xfedcba9876543210, .health_fail = strdup("root: \"no\"")};
+    state->generation = 9;
+    for (uint32_t i = 3; i < 9; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "pool \"%u\" {\n}\n", i);
+        const struct kept_config config = {.generation = i,
+                                           .changes = i * 7,
+                                           .unconfirmed = i > 7,
+                                           .wall_ms = WALL + i,
+                                           .by = (char *)"uid 0 pid 1",
+                                           .why = i % 2 != 0 ? (char *)"größer" : NULL,
+                                           .text = text};
+        ck_assert_int_eq(kept_add(&state->kept, &config, 0), 0);
+    }
+    state->confirm =
+        (struct state_confirm){.generation = 5, .until_ms = WALL + 9, .by = strdup("uid 7")};
     before.why = (char *)"earlier";
     item.until_wall_ms = WALL + 60000;
     item.until_ms = 4;
@@ -206,7 +227,17 @@ static const struct {
     {"{\"version\":1.0}", "no version"},
     {"{\"version\":0}", "no version"},
     {"{\"version\":-1}", "no version"},
-    {"{\"version\":2}", "version 2 is newer"},
+    {"{\"version\":3}", "version 3 is newer"},
+    {"{\"version\":2}", "hash_seed"},
+    {HEAD "],\"configs\":{}}", "configs is not"},
+    {HEAD "],\"generation\":-1}", "generation or"},
+    {HEAD "],\"configs\":[{}]}", "configs: "},
+    {HEAD "],\"configs\":[" CONFIG("0", "x") "]}", "configs: one is not"},
+    {HEAD "],\"configs\":[" CONFIG("4", "x\\u001b[m") "]}", "configs: one is not"},
+    {HEAD "],\"configs\":[" CONFIG("4", "") "]}", "configs: one is not"},
+    {HEAD "],\"configs\":[" CONFIG("4", "x") "]," CONFIRM("5") "}", "confirm: it is not"},
+    {HEAD "],\"configs\":[]," CONFIRM("4") "}", "confirm: it is not"},
+    {HEAD "],\"confirm\":7}", "confirm: "},
     {"{\"version\":9223372036854775807,\"more\":[]}", "is newer"},
     {"{\"version\":1}", "hash_seed"},
     {"{\"version\":1,\"version\":1}", "duplicate"},
