@@ -17,6 +17,7 @@
     X(SOURCE_PORTS, "source_ports")     /* no port left to connect to a backend from */            \
     X(SERVICE_LIMIT, "service_limit")   /* the service's max_connections */                        \
     X(DAEMON_LIMIT, "daemon_limit")     /* global max_connections */                               \
+    X(MAINTENANCE, "maintenance")       /* the service's admin is maintenance */                   \
     X(DESCRIPTORS, "descriptors")       /* the process has no descriptor left */                   \
     X(MEMORY, "memory")                                                                            \
     X(CLIENT_GONE, "client_gone") /* it went away before a backend was connected */                \
@@ -33,13 +34,14 @@
     X(BACKEND_TIMEOUT, "backend_timeout")                                                          \
     X(IDLE_TIMEOUT, "idle_timeout")                                                                \
     X(HALF_CLOSE_TIMEOUT, "half_close_timeout")                                                    \
-    X(DRAIN_DEADLINE, "drain_deadline") /* still there when a stop's time was over */              \
-    X(BACKEND_DOWN, "backend_down")     /* found down by its checks, and the pool closes then */   \
-    X(PRIMARIES_BACK, "primaries_back") /* was on a backup that is no longer needed */             \
-    X(OPERATOR, "operator")             /* closed by command */                                    \
-    X(BAD_MESSAGE, "bad_message")       /* refused by the pool's framing */                        \
-    X(WORKER_DIED, "worker_died")       /* the process that carried it ended */                    \
-    X(ERROR, "error")                   /* memory, or an unexpected error of the system */
+    X(DRAIN_DEADLINE, "drain_deadline")   /* still there when a stop's time was over */            \
+    X(BACKEND_DRAINED, "backend_drained") /* or its backend's to drain, or a pause's */            \
+    X(BACKEND_DOWN, "backend_down")       /* found down by its checks, and the pool closes then */ \
+    X(PRIMARIES_BACK, "primaries_back")   /* was on a backup that is no longer needed */           \
+    X(OPERATOR, "operator")               /* closed by command */                                  \
+    X(BAD_MESSAGE, "bad_message")         /* refused by the pool's framing */                      \
+    X(WORKER_DIED, "worker_died")         /* the process that carried it ended */                  \
+    X(ERROR, "error")                     /* memory, or an unexpected error of the system */
 
 /* Why an upstream (a backend's connection in a pool that keeps them) was closed instead of kept. */
 #define DISCARD_LIST(X)                                                                            \

@@ -50,9 +50,9 @@ struct model_global {
     char **control_read, **control_operate, **control_administer;
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
-    uint32_t stop_delay_ms, drain_timeout_ms;
+    uint32_t stop_delay_ms, drain_timeout_ms, close_over_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
-    char *hash_seed; /* NULL: not given, one is made */
+    char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
 
@@ -84,6 +84,7 @@ struct model_backend {
     struct units_rate connect_rate;
     bool backup;
     uint32_t admin;           /* enum admin_state */
+    uint32_t said_health;     /* enum said_health */
     char *check_address_text; /* NULL: not given */
     /* Likewise ADDR_NONE; port 0 where none is written. See model_backend_check_address(). */
     struct addr check_address;
@@ -140,6 +141,8 @@ struct model_pool {
     uint32_t hash_key;      /* enum hash_key */
     uint32_t queue, queue_timeout_ms;
     uint32_t slow_start_ms;
+    uint32_t drain_within_ms; /* 0: no deadline */
+    bool paused;
     uint32_t panic_threshold, min_healthy;
     uint32_t backup_use;         /* enum backup_use */
     uint32_t on_return, on_down; /* enum session_fate */
@@ -181,6 +184,7 @@ struct model_service {
     uint32_t max_connections;
     uint32_t persistence_ms, persistence_mask, persistence_mask6;
     struct units_rate accept_rate;
+    uint32_t admin; /* enum admin_state */
     bool healthz;
     struct model_secrets secrets;
     const char *file;

@@ -169,6 +169,7 @@ static void fill_service(struct layout *layout, const struct model_service *from
         .persistence_ms = from->persistence_ms,
         .persistence_mask = from->persistence_mask,
         .persistence_mask6 = from->persistence_mask6,
+        .admin = from->admin,
         .accept_rate = convert_rate(&from->accept_rate),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
@@ -270,6 +271,7 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
         .admin = from->admin,
         .resume_connections = model_backend_resume(from),
         .backup = from->backup ? 1 : 0,
+        .said_health = from->said_health,
         .connect_rate = convert_rate(&from->connect_rate),
         .check_address = model_backend_check_address(from),
         .first_source = first_source,
@@ -337,6 +339,7 @@ static void fill_pool(struct layout *layout, const struct model_pool *from)
         .outlier = outlier_snapshot(&from->outlier),
         .reuse = reuse_snapshot(from, layout->texts, &layout->text),
         .send_proxy = from->send_proxy,
+        .paused = from->paused ? 1 : 0,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {

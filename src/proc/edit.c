@@ -69,10 +69,14 @@ static struct override record_of(const struct edit *edit, enum override_kind kin
 {
     const struct ctl_edit *asked = edit->asked;
     uint64_t wall_ms = clock_wall_ms();
+    bool has_deadline = asked->has_within && asked->within_ms != 0;
     return (struct override){
         .kind = kind,
         .until_ms = asked->for_ms != 0 ? clock_now_ms() + asked->for_ms : 0,
         .until_wall_ms = asked->for_ms != 0 ? wall_ms + asked->for_ms : 0,
+        .has_close = asked->has_within,
+        .close_ms = has_deadline ? clock_now_ms() + asked->within_ms : 0,
+        .close_wall_ms = has_deadline ? wall_ms + asked->within_ms : 0,
         .service = (char *)(uintptr_t)asked->service,
         .pool = (char *)(uintptr_t)asked->pool,
         .backend = (char *)(uintptr_t)asked->backend,
@@ -219,7 +223,11 @@ static bool plan_remove(struct edit *edit)
 
 static bool plan_reset(struct edit *edit)
 {
-    (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
+    if (edit->asked->service != NULL) {
+        (void)overrides_forget_service(&edit->overrides, edit->asked->service);
+    } else {
+        (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
+    }
     return true;
 }
 
@@ -245,13 +253,14 @@ static bool plan(struct edit *edit)
     return plans[edit->asked->verb](edit);
 }
 
-/* What says no more than the file is no record, unless another one comes back after it. */
+/* What says no more than the file is no record, unless another one comes back after it, or it says
+ * by when sessions are to end. */
 static void forget_agreeing(struct edit *edit)
 {
     for (size_t i = edit->overrides.count; i-- > 0;) {
         const struct override *item = &edit->overrides.items[i];
         STR_AUTO now = {0};
-        if (item->kind == OVERRIDE_SET && item->before == NULL &&
+        if (item->kind == OVERRIDE_SET && item->before == NULL && !item->has_close &&
             override_get(edit->model, item, &now) &&
             strcmp(str_text(&now), item->file_value) == 0) {
             overrides_drop(&edit->overrides, item);
@@ -362,6 +371,25 @@ static void find_subject(const struct model *model, const char *line, const char
     }
 }
 
+/* Whether sessions go with what it says. */
+static bool loses_sessions(const struct ctl_edit *asked)
+{
+    return asked->has_within || asked->verb == CTL_EDIT_REMOVE ||
+           (asked->n_settings == 1 && strcmp(asked->settings[0].value, "drain") == 0);
+}
+
+static void tell_remaining(struct edit *edit)
+{
+    const struct model *model = edit->master->model;
+    const struct ctl_edit *asked = edit->asked;
+    for (size_t i = 0; asked->pool != NULL && i < model->n_pools; i++) {
+        const char *pool = model->pools[i].name;
+        if (is_everywhere(edit) || strcmp(pool, asked->pool) == 0) {
+            drains_describe(edit->master, pool, asked->backend, &edit->changes);
+        }
+    }
+}
+
 static void put_into_force(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -369,6 +397,7 @@ static void put_into_force(struct edit *edit)
     struct model *model = edit->model;
     model_diff(master->model, model, &edit->changes);
     edit->model = NULL;
+    drains_expect(master, &edit->overrides, edit->who->text, asked->has_within, asked->within_ms);
     if (!publish(master, model, &edit->errors)) {
         change_list_free(&edit->changes);
         return;
@@ -376,6 +405,9 @@ static void put_into_force(struct edit *edit)
     overrides_free(&master->overrides);
     master->overrides = edit->overrides;
     edit->overrides = (struct overrides){0};
+    if (loses_sessions(asked)) {
+        tell_remaining(edit);
+    }
     for (size_t i = 0; i < edit->changes.count; i++) {
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
         const char *pool = asked->pool;

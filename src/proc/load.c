@@ -133,6 +133,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
         return false;
     }
     job->model = NULL;
+    drains_expect(master, kept, job->by, false, 0);
     if (!publish(master, model, &job->errors)) {
         (void)!log_open(master->model->global.log);
         return false;

@@ -49,12 +49,14 @@ struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct closing;  /* closings.c: a command that workers are being told */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
+struct drain;    /* drains.c: a backend that loses its sessions */
 struct notice;   /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(closings, closing);
 TAILQ_HEAD(acks, ack);
+TAILQ_HEAD(drain_list, drain);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
 TAILQ_HEAD(notice_list, notice);
 
@@ -67,6 +69,18 @@ struct notices {
     uint64_t dropped;    /* so far */
     uint32_t untold;     /* of those, not in the log yet */
     uint64_t told_at_ms; /* 0: never */
+};
+
+/* drains.c */
+struct drains {
+    struct drain_list list;
+    struct drain *by_slot[SB_SLOTS_MAX];
+    struct event *timer;
+    /* What the publish that follows is about: drains_expect(). */
+    const struct overrides *overrides;
+    const char *by;
+    bool has_within;
+    uint64_t within_ms;
 };
 
 /* watchdog.c */
@@ -167,9 +181,9 @@ struct master {
     struct events *events;
     struct ctl_server *control;
     struct event *signals[6];
-    struct event *sweep; /* of retired places */
-    struct event *hurry; /* the end of waiting for an end at once */
-    struct event *delay; /* the end of stop_delay */
+    struct event *sweep;  /* of retired places */
+    struct event *hurry;  /* the end of waiting for an end at once */
+    struct event *delay;  /* the end of stop_delay */
     struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
@@ -182,6 +196,7 @@ struct master {
     struct listings listings;
     struct closings closings;
     struct acks acks;
+    struct drains drains;
     struct inquiries inquiries;
     struct notices notices;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
@@ -285,6 +300,26 @@ void closings_answered(struct master *master, uint32_t worker, uint32_t number,
 void closings_worker_gone(struct master *master, uint32_t worker);
 void closings_cancel_all(struct master *master);
 
+/* --- drains.c --- */
+
+/* Before publish(): the overrides that the new model has, who removes what it has no more, and, if
+ * that is said, how long its sessions may go on (0: for ever). Not said at all: the present
+ * overrides, and "the configuration". All of it stays until publish() returns. */
+void drains_expect(struct master *master, const struct overrides *overrides, const char *by,
+                   bool has_within, uint64_t within_ms);
+/* In publish(), once the new model has its places and the old one is still there. */
+void drains_publish(struct master *master, const struct model *old_model,
+                    const struct model *new_model);
+/* What is due; now and then. */
+void drains_work(struct master *master);
+/* Has it done from the loop as soon as something is due. */
+void drains_renew(struct master *master);
+/* Adds how many sessions remain, and until when, of a backend or (NULL) all of a pool's. */
+void drains_describe(struct master *master, const char *pool, const char *backend,
+                     struct change_list *changes);
+bool drains_get(const struct master *master, uint32_t slot, struct ctl_drain *out);
+void drains_end(struct master *master);
+
 /* --- explain.c --- */
 
 /* Asks a running worker. done is called once, perhaps before the return. */
@@ -368,8 +403,8 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved, and the tree that it was built from (both
- * owned from now on). Returns the exit status. */
+/* Runs the daemon with a model that is built and resolved, and the tree that it was built from
+ * (both owned from now on). Returns the exit status. */
 int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
 
 #endif
