@@ -137,7 +137,8 @@ static bool is_listed(const char *name, const char *const *list)
     return false;
 }
 
-/* The option of the file that a command cannot set; NULL: there is none of that name. */
+/* The option of the file that a command cannot set; NULL: there is none of that name, or it is one
+ * of the command's own words. */
 static const struct option_def *find_in_file(const struct command *command, const char *name)
 {
     const char *section = command->settings == override_settable_of_service ? "service"
@@ -147,7 +148,7 @@ static const struct option_def *find_in_file(const struct command *command, cons
 
     for (const struct option_def *option = option_table; option->name; option++)
         if (strcmp(option->section, section) == 0 && strcmp(option->name, name) == 0)
-            return option;
+            return option->required && option->type != OPTION_LIST ? NULL : option;
     return NULL;
 }
 

@@ -315,6 +315,30 @@ static struct model *build_expired(struct edit *edit, struct errlist *found)
     return model;
 }
 
+/* Of a notify that is set: whether it can be run, as for a file. */
+static void look_at_program(struct edit *edit)
+{
+    const struct ctl_edit *asked = edit->asked;
+    struct errlist found = {0};
+    STR_AUTO section = {0};
+    bool is_set = false;
+    for (size_t i = 0; i < asked->n_settings && asked->backend == NULL; i++) {
+        is_set = is_set || strcmp(asked->settings[i].option, "notify") == 0;
+    }
+    if (!is_set || asked->verb != CTL_EDIT_SET || asked->pool == NULL) {
+        return;
+    }
+    str_printf(&section, "pool \"%s\"", asked->pool);
+    preflight_programs(edit->model, false, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        if (strcmp(found.items[i].section, str_text(&section)) == 0) {
+            errlist_add(&edit->errors, found.items[i].severity, NULL, 0, NULL, "%s",
+                        found.items[i].text);
+        }
+    }
+    errlist_free(&found);
+}
+
 static bool build(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -328,6 +352,7 @@ static bool build(struct edit *edit)
     if (edit->model == NULL) {
         return false;
     }
+    look_at_program(edit);
     model_take_addresses(edit->model, master->model);
     if (edit->looked_up != NULL) {
         model_take_addresses(edit->model, edit->looked_up);

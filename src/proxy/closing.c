@@ -63,6 +63,14 @@ static struct closing *closing_of(const struct session *s)
     return &s->proxy->closings[s->closing >> MEMBER_BITS];
 }
 
+/* Whether it still is to be closed: with a framing it may have gone on to another backend, and the
+ * operator may have thought better of it. One that is just being connected is not there yet. */
+static bool is_meant(const struct closing *closing, const struct session *s)
+{
+    return closing->close_by_ms == 0 ||
+           (s->attempt == NULL && proxy_closes_by(s) == closing->close_by_ms);
+}
+
 void closing_forget(struct session *s)
 {
     if (s->closing == 0) {
@@ -144,14 +152,6 @@ uint64_t closing_due_ms(const struct proxy *proxy)
     return due == UINT64_MAX ? due : (due + 999) / 1000;
 }
 
-/* Whether it still is to be closed: with a framing it may have gone on to another backend, and the
- * operator may have thought better of it. One that is just being connected is not there yet. */
-static bool is_meant(const struct closing *closing, const struct session *s)
-{
-    return closing->close_by_ms == 0 ||
-           (s->attempt == NULL && proxy_closes_by(s) == closing->close_by_ms);
-}
-
 static void end(struct session *s, bool by_deadline)
 {
     if (s->attempt != NULL) {
@@ -192,7 +192,8 @@ void closing_work(struct proxy *proxy)
 /* Whether an earlier command closes it no later. */
 static bool goes_sooner(const struct session *s, uint64_t deadline_us)
 {
-    return s->closing != 0 && closing_of(s)->deadline_us <= deadline_us;
+    return s->closing != 0 && closing_of(s)->deadline_us <= deadline_us &&
+           is_meant(closing_of(s), s);
 }
 
 static size_t count(const struct proxy *proxy, const struct session_close *wanted,

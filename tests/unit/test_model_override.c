@@ -217,14 +217,15 @@ START_TEST(which_options)
                  " weight max_connections resume_connections connect_rate admin health");
     expect_names(override_settable_of_pool(),
                  " scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
-                 "queue queue_timeout slow_start drain_within paused panic_threshold min_healthy backup_use on_return "
+                 "queue queue_timeout slow_start drain_within paused panic_threshold min_healthy "
+                 "backup_use on_return "
                  "on_down start on_unresolved require notify");
     expect_names(override_settable_of_service(),
                  " freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
                  "user_timeout max_connections accept_rate persistence persistence_mask "
                  "persistence_mask6 admin healthz");
     expect_names(override_addable(), " weight max_connections resume_connections connect_rate "
-                                     "backup admin check_address checks");
+                                     "backup admin health check_address checks");
 }
 END_TEST
 
