@@ -286,13 +286,18 @@ static bool is_paused(const struct proxy *proxy, const struct queue *queue)
  * one whose fallback this is may have its own again. */
 static void ask_held(struct proxy *proxy, struct queue *queue)
 {
-    struct attempt *attempt, *next;
+    struct attempt_list held = TAILQ_HEAD_INITIALIZER(held);
+    struct attempt *attempt;
     if (queue->generation == proxy->snapshot->generation && queue->epoch == proxy->health_epoch) {
         return;
     }
     queue->generation = proxy->snapshot->generation;
     queue->epoch = proxy->health_epoch;
-    TAILQ_FOREACH_SAFE (attempt, &queue->waiting, waiting_link, next) {
+    /* Each once: who came at the same time comes back behind the other. */
+    TAILQ_CONCAT(&held, &queue->waiting, waiting_link);
+    while ((attempt = TAILQ_FIRST(&held)) != NULL) {
+        TAILQ_REMOVE(&held, attempt, waiting_link);
+        TAILQ_INSERT_TAIL(&queue->waiting, attempt, waiting_link);
         (void)serve_one(proxy, queue, attempt->session);
     }
 }
