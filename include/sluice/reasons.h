@@ -19,6 +19,7 @@
     X(CLIENT_ADDRESS, "client_address", "no backend could be connected to from it")                \
     X(SERVICE_LIMIT, "service_limit", "the service's max_connections")                             \
     X(DAEMON_LIMIT, "daemon_limit", "global max_connections")                                      \
+    X(MAINTENANCE, "maintenance", "the service's admin is maintenance")                            \
     X(DESCRIPTORS, "descriptors", "the process has no descriptor left")                            \
     X(MEMORY, "memory", "no memory for it")                                                        \
     X(CLIENT_GONE, "client_gone", "it went away before a backend was connected")                   \
@@ -37,6 +38,8 @@
     X(HALF_CLOSE_TIMEOUT, "half_close_timeout",                                                    \
       "no byte for half_close_timeout once one side had ended")                                    \
     X(DRAIN_DEADLINE, "drain_deadline", "still there when a stop's time was over")                 \
+    X(BACKEND_DRAINED, "backend_drained",                                                          \
+      "still there when its backend's time to drain, or a pause's, was over")                      \
     X(BACKEND_DOWN, "backend_down", "found down by its checks, and the pool closes then")          \
     X(PRIMARIES_BACK, "primaries_back", "was on a backup that is no longer needed")                \
     X(OPERATOR, "operator", "closed by command")                                                   \

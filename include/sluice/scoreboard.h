@@ -134,6 +134,9 @@ struct sb_slot {
     _Atomic uint32_t asked_limit;    /* max_connections + 1; 0: nothing said */
     _Atomic uint64_t asked_since_ms; /* since when they ask for drain (weight 0 is one),
                                         maintenance, or neither; monotonic; 0: never for any */
+    /* The sessions that it has are being closed, the last one then; monotonic, 0: they are not.
+     * Master writes; what it says no more, workers stop doing. */
+    _Atomic uint64_t close_by_ms;
     /* What workers see of it (outlier): they count, monitor ejects. */
     _Atomic uint32_t failures;         /* in a row; any success makes it 0 */
     _Atomic uint32_t ejections;        /* in a row, for growing times */

@@ -44,6 +44,8 @@ struct session_filter {
     uint32_t limit;          /* most records */
     uint32_t pad;
     uint64_t id; /* this one alone; 0: any */
+    /* Those whose backend's sessions are to be closed by then (sb_slot.close_by_ms); 0: any */
+    uint64_t close_by_ms;
 };
 
 /* Sessions to be closed by command: those that are there when it is taken. */

@@ -25,6 +25,8 @@
 #define SNAPSHOT_NONE   UINT32_MAX
 
 enum admin_state { ADMIN_READY, ADMIN_DRAIN, ADMIN_MAINTENANCE, ADMIN_COUNT };
+/* What the operator says of a backend's health: nothing, or over its checks. */
+enum said_health { SAID_AUTO, SAID_UP, SAID_DOWN, SAID_COUNT };
 enum start_state { START_UNKNOWN, START_UP, START_DOWN, START_COUNT };
 enum hash_key { HASH_KEY_SOURCE, HASH_KEY_SOURCE_PORT, HASH_KEY_COUNT };
 enum backup_use { BACKUP_USE_FIRST, BACKUP_USE_ALL, BACKUP_USE_COUNT };
@@ -100,6 +102,7 @@ struct snapshot_service {
     uint32_t persistence_mask;      /* leading bits of an IPv4 client that count, 0 to 32 */
     uint32_t persistence_mask6;     /* of an IPv6 client, 0 to 128 */
     uint32_t session_log;           /* enum session_log, or SESSION_LOG_ALL + N - 1 for one of N */
+    uint32_t admin;                 /* enum admin_state; only maintenance turns clients away */
     struct snapshot_rate accept_rate;
 };
 
@@ -160,6 +163,7 @@ struct snapshot_pool {
     struct snapshot_reuse reuse;
     uint32_t send_proxy;  /* enum send_proxy */
     uint32_t transparent; /* 1: sessions connect from their client's address; without reuse */
+    uint32_t paused;      /* 1: new sessions wait */
     uint32_t pad;
     uint64_t table_inputs; /* hash of what the table is made from: alike means the same table */
 };
@@ -176,6 +180,7 @@ struct snapshot_backend {
     uint32_t resume_connections;    /* once full, takes new sessions again under this; 1 to
                                        max_connections where that is set, else 0 */
     uint32_t backup;                /* 1: only joins when primaries are missing */
+    uint32_t said_health;           /* enum said_health */
     struct snapshot_rate connect_rate;
     struct addr check_address;        /* checked instead of address; ADDR_NONE: not given */
     uint32_t first_source, n_sources; /* to connect from; 0: there are no ports, it has no

@@ -23,10 +23,19 @@ static enum command_outcome ask_of(struct request *request, enum ctl_edit_verb v
                                       .backend = backend,
                                       .settings = request->options,
                                       .n_settings = request->n_options,
-                                      .for_ms = for_ms};
+                                      .for_ms = for_ms,
+                                      .has_within = request->has_within,
+                                      .within_ms = request->within_ms};
     host->ops->edit(host->self, &request->edit, &request->who, request->force, change_answer,
                     request);
     return COMMAND_PENDING;
+}
+
+/* Takes within=, for what ask() is to send. Returns 0, or -EINVAL with the reply an error. */
+static int take_within(struct request *request)
+{
+    request->has_within = request_option(request, "within") != NULL;
+    return request_take_time(request, "within", &request->within_ms);
 }
 
 /* The words are POOL, POOL NAME, or nothing. */
@@ -98,6 +107,8 @@ static enum command_outcome run_set_service(struct request *request)
 
 static enum command_outcome run_remove(struct request *request)
 {
+    if (take_within(request) != 0)
+        return COMMAND_DONE;
     return change_backend(request, CTL_EDIT_REMOVE);
 }
 
@@ -124,6 +135,8 @@ static enum command_outcome set_admin(struct request *request, const char *value
 
 static enum command_outcome run_drain(struct request *request)
 {
+    if (take_within(request) != 0)
+        return COMMAND_DONE;
     return set_admin(request, "drain");
 }
 
@@ -160,10 +173,19 @@ static enum command_outcome run_reset_pool(struct request *request)
                                                         : COMMAND_DONE;
 }
 
+static enum command_outcome run_reset_service(struct request *request)
+{
+    return request_find_service(request, request->args[0])
+               ? ask_of(request, CTL_EDIT_RESET, request->args[0], NULL, NULL, 0)
+               : COMMAND_DONE;
+}
+
 static enum command_outcome run_reset_all(struct request *request)
 {
     return ask(request, CTL_EDIT_RESET);
 }
+
+static const char *const within_options[] = {"within", NULL};
 
 const struct command cmd_add_backend = {
     .words = "add backend",
@@ -181,10 +203,12 @@ const struct command cmd_remove_backend = {
     .words = "remove backend",
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
-    .arguments = "POOL NAME",
-    .help = "takes a backend away; sessions that it has go on",
+    .arguments = "POOL NAME [within=TIME]",
+    .help = "takes a backend away; its sessions go on, and those that remain are closed by the end "
+            "of TIME, or else of the pool's drain_within",
     .args_min = 2,
     .args_max = 2,
+    .options = within_options,
     .run = run_remove,
 };
 
@@ -194,7 +218,7 @@ const struct command cmd_set_backend = {
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
     .arguments = "POOL NAME option=value … [for=TIME]",
     .help = "overrides weight, max_connections, resume_connections, connect_rate or admin of a "
-            "backend",
+            "backend, or with health=up or down what its checks find (auto: no longer)",
     .args_min = 2,
     .args_max = 2,
     .options = set_options,
@@ -220,7 +244,8 @@ const struct command cmd_set_service = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE | COMMAND_SETTINGS,
     .arguments = "SERVICE option=value … [for=TIME]",
-    .help = "overrides options of a service that have one value; pool=POOL sends new clients there",
+    .help = "overrides options of a service that have one value; pool=POOL sends new clients "
+            "there; admin=drain has health answers say no, admin=maintenance resets new clients",
     .args_min = 1,
     .args_max = 1,
     .options = set_options,
@@ -232,10 +257,13 @@ const struct command cmd_drain_backend = {
     .words = "drain backend",
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
-    .arguments = "POOL NAME",
-    .help = "no new sessions for a backend, those it has go on (admin=drain); POOL may be *",
+    .arguments = "POOL NAME [within=TIME]",
+    .help = "no new sessions for a backend (admin=drain); those it has go on, and those that "
+            "remain are closed by the end of TIME, or else of the pool's drain_within; POOL may "
+            "be *",
     .args_min = 2,
     .args_max = 2,
+    .options = within_options,
     .run = run_drain,
 };
 
@@ -270,6 +298,17 @@ const struct command cmd_reset_pool = {
     .args_min = 1,
     .args_max = 1,
     .run = run_reset_pool,
+};
+
+const struct command cmd_reset_service = {
+    .words = "reset service",
+    .level = CTL_LEVEL_OPERATE,
+    .flags = COMMAND_CHANGES | COMMAND_FORCE,
+    .arguments = "SERVICE",
+    .help = "forgets what was said of a service by command",
+    .args_min = 1,
+    .args_max = 1,
+    .run = run_reset_service,
 };
 
 const struct command cmd_reset_all = {

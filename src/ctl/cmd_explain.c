@@ -296,6 +296,12 @@ static void put_rule(const struct told *told, struct str *out)
                    limited, active, limit);
         return;
     }
+    if (told->service->admin == ADMIN_MAINTENANCE) {
+        str_append(out, "the service is in maintenance: new clients are reset");
+        return;
+    }
+    if (told->standing.pool->paused)
+        str_append(out, "the pool is paused: waits until it is resumed, then: ");
     if (told->explanation->behind > 0 && told->explanation->rule != EXPLAINED_BY_NOTHING)
         str_printf(out, "waits behind %" PRIu32 " in the queue, then ", told->explanation->behind);
     switch (told->explanation->rule) {
@@ -466,7 +472,7 @@ static const char *choice_name(uint32_t choice)
 {
     static const char *const names[CHOICE_COUNT] = {
         [CHOICE_MADE] = "made",         [CHOICE_NONE] = "none",   [CHOICE_FULL] = "full",
-        [CHOICE_STARTING] = "starting", [CHOICE_TRIED] = "tried",
+        [CHOICE_STARTING] = "starting", [CHOICE_TRIED] = "tried", [CHOICE_PAUSED] = "paused",
     };
 
     return choice < CHOICE_COUNT ? names[choice] : "unknown";

@@ -188,9 +188,29 @@ static enum command_outcome run_workers(struct request *request)
 typedef void put_fn(struct reply *reply, const struct view *view, const struct model_pool *pool,
                     const struct standing *standing, size_t index);
 
+/* Those that were removed and still have sessions, also of pools that are gone. */
+static void put_removed(struct request *request, const struct view *view,
+                        const struct model_pool *only)
+{
+    const struct ctl_host *host = &request->host;
+
+    for (uint32_t slot = 0; slot < SB_SLOTS_MAX; slot++) {
+        struct ctl_drain drain;
+        struct view_backend row;
+
+        if (!host->ops->drain(host->self, slot, &drain) || !drain.removed ||
+            atomic_load_explicit(&view->sb->slot_active[slot], memory_order_relaxed) == 0 ||
+            (only && strcmp(drain.pool, only->name) != 0))
+            continue;
+        view_removed(view, &drain, slot, &row);
+        reply_row(&request->reply, &row);
+    }
+}
+
 /* The backends of [POOL], or of all pools. */
 static enum command_outcome put_backends(struct request *request, const char *key,
-                                         const struct column *columns, put_fn *put)
+                                         const struct column *columns, put_fn *put,
+                                         bool with_removed)
 {
     struct view view = view_now(request);
     const struct model_pool *only = NULL;
@@ -211,6 +231,8 @@ static enum command_outcome put_backends(struct request *request, const char *ke
         for (size_t k = 0; k < pool->n_backends; k++)
             put(&request->reply, &view, pool, &standing, k);
     }
+    if (with_removed)
+        put_removed(request, &view, only);
     reply_table_end(&request->reply);
     return COMMAND_DONE;
 }
@@ -258,16 +280,15 @@ static enum command_outcome run_backends(struct request *request)
     struct column columns[REPLY_COLUMNS_MAX];
 
     return put_backends(request, "backends",
-                        any_has_reuse(&view) ? view_backend_columns_with_reuse(columns)
-                                             : view_backend_columns,
-                        put_backend);
+                        view_backend_columns_for_show(any_has_reuse(&view), columns), put_backend,
+                        true);
 }
 
 static enum command_outcome run_checks(struct request *request)
 {
     return put_backends(request, "checks",
                         request->reply.as_json ? view_check_columns : view_check_line_columns,
-                        put_check);
+                        put_check, false);
 }
 
 /* --- show errors --- */

@@ -14,6 +14,7 @@ static const struct column pool_members[] = {
     {"overrides", NULL, COLUMN_UINT, offsetof(struct view_pool, overrides), NULL, 0},
     {"panic", NULL, COLUMN_BOOL, offsetof(struct view_pool, panic), NULL, 0},
     {"backups_used", NULL, COLUMN_BOOL, offsetof(struct view_pool, backups_used), NULL, 0},
+    {"paused", NULL, COLUMN_BOOL, offsetof(struct view_pool, paused), NULL, 0},
     {0},
 };
 

@@ -60,7 +60,8 @@ extern const struct command cmd_explain;                           /* cmd_explai
 extern const struct command cmd_health, cmd_set_global;            /* cmd_health.c */
 extern const struct command cmd_set_backend, cmd_set_pool, cmd_set_service, cmd_drain_backend,
     cmd_ready_backend, cmd_add_backend, cmd_remove_backend, cmd_reset_backend, cmd_reset_pool,
-    cmd_reset_all; /* cmd_change.c */
+    cmd_reset_service, cmd_reset_all;                        /* cmd_change.c */
+extern const struct command cmd_pause_pool, cmd_resume_pool; /* cmd_pause.c */
 extern const struct command cmd_show_config, cmd_show_diff, cmd_check_config, cmd_reload,
     cmd_stop;                         /* cmd_config.c */
 extern const struct command cmd_show_configs, cmd_rollback, cmd_confirm,

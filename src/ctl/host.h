@@ -78,6 +78,20 @@ struct ctl_edit {
     const struct ctl_setting *settings; /* at most CTL_SETTINGS_MAX + 1 */
     size_t n_settings;
     uint64_t for_ms; /* to set: the time after which it reverts; 0: none */
+    /* To drain, remove, pause: whether it is said how long sessions may go on, and that; 0: as long
+     * as they like. */
+    bool has_within;
+    uint64_t within_ms;
+};
+
+/* A backend that is losing its sessions. */
+struct ctl_drain {
+    const char *pool, *backend, *address; /* of the model, or of what was removed from it */
+    uint32_t row;
+    uint64_t since_ms;    /* monotonic */
+    uint64_t deadline_ms; /* likewise, when those that remain have been closed; 0: they are not */
+    bool removed;         /* it is in the model no more, and by says who removed it */
+    const char *by;
 };
 
 struct ctl_host_info {
@@ -126,6 +140,8 @@ struct ctl_host_ops {
      */
     const struct snapshot_header *(*snapshot)(void *host);
     const struct overrides *(*overrides)(void *host);
+    /* The one that holds that slot and is losing its sessions; false: there is none. As valid. */
+    bool (*drain)(void *host, uint32_t slot, struct ctl_drain *out);
     /* Of a service of the running model, or of the whole daemon (NULL), as of this moment: for the
      * verb and for whatever else answers such questions, so that all say the same. */
     void (*health)(void *host, const struct model_service *service, struct ctl_health *out);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "model/override.h"
 
 #define OPTION_CHARACTERS "abcdefghijklmnopqrstuvwxyz_"
 
@@ -136,11 +137,34 @@ static bool is_listed(const char *name, const char *const *list)
     return false;
 }
 
+/* The option of the file that a command cannot set; NULL: there is none of that name, or it is one
+ * of the command's own words. */
+static const struct option_def *find_in_file(const struct command *command, const char *name)
+{
+    const char *section = command->settings == override_settable_of_service ? "service"
+                          : command->settings == override_settable_of_pool  ? "pool"
+                          : command->settings != NULL                       ? "backend"
+                                                                            : "";
+
+    for (const struct option_def *option = option_table; option->name; option++)
+        if (strcmp(option->section, section) == 0 && strcmp(option->name, name) == 0)
+            return option->required && option->type != OPTION_LIST ? NULL : option;
+    return NULL;
+}
+
 static void refuse_option(struct request *request, const char *name)
 {
+    const struct option_def *in_file = find_in_file(request->command, name);
     const char *nearest = units_nearest(name, settings_of(request->command));
     STR_AUTO usage = {0};
 
+    if (in_file) {
+        reply_error(&request->reply,
+                    "%s= cannot be given by command%s; change it in the file, "
+                    "then reload",
+                    name, in_file->type == OPTION_LIST ? ", as it is a list" : "");
+        return;
+    }
     if (!nearest)
         nearest = units_nearest(name, own_options(request->command));
     command_usage(request->command, &usage);

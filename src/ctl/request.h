@@ -36,7 +36,7 @@ struct request {
     struct errlist gathered_errors;
     uint32_t gathered_generation;
     size_t n_pools_closed;
-    struct ctl_who who;   /* why is that of this request */
+    struct ctl_who who; /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */
     bool force;
@@ -44,7 +44,8 @@ struct request {
     struct reply reply;
     /* Set by a command that acts only after its reply was handed to the client, or NULL. */
     void (*afterwards)(struct request *request);
-    uint64_t within_ms; /* for afterwards of stop */
+    bool has_within;
+    uint64_t within_ms; /* also for afterwards of stop */
 
     /* Of request.c. */
     bool running, finished;

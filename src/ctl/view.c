@@ -4,6 +4,7 @@
  */
 #include "ctl/view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct view view_of(const struct ctl_host *host, uint64_t now_ms, uint64_t wall_
         .snapshot = host->ops->snapshot(host->self),
         .overrides = host->ops->overrides(host->self),
         .sb = host->sb,
+        .host = host,
         .now_ms = now_ms,
         .wall_ms = wall_ms,
     };
@@ -114,6 +116,7 @@ static void fill_pools(const struct view *view, const struct model_service *serv
     out->pool = pools[record->pool].name;
     out->fallback_pool =
         record->fallback_pool == SNAPSHOT_NONE ? "" : pools[record->fallback_pool].name;
+    out->admin = record->admin < ADMIN_COUNT ? admin_state_names[record->admin] : "unknown";
     out->uses = pools[standing_pool_in_use(view->snapshot, record, view->sb)].name;
 }
 
@@ -224,6 +227,66 @@ static uint64_t effective_weight(const struct view *view, const struct standing 
            eligibility_slow_permille(from_ms, standing->pool->slow_start_ms, view->now_ms) / 1000;
 }
 
+/* What its checks say, whatever the operator does. */
+static const char *checked_health(const struct view *view, const struct snapshot_backend *record)
+{
+    uint8_t health = LOAD(view->sb->slot_health[record->slot]);
+
+    if (record->n_checks == 0)
+        return "none";
+    return health < SB_HEALTH_COUNT ? sb_health_names[health] : "unknown";
+}
+
+static void fill_deadline(const struct view *view, uint64_t deadline_ms, struct view_backend *out)
+{
+    uint64_t left_ms = since(deadline_ms, view->now_ms);
+
+    out->closed_in_seconds = deadline_ms != 0 ? (left_ms + 999) / 1000 : REPLY_NONE;
+    out->closed_by_wall_ms =
+        deadline_ms != 0 ? view->wall_ms + left_ms - since(view->now_ms, deadline_ms) : REPLY_NONE;
+}
+
+static void fill_drain(const struct view *view, uint32_t slot, struct view_backend *out)
+{
+    struct ctl_drain drain = {0};
+
+    (void)view->host->ops->drain(view->host->self, slot, &drain);
+    fill_deadline(view, drain.deadline_ms, out);
+}
+
+void view_removed(const struct view *view, const struct ctl_drain *drain, uint32_t slot,
+                  struct view_backend *out)
+{
+    static const struct sb_upstream_sum none;
+    static const uint64_t no_times[VIEW_PERCENTILES];
+    uint8_t health = LOAD(view->sb->slot_health[slot]);
+
+    *out = (struct view_backend){
+        .pool = drain->pool,
+        .name = drain->backend,
+        .address = drain->address,
+        .state = backend_state_names[BACKEND_DRAINING],
+        .judged = BACKEND_DRAINING,
+        .admin = "removed",
+        .health = health < SB_HEALTH_COUNT ? sb_health_names[health] : "unknown",
+        .checked_health = "none",
+        .since_seconds = since(view->now_ms, drain->since_ms) / 1000,
+        .connections_active = LOAD(view->sb->slot_active[slot]),
+        .connections_total = REPLY_NONE,
+        .connect_failures = REPLY_NONE,
+        .retries = REPLY_NONE,
+        .bytes_in = REPLY_NONE,
+        .bytes_out = REPLY_NONE,
+        .upstreams_discarded_by = none.discarded_by,
+        .reuse_trouble = reuse_trouble_names[REUSE_FINE],
+        .connect_time_us = no_times,
+        .reason = out->reason_text,
+    };
+    fill_deadline(view, drain->deadline_ms, out);
+    snprintf(out->reason_text, sizeof(out->reason_text), "removed by %s", drain->by);
+    view_append_remaining(view, slot, out->reason_text);
+}
+
 /* admin and weight are as the operator or the file says; what checks ask for beside that shows in
  * state, reason and effective weight. */
 static void fill_state(const struct view *view, const struct standing *standing, size_t index,
@@ -236,6 +299,7 @@ static void fill_state(const struct view *view, const struct standing *standing,
     out->state = backend_state_names[out->judged];
     out->admin = record->admin < ADMIN_COUNT ? admin_state_names[record->admin] : "unknown";
     out->health = facts.health < SB_HEALTH_COUNT ? sb_health_names[facts.health] : "unknown";
+    out->checked_health = checked_health(view, record);
     out->backup = record->backup;
     out->weight = record->weight;
     out->effective_weight_permille = effective_weight(view, standing, record, facts);
@@ -283,6 +347,7 @@ void view_backend(const struct view *view, const struct model_pool *pool,
     };
     fill_state(view, standing, index, out);
     fill_counters(view, backend, out);
+    fill_drain(view, backend->slot, out);
     view_ports(view, &standing->backends[index], 0, standing->backends[index].n_sources,
                &out->source_ports);
 }
@@ -316,11 +381,19 @@ void view_pool(const struct view *view, const struct model_pool *pool, struct vi
         .name = pool->name,
         .scheduler = pool->scheduler,
         .backends = pool->n_backends,
+        .paused_by = "",
         .queued = LOAD(live->queued),
         .queued_peak = LOAD(live->queued_peak),
         .panic = standing.survey.panic,
         .backups_used = standing.backups_used,
     };
+    if (pool->paused) {
+        const struct override *by = view_override(view, pool->name, NULL, "paused");
+
+        out->paused = 1;
+        out->paused_by = by ? by->by : "the file";
+        out->paused_seconds = by ? since(view->wall_ms, by->wall_ms) / 1000 : 0;
+    }
     sum_backends(view, pool, &standing, out);
     for (size_t i = 0; view->overrides && i < view->overrides->count; i++) {
         const char *of = view->overrides->items[i].pool;
@@ -346,5 +419,6 @@ void view_override_row(const struct override *override, struct view_override_row
         .why = override->why,
         .wall_ms = override->wall_ms,
         .until_wall_ms = override->until_wall_ms != 0 ? override->until_wall_ms : REPLY_NONE,
+        .close_wall_ms = override->close_wall_ms != 0 ? override->close_wall_ms : REPLY_NONE,
     };
 }

@@ -24,6 +24,7 @@ struct view {
     const struct snapshot_header *snapshot; /* of that model */
     const struct overrides *overrides;
     const struct scoreboard *sb;
+    const struct ctl_host *host;
     uint64_t now_ms, wall_ms;
 };
 
@@ -51,7 +52,8 @@ extern const struct column view_worker_columns[];
 
 struct view_service {
     const char *name, *pool, *fallback_pool; /* fallback_pool "": none */
-    const char *uses;                        /* the pool that new sessions go to now */
+    const char *admin;
+    const char *uses; /* the pool that new sessions go to now */
     const char *const *listen;
     uint64_t connections_active, connections_peak, connections_total, connections_refused;
     uint64_t bytes_in, bytes_out;
@@ -90,8 +92,11 @@ extern const struct column view_ports_columns[];
 
 struct view_backend {
     const char *pool, *name, *address, *state, *admin, *health, *reason;
+    const char *checked_health; /* what its checks say, where the operator says otherwise, too */
     uint64_t weight, effective_weight_permille; /* effective 0: gets no new clients */
     uint64_t since_seconds;                     /* of the present state */
+    /* Until its last session has been closed, and when that is; REPLY_NONE: there is no deadline */
+    uint64_t closed_in_seconds, closed_by_wall_ms;
     uint64_t backup;
     uint64_t connections_active, connections_peak, connections_total;
     uint64_t connect_failures, retries, bytes_in, bytes_out;
@@ -112,14 +117,21 @@ void view_backend(const struct view *view, const struct model_pool *pool,
                   const struct standing *standing, size_t index, struct view_backend *out);
 /* The first column is the pool's name: what stands inside a pool begins one further. */
 extern const struct column view_backend_columns[];
-/* The same with what is said of upstreams in the table, too. Returns out. */
-const struct column *view_backend_columns_with_reuse(struct column out[static REPLY_COLUMNS_MAX]);
+/* The same of one that was removed and still has sessions. Counters are its successor's, if there
+ * is one, and not told. */
+void view_removed(const struct view *view, const struct ctl_drain *drain, uint32_t slot,
+                  struct view_backend *out);
+/* The same with when drains end, and, where asked for, with upstreams in the table. Returns out. */
+const struct column *view_backend_columns_for_show(bool with_reuse,
+                                                   struct column out[static REPLY_COLUMNS_MAX]);
 
 struct view_pool {
     const char *name, *scheduler;
     uint64_t backends_up, backends, connections_active, connections_total, bytes_in, bytes_out;
     uint64_t queued, queued_peak, overrides;
-    uint64_t panic, backups_used;
+    uint64_t panic, backups_used, paused;
+    uint64_t paused_seconds; /* 0: it is not, or by the file */
+    const char *paused_by;   /* "": it is not */
 };
 void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out);
 extern const struct column view_pool_columns[];
@@ -221,6 +233,10 @@ const struct override *view_deciding_override(const struct view *view,
 char *view_reason(const struct view *view, const struct standing *standing, size_t index,
                   enum backend_state state, char buf[static VIEW_REASON_MAX]);
 
+/* Adds "; 12 sessions remain, closed within 30 s", of a backend that drains. */
+void view_append_remaining(const struct view *view, uint32_t slot,
+                           char buf[static VIEW_REASON_MAX]);
+
 /* What its checks ask for: "weight 50 %, drain, at most 20 connections", or "". Returns buf. */
 char *view_asked(const struct view *view, const struct snapshot_backend *backend,
                  char buf[static VIEW_REASON_MAX]);
@@ -231,6 +247,7 @@ struct view_override_row {
     const char *service, *pool, *backend, *option, *value, *file_value, *by, *why;
     uint64_t wall_ms;
     uint64_t until_wall_ms; /* REPLY_NONE: for good */
+    uint64_t close_wall_ms; /* REPLY_NONE: sessions go on, or it is not about such a thing */
 };
 void view_override_row(const struct override *override, struct view_override_row *out);
 

@@ -64,6 +64,7 @@ const struct column view_service_columns[] = {
     COLUMN(view_service, pool, "POOL", COLUMN_TEXT),
     COLUMN(view_service, fallback_pool, "FALLBACK", COLUMN_TEXT),
     COLUMN(view_service, uses, "USES", COLUMN_TEXT),
+    COLUMN(view_service, admin, "ADMIN", COLUMN_TEXT),
     COLUMN(view_service, connections_active, "ACTIVE", COLUMN_UINT),
     COLUMN(view_service, connections_peak, "PEAK", COLUMN_UINT),
     COLUMN(view_service, connections_total, "TOTAL", COLUMN_UINT),
@@ -86,6 +87,7 @@ const struct column view_backend_columns[] = {
     COLUMN(view_backend, state, "STATE", COLUMN_TEXT),
     COLUMN(view_backend, admin, "ADMIN", COLUMN_TEXT),
     COLUMN(view_backend, health, "HEALTH", COLUMN_TEXT),
+    COLUMN(view_backend, checked_health, NULL, COLUMN_TEXT),
     COLUMN(view_backend, since_seconds, "SINCE", COLUMN_SECONDS),
     COLUMN(view_backend, connections_active, "ACTIVE", COLUMN_UINT),
     COLUMN(view_backend, connections_peak, NULL, COLUMN_UINT),
@@ -121,19 +123,35 @@ const struct column view_backend_columns[] = {
     {0},
 };
 
-const struct column *view_backend_columns_with_reuse(struct column out[static REPLY_COLUMNS_MAX])
+/* Not in statistics, whose numbers are always there. */
+static const struct column drain_columns[] = {
+    COLUMN(view_backend, closed_in_seconds, "CLOSED_IN", COLUMN_SECONDS),
+    COLUMN(view_backend, closed_by_wall_ms, NULL, COLUMN_WALL_MS),
+};
+
+const struct column *view_backend_columns_for_show(bool with_reuse,
+                                                   struct column out[static REPLY_COLUMNS_MAX])
 {
     static const struct {
         const char *key, *title;
     } shown[] = {{"upstreams_idle", "UPSTREAMS_IDLE"},
                  {"upstreams_reused_percent", "REUSED_PERCENT"}};
+    size_t n = 0;
 
-    _Static_assert(sizeof(view_backend_columns) <= REPLY_COLUMNS_MAX * sizeof(*out), "out's room");
-    memcpy(out, view_backend_columns, sizeof(view_backend_columns));
-    for (struct column *column = out; column->key; column++)
-        for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+    _Static_assert(sizeof(view_backend_columns) + sizeof(drain_columns) <=
+                       REPLY_COLUMNS_MAX * sizeof(*out),
+                   "out's room");
+    for (const struct column *column = view_backend_columns; column->key; column++) {
+        out[n++] = *column;
+        for (size_t i = 0; with_reuse && i < sizeof(shown) / sizeof(shown[0]); i++)
             if (strcmp(column->key, shown[i].key) == 0)
-                column->title = shown[i].title;
+                out[n - 1].title = shown[i].title;
+        if (strcmp(column->key, "connections_active") == 0) {
+            memcpy(&out[n], drain_columns, sizeof(drain_columns));
+            n += sizeof(drain_columns) / sizeof(drain_columns[0]);
+        }
+    }
+    out[n] = (struct column){0};
     return out;
 }
 
@@ -181,6 +199,9 @@ const struct column view_pool_columns[] = {
     COLUMN(view_pool, queued_peak, NULL, COLUMN_UINT),
     COLUMN(view_pool, panic, "PANIC", COLUMN_BOOL),
     COLUMN(view_pool, backups_used, "BACKUPS_USED", COLUMN_BOOL),
+    COLUMN(view_pool, paused, "PAUSED", COLUMN_BOOL),
+    COLUMN(view_pool, paused_seconds, "PAUSED_FOR", COLUMN_SECONDS),
+    COLUMN(view_pool, paused_by, "PAUSED_BY", COLUMN_TEXT),
     COLUMN(view_pool, overrides, "OVERRIDES", COLUMN_UINT),
     {0},
 };
@@ -263,6 +284,7 @@ const struct column view_override_columns[] = {
     COLUMN(view_override_row, file_value, "FILE", COLUMN_TEXT),
     COLUMN(view_override_row, wall_ms, "SINCE", COLUMN_WALL_MS),
     COLUMN(view_override_row, until_wall_ms, "UNTIL", COLUMN_WALL_MS),
+    COLUMN(view_override_row, close_wall_ms, "CLOSED_BY", COLUMN_WALL_MS),
     COLUMN(view_override_row, by, "BY", COLUMN_TEXT),
     COLUMN(view_override_row, why, "WHY", COLUMN_TEXT),
     {0},

@@ -44,6 +44,10 @@ const char *view_deciding_option(const struct snapshot_backend *backend, enum ba
 {
     if (state == BACKEND_MAINTENANCE)
         return backend->admin == ADMIN_MAINTENANCE ? "admin" : NULL;
+    if (state == BACKEND_DOWN)
+        return backend->said_health == SAID_DOWN ? "health" : NULL;
+    if (state != BACKEND_DRAINING && backend->said_health == SAID_UP)
+        return "health";
     if (state != BACKEND_DRAINING)
         return NULL;
     if (backend->admin == ADMIN_DRAIN)
@@ -149,6 +153,37 @@ static void tell_admin(const struct view *view, const struct standing *standing,
                item->why ? item->why : "");
     else
         append(buf, "%s in the file", strcmp(option, "weight") == 0 ? "weight 0" : option);
+}
+
+void view_append_remaining(const struct view *view, uint32_t slot, char buf[static VIEW_REASON_MAX])
+{
+    struct ctl_drain drain;
+    uint32_t active = LOAD(view->sb->slot_active[slot]);
+    bool ends = view->host->ops->drain(view->host->self, slot, &drain) && drain.deadline_ms != 0;
+    uint64_t left_ms =
+        ends && drain.deadline_ms > view->now_ms ? drain.deadline_ms - view->now_ms : 0;
+
+    if (active == 0)
+        return;
+    append(buf, "; %" PRIu32 " %s", active, active == 1 ? "session remains" : "sessions remain");
+    if (ends)
+        append(buf, ", closed within %" PRIu64 " s", (left_ms + 999) / 1000);
+}
+
+/* The operator's word over checks; what they say beside it. */
+static void tell_said(const struct view *view, const struct standing *standing, size_t index,
+                      enum backend_state state, char buf[static VIEW_REASON_MAX])
+{
+    const struct snapshot_backend *backend = &standing->backends[index];
+    char reason[SB_REASON_MAX] = "";
+    uint64_t since_ms;
+    enum sb_health health;
+
+    tell_admin(view, standing, index, state, buf);
+    if (backend->n_checks == 0)
+        return;
+    health = scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
+    append(buf, "; its checks say %s: %s", sb_health_names[health], reason);
 }
 
 /* --- load, and what the pool needs --- */
@@ -258,8 +293,12 @@ static void tell_health(const struct view *view, const struct standing *standing
     char reason[SB_REASON_MAX] = "";
     uint64_t since_ms;
 
-    scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
-    append(buf, "%s", reason);
+    if (view_deciding_option(backend, state)) {
+        tell_said(view, standing, index, state, buf);
+    } else {
+        scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
+        append(buf, "%s", reason);
+    }
     if (state == BACKEND_UP) {
         tell_asked_weight(view, backend, buf);
         tell_slow_start(view, standing, backend, buf);
@@ -276,6 +315,8 @@ char *view_reason(const struct view *view, const struct standing *standing, size
     case BACKEND_MAINTENANCE:
     case BACKEND_DRAINING:
         tell_admin(view, standing, index, state, buf);
+        if (state == BACKEND_DRAINING)
+            view_append_remaining(view, standing->backends[index].slot, buf);
         break;
     case BACKEND_FULL:
         tell_full(view, &standing->backends[index], buf);

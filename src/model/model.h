@@ -52,7 +52,7 @@ struct model_global {
     char **status_allow; /* CIDRs */
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
-    uint32_t stop_delay_ms, drain_timeout_ms;
+    uint32_t stop_delay_ms, drain_timeout_ms, close_over_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
     char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
@@ -86,6 +86,7 @@ struct model_backend {
     struct units_rate connect_rate;
     bool backup;
     uint32_t admin;           /* enum admin_state */
+    uint32_t said_health;     /* enum said_health */
     char *check_address_text; /* NULL: not given */
     /* Likewise ADDR_NONE; port 0 where none is written. See model_backend_check_address(). */
     struct addr check_address;
@@ -142,6 +143,8 @@ struct model_pool {
     uint32_t hash_key;      /* enum hash_key */
     uint32_t queue, queue_timeout_ms;
     uint32_t slow_start_ms;
+    uint32_t drain_within_ms; /* 0: no deadline */
+    bool paused;
     uint32_t panic_threshold, min_healthy;
     uint32_t backup_use;         /* enum backup_use */
     uint32_t on_return, on_down; /* enum session_fate */
@@ -185,6 +188,7 @@ struct model_service {
     uint32_t persistence_ms, persistence_mask, persistence_mask6;
     struct units_rate accept_rate;
     uint32_t session_log; /* enum session_log, or SESSION_LOG_ALL + N - 1 for one of N */
+    uint32_t admin;       /* enum admin_state */
     bool healthz;
     struct model_secrets secrets;
     const char *file;
@@ -285,14 +289,14 @@ void model_print(const struct model *model, bool all, struct str *out);
 enum option_type {
     OPTION_TEXT,
     OPTION_LIST,
-    OPTION_TIME, /* uint32_t milliseconds */
-    OPTION_UINT, /* uint32_t */
-    OPTION_AUTO, /* uint32_t, "auto" is 0 */
-    OPTION_SIZE, /* uint64_t bytes, "auto" is 0 */
-    OPTION_MODE, /* uint32_t, octal */
-    OPTION_BOOL, /* bool */
-    OPTION_RATE, /* struct units_rate */
-    OPTION_WORD, /* uint32_t index into words */
+    OPTION_TIME,   /* uint32_t milliseconds */
+    OPTION_UINT,   /* uint32_t */
+    OPTION_AUTO,   /* uint32_t, "auto" is 0 */
+    OPTION_SIZE,   /* uint64_t bytes, "auto" is 0 */
+    OPTION_MODE,   /* uint32_t, octal */
+    OPTION_BOOL,   /* bool */
+    OPTION_RATE,   /* struct units_rate */
+    OPTION_WORD,   /* uint32_t index into words */
     OPTION_SAMPLE, /* the same; "1/N" is as many more than the last word's as N is more than 1 */
     OPTION_TYPE_COUNT
 };

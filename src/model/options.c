@@ -25,6 +25,8 @@
 /* Kinds of checks that open connections of their own. */
 #define KINDS_CONNECTING "tcp http expect agent redis postgresql mysql smtp ssh memcached"
 
+static const char *const said_health_words[SAID_COUNT + 1] = {
+    [SAID_AUTO] = "auto", [SAID_UP] = "up", [SAID_DOWN] = "down"};
 static const char *const start_words[START_COUNT + 1] = {
     [START_UNKNOWN] = "unknown", [START_UP] = "up", [START_DOWN] = "down"};
 static const char *const unresolved_words[UNRESOLVED_COUNT + 1] = {
@@ -128,6 +130,11 @@ const struct option_def option_table[] = {
     {GLOBAL(drain_timeout_ms), .name = "drain_timeout", .type = OPTION_TIME, .default_text = "30s",
      .max = TIME_MAX, .reloadable = true,
      .help = "How long sessions may go on after a stop was asked for; 0s: none."},
+    {GLOBAL(close_over_ms), .name = "close_over", .type = OPTION_TIME, .default_text = "60s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "Sessions that a draining backend or a paused pool still has are closed evenly over "
+             "the last part of the time they were given, which is this long, or all of it where "
+             "that is shorter; 0s: all at its end."},
 
     {SERVICE(listen), .name = "listen", .type = OPTION_LIST, .required = true, .reloadable = true,
      .help = "Addresses that take clients: ADDRESS:PORT, [V6]:PORT (IPv6 only) or unix:PATH. "
@@ -181,6 +188,11 @@ const struct option_def option_table[] = {
      .help =
          "Which ended sessions get a line in the log: off, errors (refused, or ended other than "
          "in order), all, or 1/N: one of N of all."},
+    {SERVICE(admin), .name = "admin", .type = OPTION_WORD, .default_text = "ready",
+     .words = admin_state_names, .reloadable = true,
+     .help = "What the operator wants of it: ready takes clients, drain does so too while its "
+             "health answer says no, so that whoever asks sends them elsewhere, maintenance resets "
+             "new clients. Sessions go on in any case."},
     {SERVICE(healthz), .name = "healthz", .type = OPTION_BOOL, .default_text = "true",
      .reloadable = true, .help = "Whether the daemon's overall health answer counts this service."},
 
@@ -231,6 +243,15 @@ const struct option_def option_table[] = {
      .max = TIME_MAX, .reloadable = true,
      .help = "Time in which the weight of a backend that recovered, was added or was made ready "
              "rises from a tenth to the whole; 0s: it counts in full at once."},
+    {POOL(drain_within_ms), .name = "drain_within", .type = OPTION_TIME, .default_text = "0s",
+     .max = TIME_MAX, .reloadable = true,
+     .help = "How long sessions of a backend go on that is drained (admin = drain) or was removed; "
+             "those that remain are closed then, evenly over close_over. 0s: as long as they "
+             "like."},
+    {POOL(paused), .name = "paused", .type = OPTION_BOOL, .default_text = "false",
+     .reloadable = true,
+     .help = "Whether new sessions wait, however many there are and whatever queue and "
+             "queue_timeout say; those that are connected go on."},
     {POOL(panic_threshold), .name = "panic_threshold", .type = OPTION_UINT, .default_text = "0",
      .max = 100, .reloadable = true,
      .help = "With less than this percentage of the ready backends healthy, health is ignored and "
@@ -249,7 +270,8 @@ const struct option_def option_table[] = {
              "are closed."},
     {POOL(on_down), .name = "on_down", .type = OPTION_WORD, .default_text = "keep",
      .words = fate_words, .reloadable = true,
-     .help = "What becomes of sessions on a backend that its checks found down: they go on, or are "
+     .help = "What becomes of sessions on a backend that its checks, or the operator, found down: "
+             "they go on, or are "
              "closed."},
     {POOL(start), .name = "start", .type = OPTION_WORD, .default_text = "unknown",
      .words = start_words, .reloadable = true,
@@ -383,6 +405,10 @@ const struct option_def option_table[] = {
      .words = admin_state_names, .reloadable = true, .settable = true,
      .help = "What the operator wants of it: ready takes new sessions, drain only keeps those it "
              "has, maintenance takes it out."},
+    {BACKEND(said_health), .name = "health", .type = OPTION_WORD, .default_text = "auto",
+     .words = said_health_words, .reloadable = true, .settable = true,
+     .help = "The operator's word over its checks: up or down, whatever they find; auto is what "
+             "they find."},
     {BACKEND(check_address_text), .name = "check_address", .type = OPTION_TEXT, .reloadable = true,
      .help = "What its checks look at instead of address: a numeric ADDRESS, ADDRESS:PORT, [V6], "
              "[V6]:PORT or unix:PATH. Without a port it is the backend's own; a check's port goes "

@@ -67,7 +67,10 @@ static int copy_item(struct override *to, const struct override *from)
     struct override copy = {.kind = from->kind,
                             .wall_ms = from->wall_ms,
                             .until_ms = from->until_ms,
-                            .until_wall_ms = from->until_wall_ms};
+                            .until_wall_ms = from->until_wall_ms,
+                            .has_close = from->has_close,
+                            .close_ms = from->close_ms,
+                            .close_wall_ms = from->close_wall_ms};
     bool whole = copy_text(&copy.service, from->service) && copy_text(&copy.pool, from->pool) &&
                  copy_text(&copy.backend, from->backend) && copy_text(&copy.option, from->option) &&
                  copy_text(&copy.value, from->value) &&
@@ -172,6 +175,18 @@ size_t overrides_forget(struct overrides *list, const char *pool, const char *ba
 
         if ((pool == NULL || same_text(item->pool, pool)) &&
             (backend == NULL || same_text(item->backend, backend))) {
+            remove_at(list, i);
+        }
+    }
+    return before - list->count;
+}
+
+size_t overrides_forget_service(struct overrides *list, const char *service)
+{
+    size_t before = list->count;
+
+    for (size_t i = list->count; i-- > 0;) {
+        if (same_text(list->items[i].service, service)) {
             remove_at(list, i);
         }
     }

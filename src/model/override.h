@@ -40,6 +40,10 @@ struct override {
      * its owner's; NULL: nothing does. */
     uint64_t until_ms, until_wall_ms;
     struct override *before;
+    /* What drains or pauses: whether it was said when sessions that remain have been closed, and
+     * that, on the two clocks; 0: they are not. */
+    bool has_close;
+    uint64_t close_ms, close_wall_ms;
 };
 
 struct overrides { /* zeroed is empty */
@@ -66,8 +70,10 @@ void overrides_drop(struct overrides *list, const struct override *item);
 /* Forgets all about a backend of a pool; all about a pool and its backends (backend NULL);
  * everything (both NULL). Returns how many. */
 size_t overrides_forget(struct overrides *list, const char *pool, const char *backend);
-/* Ends what was set for a time that is over by now_ms: what stood before stands again. 0 or -ENOMEM,
- * with some of it done then. */
+/* Forgets all about a service. Returns how many. */
+size_t overrides_forget_service(struct overrides *list, const char *service);
+/* Ends what was set for a time that is over by now_ms: what stood before stands again. 0 or
+ * -ENOMEM, with some of it done then. */
 int overrides_expire(struct overrides *list, uint64_t now_ms);
 /* Of those that end, the one that ends first, or NULL. */
 const struct override *overrides_next_end(const struct overrides *list);

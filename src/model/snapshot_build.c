@@ -170,6 +170,7 @@ static void fill_service(struct layout *layout, const struct model_service *from
         .persistence_mask = from->persistence_mask,
         .persistence_mask6 = from->persistence_mask6,
         .session_log = from->session_log,
+        .admin = from->admin,
         .accept_rate = convert_rate(&from->accept_rate),
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
@@ -272,6 +273,7 @@ static void fill_backend(struct layout *layout, const struct model_pool *pool,
         .admin = from->admin,
         .resume_connections = model_backend_resume(from),
         .backup = from->backup ? 1 : 0,
+        .said_health = from->said_health,
         .connect_rate = convert_rate(&from->connect_rate),
         .check_address = model_backend_check_address(from),
         .first_source = first_source,
@@ -353,6 +355,7 @@ static void fill_pool(struct layout *layout, const struct model_pool *from)
         .reuse = reuse_snapshot(from, layout->texts, &layout->text),
         .send_proxy = from->send_proxy,
         .transparent = from->transparent ? 1 : 0,
+        .paused = from->paused ? 1 : 0,
     };
     (void)strlcpy(to->name, from->name, sizeof(to->name));
     for (size_t i = 0; i < from->n_backends; i++) {

@@ -52,6 +52,9 @@ static void put_record(struct json *json, const char *key, const struct override
     if (item->until_wall_ms != 0) {
         json_put_uint(json, "until_ms", item->until_wall_ms);
     }
+    if (item->has_close) {
+        json_put_uint(json, "close_ms", item->close_wall_ms);
+    }
     put_settings(json, item);
     if (item->before != NULL) {
         put_record(json, "before", item->before);

@@ -160,6 +160,19 @@ static void set_end(const struct reader *reader, struct override *item)
     }
 }
 
+/* What the sessions had that are gone with the old daemon; it still says until when clients may
+ * come back to where they were. */
+static void set_close(const struct reader *reader, struct override *item, json_int_t close_ms)
+{
+    uint64_t close = close_ms > 0 ? (uint64_t)close_ms : 0;
+    uint64_t left = close > reader->wall_ms ? close - reader->wall_ms : 0;
+    uint64_t asked = close > item->wall_ms ? close - item->wall_ms : 0;
+
+    item->has_close = close_ms >= 0;
+    item->close_wall_ms = close;
+    item->close_ms = close != 0 ? reader->now_ms + (left < asked ? left : asked) : 0;
+}
+
 static int read_record(const struct reader *reader, json_t *json, unsigned depth,
                        struct override *item);
 
@@ -194,28 +207,31 @@ static int read_record(const struct reader *reader, json_t *json, unsigned depth
     json_t *before = NULL;
     json_int_t at_ms = 0;
     json_int_t until_ms = 0;
+    json_int_t close_ms = -1; /* not said */
     const char *kind;
     json_error_t error;
     int rc;
 
     if (json_unpack_ex(json, &error, JSON_STRICT,
-                       "{s:s, s?s, s?s, s?s, s?s, s?s, s?s, s:s, s?s, s:I, s?I, s?o, s?o}", "kind",
-                       &kind, "service", &item->service, "pool", &item->pool, "backend",
+                       "{s:s, s?s, s?s, s?s, s?s, s?s, s?s, s:s, s?s, s:I, s?I, s?I, s?o, s?o}",
+                       "kind", &kind, "service", &item->service, "pool", &item->pool, "backend",
                        &item->backend, "option", &item->option, "value", &item->value, "file_value",
                        &item->file_value, "by", &item->by, "why", &item->why, "at_ms", &at_ms,
-                       "until_ms", &until_ms, "settings", &settings, "before", &before) != 0) {
+                       "until_ms", &until_ms, "close_ms", &close_ms, "settings", &settings,
+                       "before", &before) != 0) {
         return refuse(reader, "%s", error.text);
     }
     if (find_kind(kind) == OVERRIDE_KIND_COUNT) {
         return refuse(reader, "its kind is unknown");
     }
-    if (at_ms < 0 || until_ms < 0) {
+    if (at_ms < 0 || until_ms < 0 || close_ms < -1) {
         return refuse(reader, "a time before all times");
     }
     item->kind = (enum override_kind)find_kind(kind);
     item->wall_ms = (uint64_t)at_ms;
     item->until_wall_ms = (uint64_t)until_ms;
     set_end(reader, item);
+    set_close(reader, item, close_ms);
     rc = read_settings(reader, settings, item);
     rc = rc == 0 ? read_before(reader, before, depth, item) : rc;
     return rc == 0 ? judge_record(reader, item) : rc;

@@ -66,7 +66,7 @@ bool eligibility_takes_returning(const struct backend_facts *facts)
     case BACKEND_EJECTED:
         return panic_lets_in(facts);
     case BACKEND_DRAINING:
-        return facts->health == SB_HEALTH_UP && !facts->ejected && !facts->full;
+        return facts->health == SB_HEALTH_UP && !facts->ejected && !facts->full && !facts->closing;
     default:
         return false;
     }
@@ -76,6 +76,8 @@ static enum sb_health health_of(const struct snapshot_backend *backend, const st
 {
     if (backend->address.ip.family == ADDR_NONE)
         return SB_HEALTH_DOWN;
+    if (backend->said_health != SAID_AUTO)
+        return backend->said_health == SAID_UP ? SB_HEALTH_UP : SB_HEALTH_DOWN;
     if (backend->n_checks == 0)
         return SB_HEALTH_UP;
     return atomic_load_explicit(&sb->slot_health[backend->slot], memory_order_relaxed);
@@ -179,6 +181,8 @@ struct backend_facts eligibility_facts(const struct snapshot_pool *pool,
         .has_address = backend->address.ip.family != ADDR_NONE,
         .full = eligibility_is_full(active, limit, resume, full),
         .standby = stands_by(pool, backend, i, survey),
+        .closing =
+            atomic_load_explicit(&sb->slots[backend->slot].close_by_ms, memory_order_relaxed) != 0,
         .leaves = pool->on_return == SESSIONS_CLOSE,
         .panic = survey->panic,
     };

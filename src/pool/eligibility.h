@@ -19,6 +19,9 @@
  *   ready        up       >0      no       no    yes      standby      no     keep
  *   ready        up       >0      no       no    no       up           yes    yes
  *
+ * "health" is what the monitor sees, or what the operator says over it (said_health). "yes" for
+ * returning to one that drains: until its sessions are being closed (sb_slot.close_by_ms).
+ *
  * "panic": yes while the pool is in panic, the backend is ready, has a weight and an address, is
  * not full; else no. A backend in panic does not stand by. "keep": yes unless the pool's on_return
  * is close.
@@ -56,6 +59,7 @@ struct backend_facts {
     bool ejected;           /* by what workers have seen of it */
     bool full;              /* at its limit, or was and is not under resume_connections yet */
     bool standby;           /* a backup that is not needed */
+    bool closing;           /* its sessions are being closed: the time to drain is over */
     bool leaves;            /* on_return is close: nobody stays on a backup that stands by */
     bool panic;             /* of its pool */
 };

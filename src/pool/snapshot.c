@@ -152,7 +152,7 @@ static bool service_is_good(const struct snapshot_header *s, uint32_t i)
         (service->fallback_pool != SNAPSHOT_NONE && service->fallback_pool >= s->n_pools) ||
         service->session_log > SESSION_LOG_ALL + SESSION_LOG_EVERY_MAX - 1 ||
         service->persistence_mask > 32 || service->persistence_mask6 > 128 ||
-        !rate_is_good(&service->accept_rate) ||
+        service->admin >= ADMIN_COUNT || !rate_is_good(&service->accept_rate) ||
         !range_is_good(service->first_listener, service->n_listeners, s->n_listeners))
         return false;
     const struct snapshot_listener *listeners = &snapshot_listeners(s)[service->first_listener];
@@ -242,7 +242,7 @@ static bool pool_is_good(const struct snapshot_header *s, uint32_t i)
            pool->on_return < SESSIONS_COUNT && pool->on_down < SESSIONS_COUNT &&
            pool->transparent <= (pool->reuse.mode == REUSE_OFF) &&
            pool->send_proxy < SEND_PROXY_COUNT && pool->panic_threshold <= 100 &&
-           pool->outlier.max_ejected <= 100 &&
+           pool->outlier.max_ejected <= 100 && pool->paused <= 1 &&
            range_is_good(pool->first_backend, pool->n_backends, s->n_backends) &&
            range_is_good(pool->first_entry, pool->n_entries, s->n_entries) &&
            reuse_is_good(s, pool);
@@ -278,7 +278,8 @@ static bool backend_is_good(const struct snapshot_header *s, uint32_t i)
     return name_is_good(backend->name) && address_is_good(&backend->address) &&
            backend->slot < SB_SLOTS_MAX && backend->row < BACKENDS_MAX &&
            address_is_good(&backend->check_address) && backend->weight <= WEIGHT_MAX &&
-           backend->admin < ADMIN_COUNT && backend->backup <= 1 && resume_is_good(backend) &&
+           backend->admin < ADMIN_COUNT && backend->said_health < SAID_COUNT &&
+           backend->backup <= 1 && resume_is_good(backend) &&
            rate_is_good(&backend->connect_rate) && backend->n_checks <= CHECKS_MAX &&
            range_is_good(backend->first_check, backend->n_checks, s->n_checks) &&
            sources_are_good(s, backend);

@@ -69,10 +69,14 @@ static struct override record_of(const struct edit *edit, enum override_kind kin
 {
     const struct ctl_edit *asked = edit->asked;
     uint64_t wall_ms = clock_wall_ms();
+    bool has_deadline = asked->has_within && asked->within_ms != 0;
     return (struct override){
         .kind = kind,
         .until_ms = asked->for_ms != 0 ? clock_now_ms() + asked->for_ms : 0,
         .until_wall_ms = asked->for_ms != 0 ? wall_ms + asked->for_ms : 0,
+        .has_close = asked->has_within,
+        .close_ms = has_deadline ? clock_now_ms() + asked->within_ms : 0,
+        .close_wall_ms = has_deadline ? wall_ms + asked->within_ms : 0,
         .service = (char *)(uintptr_t)asked->service,
         .pool = (char *)(uintptr_t)asked->pool,
         .backend = (char *)(uintptr_t)asked->backend,
@@ -219,7 +223,11 @@ static bool plan_remove(struct edit *edit)
 
 static bool plan_reset(struct edit *edit)
 {
-    (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
+    if (edit->asked->service != NULL) {
+        (void)overrides_forget_service(&edit->overrides, edit->asked->service);
+    } else {
+        (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
+    }
     return true;
 }
 
@@ -245,13 +253,14 @@ static bool plan(struct edit *edit)
     return plans[edit->asked->verb](edit);
 }
 
-/* What says no more than the file is no record, unless another one comes back after it. */
+/* What says no more than the file is no record, unless another one comes back after it, or it says
+ * by when sessions are to end. */
 static void forget_agreeing(struct edit *edit)
 {
     for (size_t i = edit->overrides.count; i-- > 0;) {
         const struct override *item = &edit->overrides.items[i];
         STR_AUTO now = {0};
-        if (item->kind == OVERRIDE_SET && item->before == NULL &&
+        if (item->kind == OVERRIDE_SET && item->before == NULL && !item->has_close &&
             override_get(edit->model, item, &now) &&
             strcmp(str_text(&now), item->file_value) == 0) {
             overrides_drop(&edit->overrides, item);
@@ -308,6 +317,30 @@ static struct model *build_expired(struct edit *edit, struct errlist *found)
     return model;
 }
 
+/* Of a notify that is set: whether it can be run, as for a file. */
+static void look_at_program(struct edit *edit)
+{
+    const struct ctl_edit *asked = edit->asked;
+    struct errlist found = {0};
+    STR_AUTO section = {0};
+    bool is_set = false;
+    for (size_t i = 0; i < asked->n_settings && asked->backend == NULL; i++) {
+        is_set = is_set || strcmp(asked->settings[i].option, "notify") == 0;
+    }
+    if (!is_set || asked->verb != CTL_EDIT_SET || asked->pool == NULL) {
+        return;
+    }
+    str_printf(&section, "pool \"%s\"", asked->pool);
+    preflight_programs(edit->model, false, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        if (strcmp(found.items[i].section, str_text(&section)) == 0) {
+            errlist_add(&edit->errors, found.items[i].severity, NULL, 0, NULL, "%s",
+                        found.items[i].text);
+        }
+    }
+    errlist_free(&found);
+}
+
 static bool build(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -321,6 +354,7 @@ static bool build(struct edit *edit)
     if (edit->model == NULL) {
         return false;
     }
+    look_at_program(edit);
     model_take_addresses(edit->model, master->model);
     if (edit->looked_up != NULL) {
         model_take_addresses(edit->model, edit->looked_up);
@@ -364,6 +398,25 @@ static void find_subject(const struct model *model, const char *line, const char
     }
 }
 
+/* Whether sessions go with what it says. */
+static bool loses_sessions(const struct ctl_edit *asked)
+{
+    return asked->has_within || asked->verb == CTL_EDIT_REMOVE ||
+           (asked->n_settings == 1 && strcmp(asked->settings[0].value, "drain") == 0);
+}
+
+static void tell_remaining(struct edit *edit)
+{
+    const struct model *model = edit->master->model;
+    const struct ctl_edit *asked = edit->asked;
+    for (size_t i = 0; asked->pool != NULL && i < model->n_pools; i++) {
+        const char *pool = model->pools[i].name;
+        if (is_everywhere(edit) || strcmp(pool, asked->pool) == 0) {
+            drains_describe(edit->master, pool, asked->backend, &edit->changes);
+        }
+    }
+}
+
 static void put_into_force(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -371,6 +424,7 @@ static void put_into_force(struct edit *edit)
     struct model *model = edit->model;
     model_diff(master->model, model, &edit->changes);
     edit->model = NULL;
+    drains_expect(master, &edit->overrides, edit->who->text, asked->has_within, asked->within_ms);
     if (!publish(master, model, &edit->errors, NULL)) {
         change_list_free(&edit->changes);
         return;
@@ -378,6 +432,9 @@ static void put_into_force(struct edit *edit)
     overrides_free(&master->overrides);
     master->overrides = edit->overrides;
     edit->overrides = (struct overrides){0};
+    if (loses_sessions(asked)) {
+        tell_remaining(edit);
+    }
     for (size_t i = 0; i < edit->changes.count; i++) {
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
         const char *pool = asked->pool;

@@ -4,6 +4,7 @@
  */
 #include "guard.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,36 +22,93 @@ static const struct snapshot_backend *find_running(const struct standing *runnin
     return NULL;
 }
 
-/* How many of the running pool's backends would take new clients with what the new model says.
- * False without memory. */
+/* The scoreboard's part that a judgement reads, with places of our own: those of running backends
+ * as they are, those of new ones as they will begin. */
+struct foresight {
+    struct scoreboard sb;
+    struct snapshot_backend *backends;
+};
+
+static bool foresight_make(struct foresight *foresight, size_t n)
+{
+    *foresight = (struct foresight){
+        .sb = {.slots = calloc(n + 1, sizeof(struct sb_slot)),
+               .slot_health = calloc(n + 1, sizeof(_Atomic uint8_t)),
+               .slot_active = calloc(n + 1, sizeof(_Atomic uint32_t)),
+               .slot_full = calloc(n + 1, sizeof(_Atomic uint8_t))},
+        .backends = calloc(n + 1, sizeof(struct snapshot_backend)),
+    };
+    return foresight->sb.slots != NULL && foresight->sb.slot_health != NULL &&
+           foresight->sb.slot_active != NULL && foresight->sb.slot_full != NULL &&
+           foresight->backends != NULL;
+}
+
+static void foresight_free(struct foresight *foresight)
+{
+    free(foresight->sb.slots);
+    free(foresight->sb.slot_health);
+    free(foresight->sb.slot_active);
+    free(foresight->sb.slot_full);
+    free(foresight->backends);
+}
+
+/* What is known of a backend that goes on running. */
+static void copy_place(const struct scoreboard *from, uint32_t slot, struct scoreboard *to,
+                       uint32_t i)
+{
+    atomic_store(&to->slot_health[i], atomic_load(&from->slot_health[slot]));
+    atomic_store(&to->slots[i].asked_admin, atomic_load(&from->slots[slot].asked_admin));
+    atomic_store(&to->slots[i].asked_permille, atomic_load(&from->slots[slot].asked_permille));
+    atomic_store(&to->slots[i].ejected_until_ms, atomic_load(&from->slots[slot].ejected_until_ms));
+}
+
+static void foresee_backend(const struct scoreboard *sb, const struct snapshot_backend *now,
+                            const struct model_pool *wanted, uint32_t i,
+                            struct foresight *foresight)
+{
+    static const enum sb_health begins[START_COUNT] = {[START_UNKNOWN] = SB_HEALTH_UNKNOWN,
+                                                       [START_UP] = SB_HEALTH_UP,
+                                                       [START_DOWN] = SB_HEALTH_DOWN};
+    const struct model_backend *backend = &wanted->backends[i];
+    size_t n_checks;
+    (void)model_backend_checks(wanted, backend, &n_checks);
+    foresight->backends[i] = (struct snapshot_backend){.address = backend->address,
+                                                       .slot = i,
+                                                       .weight = backend->weight,
+                                                       .n_checks = (uint32_t)n_checks,
+                                                       .admin = backend->admin,
+                                                       .said_health = backend->said_health,
+                                                       .backup = backend->backup};
+    if (now != NULL) {
+        copy_place(sb, now->slot, &foresight->sb, i);
+    } else {
+        atomic_store(&foresight->sb.slot_health[i], (uint8_t)begins[wanted->start]);
+    }
+}
+
+/* How many backends would take new clients with what the new model says; of one that is new only
+ * what is known before its first check. False without memory. */
 static bool foresee_takers(const struct master *master, const struct standing *running,
                            const struct model_pool *wanted, uint32_t *out_takers)
 {
-    struct snapshot_backend *backends = calloc(wanted->n_backends + 1, sizeof(*backends));
+    struct foresight foresight;
     struct snapshot_pool pool = *running->pool;
     struct standing standing;
-    if (backends == NULL) {
-        return false;
-    }
-    pool.n_backends = 0;
+    bool made = foresight_make(&foresight, wanted->n_backends);
+    pool.n_backends = (uint32_t)wanted->n_backends;
     pool.min_healthy = wanted->min_healthy;
     pool.panic_threshold = wanted->panic_threshold;
     pool.backup_use = wanted->backup_use;
-    for (uint32_t i = 0; i < wanted->n_backends; i++) {
-        const struct model_backend *backend = &wanted->backends[i];
-        const struct snapshot_backend *now = find_running(running, i, backend->name);
-        if (now != NULL) {
-            struct snapshot_backend *then = &backends[pool.n_backends++];
-            *then = *now;
-            then->weight = backend->weight;
-            then->admin = backend->admin;
-            then->backup = backend->backup;
-        }
+    for (uint32_t i = 0; made && i < wanted->n_backends; i++) {
+        const struct snapshot_backend *now = find_running(running, i, wanted->backends[i].name);
+        foresee_backend(&master->sb, now, wanted, i, &foresight);
     }
-    standing_judge(&pool, backends, &master->sb, &standing);
-    *out_takers = standing.takers;
-    free(backends);
-    return true;
+    if (made) {
+        standing_judge(&pool, foresight.backends, &foresight.sb, &standing);
+        *out_takers = standing.takers;
+    }
+    foresight_free(&foresight);
+    return made;
 }
 
 /* What becomes of new clients of those who use the pool. */
@@ -67,6 +125,21 @@ static void list_services(const struct model *model, const char *pool, struct st
         } else {
             str_append(out, "refused");
         }
+    }
+}
+
+/* What becomes of those who are there. */
+static void list_sessions(const struct master *master, uint32_t index, struct str *out)
+{
+    const struct snapshot_pool *pool = &snapshot_pools(master->running)[index];
+    const struct snapshot_backend *backends =
+        snapshot_backends(master->running) + pool->first_backend;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < pool->n_backends; i++) {
+        n += atomic_load_explicit(&master->sb.slot_active[backends[i].slot], memory_order_relaxed);
+    }
+    if (n > 0) {
+        str_printf(out, "; its %" PRIu64 " %s on", n, n == 1 ? "session goes" : "sessions go");
     }
 }
 
@@ -99,6 +172,7 @@ static bool permits_pool(const struct master *master, const struct model *model,
     }
     str_printf(out_problem, "this would take away the last eligible backend of pool \"%s\"",
                model->pools[index].name);
+    list_sessions(master, index, out_problem);
     list_services(model, model->pools[index].name, out_problem);
     str_append(out_problem, "; make another backend ready first, or end the command with force");
     return false;
@@ -127,9 +201,31 @@ static bool count_service(const struct master *master, const struct model *model
     return true;
 }
 
+/* A service that is itself taken away. */
+static bool permits_admin(const struct master *master, const struct model *model, uint32_t index,
+                          struct str *out_problem)
+{
+    const struct model_service *was = &master->model->services[index];
+    const struct model_service *now = &model->services[index];
+    uint32_t active =
+        atomic_load_explicit(&master->sb.services[was->row].active, memory_order_relaxed);
+    if (now->admin == ADMIN_READY || now->admin <= was->admin) {
+        return true;
+    }
+    str_printf(out_problem,
+               "this would take service \"%s\" away: %s; its %" PRIu32 " %s on; end the command "
+               "with force if that is meant",
+               now->name,
+               now->admin == ADMIN_MAINTENANCE
+                   ? "new clients would be reset, and its health answer would say no"
+                   : "its health answer would say no, so that whoever asks sends clients elsewhere",
+               active, active == 1 ? "session goes" : "sessions go");
+    return false;
+}
+
 /* A service that is sent to other pools: what becomes of its own is judged by the pool. */
-static bool permits_service(const struct master *master, const struct model *model, uint32_t index,
-                            struct str *out_problem)
+static bool permits_pools(const struct master *master, const struct model *model, uint32_t index,
+                          struct str *out_problem)
 {
     const struct model_service *was = &master->model->services[index];
     const struct model_service *now = &model->services[index];
@@ -159,7 +255,8 @@ bool guard_permits(const struct master *master, const struct model *model, struc
         }
     }
     for (uint32_t i = 0; i < model->n_services; i++) {
-        if (!permits_service(master, model, i, out_problem)) {
+        if (!permits_admin(master, model, i, out_problem) ||
+            !permits_pools(master, model, i, out_problem)) {
             return false;
         }
     }

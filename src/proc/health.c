@@ -64,7 +64,8 @@ static void look(const struct master *master, const struct snapshot_service *ser
 {
     struct standing standing;
     standing_of(master->running, service->pool, &master->sb, &standing);
-    enum standing_health seen = standing_health(&standing);
+    enum standing_health seen =
+        service->admin == ADMIN_READY ? standing_health(&standing) : STANDING_UNHEALTHY;
     if (seen != health->seen || health->since_ms == 0) {
         health->seen = seen;
         health->since_ms = now_ms;
@@ -97,6 +98,10 @@ static void describe_standing(const struct master *master, const struct snapshot
                               struct str *out)
 {
     struct standing standing;
+    if (service->admin != ADMIN_READY) {
+        str_printf(out, "the operator wants it so (admin %s)", admin_state_names[service->admin]);
+        return;
+    }
     standing_of(master->running, service->pool, &master->sb, &standing);
     standing_describe_health(&standing, out);
     uint32_t used = standing_pool_in_use(master->running, service, &master->sb);

@@ -66,6 +66,11 @@ static const struct overrides *host_overrides(void *host)
     return &((const struct master *)host)->overrides;
 }
 
+static bool host_drain(void *host, uint32_t slot, struct ctl_drain *out)
+{
+    return drains_get(host, slot, out);
+}
+
 static void host_health(void *host, const struct model_service *service, struct ctl_health *out)
 {
     health_answer(host, service, clock_now_ms(), out);
@@ -177,6 +182,7 @@ const struct ctl_host_ops master_host_ops = {
     .model = host_model,
     .snapshot = host_snapshot,
     .overrides = host_overrides,
+    .drain = host_drain,
     .health = host_health,
     .edit = host_edit,
     .set_health = host_set_health,

@@ -170,6 +170,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
         return false;
     }
     job->model = NULL;
+    drains_expect(master, kept, job->ask.by, false, 0);
     if (!publish(master, model, &job->errors, &job->changes)) {
         (void)!log_open(master->model->global.log);
         return false;

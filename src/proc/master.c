@@ -256,6 +256,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct master *master = arg;
+    drains_work(master);
     registry_sweep(master->registry, children_oldest_generation(master));
     pools_sweep(master);
     children_sync(master);                /* what somebody could not take before */
@@ -461,6 +462,7 @@ static void teardown(struct master *master)
     }
     status_close(master);
     listeners_destroy(master->listeners);
+    drains_end(master);
     expiry_end(master);
     configs_end(master);
     restore_end(master);
@@ -509,6 +511,7 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     TAILQ_INIT(&master->listings);
     TAILQ_INIT(&master->closings);
     TAILQ_INIT(&master->acks);
+    TAILQ_INIT(&master->drains.list);
     notices_init(master);
     setproctitle("master");
     int status = EXIT_FAILURE;

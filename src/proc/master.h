@@ -51,12 +51,14 @@ struct ack;      /* acks.c: someone waits for a generation to be in force */
 struct closing;  /* closings.c: a command that workers are being told */
 struct listing;  /* sessions.c: a collection of session lists under way */
 struct inquiry;  /* explain.c: a question to a worker under way */
+struct drain;    /* drains.c: a backend that loses its sessions */
 struct notice;   /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(closings, closing);
 TAILQ_HEAD(acks, ack);
+TAILQ_HEAD(drain_list, drain);
 LIST_HEAD(inquiries, inquiry); /* zeroed is empty */
 TAILQ_HEAD(notice_list, notice);
 
@@ -69,6 +71,18 @@ struct notices {
     uint64_t dropped;    /* so far */
     uint32_t untold;     /* of those, not in the log yet */
     uint64_t told_at_ms; /* 0: never */
+};
+
+/* drains.c */
+struct drains {
+    struct drain_list list;
+    struct drain *by_slot[SB_SLOTS_MAX];
+    struct event *timer;
+    /* What the publish that follows is about: drains_expect(). */
+    const struct overrides *overrides;
+    const char *by;
+    bool has_within;
+    uint64_t within_ms;
 };
 
 /* watchdog.c */
@@ -198,6 +212,7 @@ struct master {
     struct listings listings;
     struct closings closings;
     struct acks acks;
+    struct drains drains;
     struct inquiries inquiries;
     struct notices notices;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
@@ -320,6 +335,26 @@ void closings_answered(struct master *master, uint32_t worker, uint32_t number,
                        const struct session_closing *closing);
 void closings_worker_gone(struct master *master, uint32_t worker);
 void closings_cancel_all(struct master *master);
+
+/* --- drains.c --- */
+
+/* Before publish(): the overrides that the new model has, who removes what it has no more, and, if
+ * that is said, how long its sessions may go on (0: for ever). Not said at all: the present
+ * overrides, and "the configuration". All of it stays until publish() returns. */
+void drains_expect(struct master *master, const struct overrides *overrides, const char *by,
+                   bool has_within, uint64_t within_ms);
+/* In publish(), once the new model has its places and the old one is still there. */
+void drains_publish(struct master *master, const struct model *old_model,
+                    const struct model *new_model);
+/* What is due; now and then. */
+void drains_work(struct master *master);
+/* Has it done from the loop as soon as something is due. */
+void drains_renew(struct master *master);
+/* Adds how many sessions remain, and until when, of a backend or (NULL) all of a pool's. */
+void drains_describe(struct master *master, const char *pool, const char *backend,
+                     struct change_list *changes);
+bool drains_get(const struct master *master, uint32_t slot, struct ctl_drain *out);
+void drains_end(struct master *master);
 
 /* --- explain.c --- */
 

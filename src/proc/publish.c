@@ -90,6 +90,7 @@ static bool refuse(struct master *master, struct model *model)
 {
     listeners_abort(master->listeners);
     registry_abort(master->registry);
+    drains_expect(master, NULL, NULL, false, 0);
     model_free(model);
     return false;
 }
@@ -102,6 +103,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors,
         return false;
     }
     if (registry_plan(master->registry, model, clock_now_ms(), errors) != 0) {
+        drains_expect(master, NULL, NULL, false, 0);
         model_free(model);
         return false;
     }
@@ -138,9 +140,11 @@ bool publish(struct master *master, struct model *model, struct errlist *errors,
     master->running = running;
     master->connections_limit = limit;
     master->capacity = capacity;
+    drains_publish(master, master->model, model);
     model_free(master->model);
     master->model = model;
     children_sync(master);
+    drains_renew(master);
     return true;
 }
 

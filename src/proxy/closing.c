@@ -36,6 +36,7 @@ struct closing {
     size_t n_left;    /* members that are there; 0: this closing is free */
     uint64_t last_us; /* when the last one was due; at first when the command came */
     uint64_t deadline_us;
+    uint64_t close_by_ms; /* of the filter: only as long as the backend's slot says so; 0: always */
 };
 
 int closing_init(struct proxy *proxy)
@@ -60,6 +61,14 @@ void closing_fini(struct proxy *proxy)
 static struct closing *closing_of(const struct session *s)
 {
     return &s->proxy->closings[s->closing >> MEMBER_BITS];
+}
+
+/* Whether it still is to be closed: with a framing it may have gone on to another backend, and the
+ * operator may have thought better of it. One that is just being connected is not there yet. */
+static bool is_meant(const struct closing *closing, const struct session *s)
+{
+    return closing->close_by_ms == 0 ||
+           (s->attempt == NULL && proxy_closes_by(s) == closing->close_by_ms);
 }
 
 void closing_forget(struct session *s)
@@ -143,19 +152,28 @@ uint64_t closing_due_ms(const struct proxy *proxy)
     return due == UINT64_MAX ? due : (due + 999) / 1000;
 }
 
+static void end(struct session *s, bool by_deadline)
+{
+    if (s->attempt != NULL) {
+        session_refuse(s, REFUSAL_OPERATOR);
+    } else {
+        session_finish(s, by_deadline ? ENDING_BACKEND_DRAINED : ENDING_OPERATOR);
+    }
+}
+
 /* Returns how many more may be ended in this turn. */
 static uint32_t work(struct proxy *proxy, struct closing *closing, uint32_t budget)
 {
     while (budget > 0 && closing->n_left > 0 && due_us(closing) <= proxy->now_ms * 1000) {
         closing->last_us = due_us(closing);
         struct session *s = take(closing);
+        bool meant = is_meant(closing, s);
+        bool by_deadline = closing->close_by_ms != 0;
         closing_forget(s); /* it may live on until its client has what it is owed */
-        if (s->attempt != NULL) {
-            session_refuse(s, REFUSAL_OPERATOR);
-        } else {
-            session_finish(s, ENDING_OPERATOR);
+        if (meant) {
+            end(s, by_deadline);
+            budget--;
         }
-        budget--;
     }
     return budget;
 }
@@ -174,7 +192,8 @@ void closing_work(struct proxy *proxy)
 /* Whether an earlier command closes it no later. */
 static bool goes_sooner(const struct session *s, uint64_t deadline_us)
 {
-    return s->closing != 0 && closing_of(s)->deadline_us <= deadline_us;
+    return s->closing != 0 && closing_of(s)->deadline_us <= deadline_us &&
+           is_meant(closing_of(s), s);
 }
 
 static size_t count(const struct proxy *proxy, const struct session_close *wanted,
@@ -242,6 +261,7 @@ void proxy_close(struct proxy *proxy, const struct session_close *wanted,
     }
     closing->last_us = now_us;
     closing->deadline_us = deadline_us;
+    closing->close_by_ms = wanted->filter.close_by_ms;
     struct session *s;
     TAILQ_FOREACH (s, &proxy->sessions, all_link) {
         if (proxy_matches(s, &wanted->filter) && !goes_sooner(s, deadline_us)) {

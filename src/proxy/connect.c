@@ -355,6 +355,7 @@ static void without_backend(struct session *s, enum choice choice)
         wait_for_health(s);
         break;
     case CHOICE_FULL:
+    case CHOICE_PAUSED:
         connect_wait_for_place(s);
         break;
     case CHOICE_TRIED:

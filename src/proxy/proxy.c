@@ -310,6 +310,14 @@ size_t proxy_sessions(const struct proxy *proxy)
     return proxy->n_sessions;
 }
 
+uint64_t proxy_closes_by(const struct session *s)
+{
+    return s->slot == SNAPSHOT_NONE
+               ? 0
+               : atomic_load_explicit(&s->proxy->sb->slots[s->slot].close_by_ms,
+                                      memory_order_relaxed);
+}
+
 bool proxy_matches(const struct session *s, const struct session_filter *filter)
 {
     return (filter->id == 0 || filter->id == s->id) &&
@@ -317,6 +325,8 @@ bool proxy_matches(const struct session *s, const struct session_filter *filter)
            (filter->row == SESSION_FILTER_ANY || filter->row == s->row) &&
            (filter->client.ip.family == ADDR_NONE ||
             addr_cidr_contains(&filter->client, &s->peer)) &&
+           (filter->close_by_ms == 0 ||
+            (s->attempt == NULL && filter->close_by_ms == proxy_closes_by(s))) &&
            s->proxy->now_ms - s->active_ms >= filter->idle_ms;
 }
 

@@ -10,8 +10,10 @@
  * No wake-up is lost: a waiter publishes itself and then looks at the places once more, a giver
  * gives the place back and then looks for waiters, both with a full fence in between, so at least
  * one of them sees the other. Who is being served stays published until it is known what came of
- * it. Who stops waiting without having been served has perhaps been woken for nothing, and hands
- * the turn on. A place that was given back by a dead worker's repair wakes everyone, by master.
+ * it. In a paused pool everyone waits, without limit and time-out, and who did so goes on waiting
+ * after it was resumed, if there is no place. Who stops waiting without having been served has
+ * perhaps been woken for nothing, and hands the turn on. A place that was given back by a dead
+ * worker's repair wakes everyone, by master.
  */
 #include "queue.h"
 
@@ -34,6 +36,7 @@ struct queue {
     struct attempt_list waiting; /* by queued_us */
     uint32_t row;                /* of the pool */
     uint64_t due_us;             /* when to look again by itself; UINT64_MAX: never */
+    uint32_t generation, epoch;  /* of a paused pool: when those who wait were last asked */
     uint32_t freed;              /* sb_pool.freed when its turn was last handed on */
     bool has_newcomer;           /* since then */
     bool serving;                /* what is published stays so for the moment */
@@ -97,6 +100,7 @@ void queue_give_place_back(struct session *s)
     }
 }
 
+/* Who is held in a paused pool is bounded by how many clients there may be at all. */
 static bool take_place(struct session *s, const struct snapshot_pool *pool)
 {
     struct attempt *attempt = s->attempt;
@@ -104,7 +108,8 @@ static bool take_place(struct session *s, const struct snapshot_pool *pool)
         return true;
     }
     queue_give_place_back(s);
-    if (!scoreboard_reserve(s->proxy->sb, s->proxy->worker, SB_QUEUE, pool->row, pool->queue)) {
+    if (!scoreboard_reserve(s->proxy->sb, s->proxy->worker, SB_QUEUE, pool->row,
+                            attempt->is_held ? 0 : pool->queue)) {
         return false;
     }
     attempt->has_queue_place = true;
@@ -122,12 +127,30 @@ static void set_due(const struct proxy *proxy, struct queue *queue, uint32_t poo
     }
 }
 
+/* Under a pause no time runs, and that before it does not count any more. */
+static void set_timeout(struct session *s, const struct snapshot_pool *pool)
+{
+    struct attempt *attempt = s->attempt;
+    if (pool->paused) {
+        attempt->timed_us = 0;
+    } else if (attempt->timed_us == 0) {
+        attempt->timed_us = attempt->is_held ? s->proxy->woken_us : attempt->queued_us;
+    }
+    if (pool->paused || pool->queue_timeout_ms == 0) {
+        wheel_clear(&s->proxy->wheel, &s->timer);
+    } else {
+        wheel_set(&s->proxy->wheel, &s->timer, attempt->timed_us / 1000 + pool->queue_timeout_ms);
+    }
+}
+
 bool queue_enter(struct session *s, uint32_t pool_index)
 {
     struct proxy *proxy = s->proxy;
     struct attempt *attempt = s->attempt;
     const struct snapshot_pool *pool = &snapshot_pools(proxy->snapshot)[pool_index];
-    struct queue *queue = pool->queue == 0 ? NULL : find_or_make(proxy, pool->row);
+    attempt->is_held = attempt->is_held || pool->paused;
+    bool may_wait = attempt->is_held || pool->queue != 0;
+    struct queue *queue = may_wait ? find_or_make(proxy, pool->row) : NULL;
     bool was_counted = attempt->has_queue_place;
     if (queue == NULL || !take_place(s, pool)) {
         return false;
@@ -144,12 +167,10 @@ bool queue_enter(struct session *s, uint32_t pool_index)
         proxy->queues_due = true; /* the look after publishing */
         queue->has_newcomer = true;
     }
-    set_due(proxy, queue, pool_index);
-    if (pool->queue_timeout_ms == 0) {
-        wheel_clear(&proxy->wheel, &s->timer);
-    } else {
-        wheel_set(&proxy->wheel, &s->timer, attempt->queued_us / 1000 + pool->queue_timeout_ms);
+    if (!pool->paused) {
+        set_due(proxy, queue, pool_index);
     }
+    set_timeout(s, pool);
     return true;
 }
 
@@ -255,6 +276,32 @@ static void hand_on(struct proxy *proxy, struct queue *queue, uint32_t worker, b
     }
 }
 
+static bool is_paused(const struct proxy *proxy, const struct queue *queue)
+{
+    uint16_t pool = proxy->pool_of_row[queue->row];
+    return pool != UINT16_MAX && snapshot_pools(proxy->snapshot)[pool].paused;
+}
+
+/* Nobody's turn comes before the pool is resumed; but a service may be sent to another pool, and
+ * one whose fallback this is may have its own again. */
+static void ask_held(struct proxy *proxy, struct queue *queue)
+{
+    struct attempt_list held = TAILQ_HEAD_INITIALIZER(held);
+    struct attempt *attempt;
+    if (queue->generation == proxy->snapshot->generation && queue->epoch == proxy->health_epoch) {
+        return;
+    }
+    queue->generation = proxy->snapshot->generation;
+    queue->epoch = proxy->health_epoch;
+    /* Each once: who came at the same time comes back behind the other. */
+    TAILQ_CONCAT(&held, &queue->waiting, waiting_link);
+    while ((attempt = TAILQ_FIRST(&held)) != NULL) {
+        TAILQ_REMOVE(&held, attempt, waiting_link);
+        TAILQ_INSERT_TAIL(&queue->waiting, attempt, waiting_link);
+        (void)serve_one(proxy, queue, attempt->session);
+    }
+}
+
 /* Who has tried in vain what is free now lets others pass, and has another try a second later. */
 static void serve(struct proxy *proxy, struct queue *queue)
 {
@@ -262,6 +309,10 @@ static void serve(struct proxy *proxy, struct queue *queue)
     uint32_t passed = 0;
     bool has_served = false;
     queue->due_us = UINT64_MAX;
+    if (is_paused(proxy, queue)) {
+        ask_held(proxy, queue);
+        return;
+    }
     for (attempt = TAILQ_FIRST(&queue->waiting); attempt != NULL && passed < PASSED_MAX;
          attempt = next) {
         uint32_t oldest = find_oldest(proxy, queue->row);
@@ -336,7 +387,10 @@ void queue_find_use(struct proxy *proxy)
     const struct snapshot_pool *pools = snapshot_pools(proxy->snapshot);
     proxy->has_queues = false;
     for (uint32_t p = 0; p < proxy->snapshot->n_pools; p++) {
-        proxy->has_queues |= pools[p].queue != 0;
+        /* Some may still wait who were held while it was paused. */
+        proxy->has_queues |=
+            pools[p].queue != 0 || pools[p].paused ||
+            atomic_load_explicit(&proxy->sb->pools[pools[p].row].queued, memory_order_relaxed) != 0;
     }
     proxy->has_queues |= !LIST_EMPTY(&proxy->queues);
     proxy->queues_due = true;

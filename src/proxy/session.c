@@ -45,6 +45,10 @@ void session_turn_away(struct proxy *proxy, uint32_t service_row, int fd,
 static bool admit(struct proxy *proxy, const struct snapshot_service *service, int fd,
                   const struct addr_ip *peer)
 {
+    if (service->admin == ADMIN_MAINTENANCE) {
+        session_turn_away(proxy, service->row, fd, peer, REFUSAL_MAINTENANCE);
+        return false;
+    }
     if (!scoreboard_reserve(proxy->sb, proxy->worker, SB_DAEMON, 0,
                             proxy->snapshot->max_connections)) {
         session_turn_away(proxy, service->row, fd, peer, REFUSAL_DAEMON_LIMIT);
@@ -239,14 +243,14 @@ static bool is_all_told(const struct session *s, enum ending reason)
     }
 }
 
-/* What is closed by command ends as if the other side had: the kernel still delivers what was
+/* What is closed by command, or at the end of a drain, ends as if the other side had: the kernel still delivers what was
  * written, and clients of long-lived connections take it for the ordinary end that they know how to
  * come back from. (HAProxy's "shutdown session" does so, too.) But where bytes of one side have not
  * reached the other, or an answer is not complete, only a reset keeps a part from looking like the
  * whole. */
 static bool is_orderly(const struct session *s, enum ending reason)
 {
-    if (reason == ENDING_OPERATOR) {
+    if (reason == ENDING_OPERATOR || reason == ENDING_BACKEND_DRAINED) {
         return s->client.pending == NULL && s->backend->pending == NULL &&
                (s->exchange == NULL || exchange_is_idle(s));
     }

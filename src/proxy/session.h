@@ -98,12 +98,14 @@ struct attempt {
     bool waiting;         /* for a health: linked into proxy->waiting */
     bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */
     bool is_held_back;    /* the last try was of a backend that may not be connected to now */
+    bool is_held;         /* waits, or did, because its pool is paused: no limit keeps it out */
     bool has_queue_place; /* counted in the queue of the pool of queue_row */
     uint32_t queue_row;
     struct queue *queue;        /* linked into it: waits for a place; NULL: not */
     uint64_t cramped_ms;        /* since when idle connections are in its way; 0: they are not */
     uint64_t failed_us;         /* of the last try in vain */
     uint64_t queued_us;         /* when it first came to wait for a place; 0: never did */
+    uint64_t timed_us;          /* from when queue_timeout runs; 0: it does not */
     struct chosen chosen;       /* of the try under way */
     struct addr_ip destination; /* that the client connected to, where the pool looks at it */
 };
@@ -232,6 +234,8 @@ static inline void proxy_touch(struct proxy *proxy)
     }
 }
 
+/* When the sessions of its backend are to be closed (sb_slot.close_by_ms); 0: they are not. */
+uint64_t proxy_closes_by(const struct session *s);
 bool proxy_matches(const struct session *s, const struct session_filter *filter);
 
 /* --- session.c --- */

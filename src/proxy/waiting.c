@@ -69,7 +69,7 @@ bool connect_wait_for_room(struct session *s, const struct snapshot_pool *pool)
     connect_abandon(s);
     s->state = SESSION_WAITING;
     if (attempt->has_queue_place && pool->queue_timeout_ms != 0) {
-        wheel_set(&proxy->wheel, &s->timer, attempt->queued_us / 1000 + pool->queue_timeout_ms);
+        wheel_set(&proxy->wheel, &s->timer, attempt->timed_us / 1000 + pool->queue_timeout_ms);
     } else {
         wheel_clear(&proxy->wheel, &s->timer);
     }

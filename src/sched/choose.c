@@ -283,12 +283,21 @@ enum choice chooser_choose(struct chooser *chooser, const struct choose_request 
 {
     const struct snapshot_service *service =
         &snapshot_services(chooser->snapshot)[request->service];
+    const struct snapshot_pool *pools = snapshot_pools(chooser->snapshot);
+
+    *out = (struct chosen){.pool = service->pool, .index = SCHED_NONE};
+    if (pools[service->pool].paused)
+        return CHOICE_PAUSED;
     enum choice choice = choose_in(chooser, service->pool, request, out);
 
     bool nothing_left = choice == CHOICE_NONE || (choice == CHOICE_TRIED && !request->again);
 
     if (!nothing_left || service->fallback_pool == SNAPSHOT_NONE)
         return choice;
+    if (pools[service->fallback_pool].paused) {
+        out->pool = service->fallback_pool;
+        return CHOICE_PAUSED;
+    }
     enum choice fallback = choose_in(chooser, service->fallback_pool, request, out);
     if (fallback != CHOICE_NONE)
         return fallback;

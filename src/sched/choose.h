@@ -20,6 +20,7 @@ enum choice {
     CHOICE_NONE,     /* no backend is eligible */
     CHOICE_FULL,     /* eligible ones exist that were not tried, all at their limits */
     CHOICE_STARTING, /* none eligible, but some have no check result yet */
+    CHOICE_PAUSED,   /* the pool is paused: nobody is asked */
     CHOICE_TRIED,    /* only backends that this session has already tried are left */
     CHOICE_COUNT
 };

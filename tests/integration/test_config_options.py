@@ -163,7 +163,7 @@ def test_limits_are_set_while_it_runs(start, echo):
             daemon.ctl(f"set backend web a {words}")
     refused("resume_connections=11", r'"11": above max_connections = 10; write at most that')
     refused("connect_rate=5", r'connect_rate: "5": not a rate; write')
-    refused("backup=true", r"unknown option backup=")
+    refused("backup=true", r"backup= cannot be given by command")
     daemon.ctl("set backend web a resume_connections=8 connect_rate=1000/s:50")
     refused("max_connections=7", r'resume_connections: "8": above max_connections = 7; write')
     refused("max_connections=0", r'resume_connections: "8": there is no max_connections')

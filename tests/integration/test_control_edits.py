@@ -163,7 +163,8 @@ def test_a_removed_backend_keeps_its_sessions(start):
     socks = [start(connect(daemon.address("web"))) for _ in range(4)]
     wait_for(lambda: daemon.service("web")["connections_active"] == 4, what="every session")
     reply = daemon.ctl_json("remove backend web a why=old")
-    assert reply["changes"] == ["pool web: backend a removed"]
+    assert reply["changes"] == ["pool web: backend a removed",
+                                "pool web: backend a: 2 sessions remain, for as long as they last"]
     row, = reply["overrides"]
     assert (row["kind"], row["backend"], row["file_value"], row["why"]) == \
         ("removed", "a", origin.addresses[0], "old")
@@ -177,7 +178,7 @@ def test_a_removed_backend_keeps_its_sessions(start):
 
 def test_what_cannot_be_removed(daemon):
     refused(daemon, "remove backend web c", "called c", "pool web")
-    refused(daemon, "remove backend web a within=5s", "unknown option within=")
+    refused(daemon, "remove backend web a within=5", "within=5:")
     refused(daemon, "remove backend web", "usage: remove backend")
     daemon.ctl("remove backend web a")
     refused(daemon, "remove backend web a", "there is no backend in pool web called a")
@@ -602,3 +603,16 @@ def test_a_slot_that_comes_back_keeps_its_sessions(start):
         assert daemon.backend("web", "c")["connections_active"] == 1
         sock.sendall(b"hello")
         assert sock.recv(10) == b"hello" and port.number
+
+
+def test_a_program_is_looked_at(daemon):
+    """As when a file names it."""
+    reply = daemon.ctl_json("set pool web notify=/nowhere/at-all")
+    assert 'notify: "/nowhere/at-all": does not exist' in warnings(reply)
+    assert daemon.ctl_json("set pool web notify=/bin/true")["warnings"] == []
+
+
+def test_a_list_is_refused(daemon):
+    refused(daemon, "set service web listen=127.0.0.1:1",
+            "listen= cannot be given by command, as it is a list; change it in the file")
+    refused(daemon, "set backend web a backup=true", "backup= cannot be given by command; change")

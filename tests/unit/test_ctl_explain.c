@@ -346,7 +346,7 @@ START_TEST(states_are_told_with_figures)
     ck_assert_str_eq(why_not("b"), "backup: 1 primary is up, 1 needed");
     other(B)->why = WHY_NOT_DRAINING;
     fake.snapshot.backends[B].weight = 0;
-    ck_assert_str_eq(why_not("b"), "draining: weight 0 in the file");
+    ck_assert_str_eq(why_not("b"), "draining: weight 0 in the file; 2 sessions remain");
     other(B)->why = WHY_NOT_EJECTED;
     ck_assert_str_eq(why_not("b"), "ejected");
 }

@@ -60,6 +60,8 @@ static struct {
     ctl_explain_fn *explain_done;
     ctl_close_fn *close_done;
     uint64_t n_closed; /* what a close says */
+    struct ctl_drain drain;
+    uint32_t drain_slot; /* 0: nobody drains */
     void *arg;
 } fake;
 
@@ -216,6 +218,15 @@ static void fake_answer_or_hold(ctl_change_fn *done, void *arg)
         fake_answer();
 }
 
+static bool fake_drain(void *host, uint32_t slot, struct ctl_drain *out)
+{
+    ck_assert_ptr_eq(host, &fake);
+    if (slot != fake.drain_slot || slot == 0)
+        return false;
+    *out = fake.drain;
+    return true;
+}
+
 static void fake_info(void *host, struct ctl_host_info *out)
 {
     ck_assert_ptr_eq(host, &fake);
@@ -289,6 +300,10 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     if (edit->for_ms != 0)
         snprintf(fake.asked + used, sizeof(fake.asked) - used, " for %u ms",
                  (unsigned)edit->for_ms);
+    used = strlen(fake.asked);
+    if (edit->has_within)
+        snprintf(fake.asked + used, sizeof(fake.asked) - used, " within %u ms",
+                 (unsigned)edit->within_ms);
     used = strlen(fake.asked);
     snprintf(fake.asked + used, sizeof(fake.asked) - used, "%s why=%s", force ? " force" : "",
              who->why ? who->why : "-");
@@ -420,6 +435,7 @@ static const struct ctl_host_ops fake_ops = {
     .model = fake_model,
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
+    .drain = fake_drain,
     .health = fake_health,
     .edit = fake_edit,
     .set_health = fake_set_health,

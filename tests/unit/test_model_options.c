@@ -823,20 +823,21 @@ END_TEST
 static const char known[] =
     "global: workers max_connections buffer_memory user group control_socket control_mode "
     "control_read control_operate control_administer status status_allow log log_format "
-    "log_level state_file hash_seed stop_delay drain_timeout\n"
+    "log_level state_file hash_seed stop_delay drain_timeout close_over\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
-    "session_log healthz\n"
+    "session_log admin healthz\n"
     "pool: scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
     "source_addresses transparent queue "
-    "queue_timeout slow_start panic_threshold min_healthy backup_use on_return on_down start "
+    "queue_timeout slow_start drain_within paused panic_threshold min_healthy backup_use on_return "
+    "on_down start "
     "on_unresolved "
     "require notify\n"
     "outlier: on consecutive_failures first_byte_timeout eject_time max_ejected\n"
     "reuse: mode framing warm_min idle_max max_age max_uses max_idle reset_send reset_expect "
     "policy length_bytes length_endian length_includes_header handshake scripts\n"
     "backend: address weight max_connections resume_connections connect_rate backup admin "
-    "check_address checks\n"
+    "health check_address checks\n"
     "check: interval fast_interval down_interval timeout rise fall port source method path host "
     "headers status body tls sni verify steps command dynamic send user\n";
 
@@ -864,7 +865,7 @@ START_TEST(the_table_is_sound)
                             option->name) != NULL;
         bool is_of_backend =
             strcmp(option->section, "backend") == 0 &&
-            strstr(" weight max_connections resume_connections connect_rate admin ",
+            strstr(" weight max_connections resume_connections connect_rate admin health ",
                    option->name) != NULL;
         bool settable = is_of_backend || strcmp(option->name, "log_level") == 0;
 
@@ -930,7 +931,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 19 + 16 + 21);
+    ck_assert_uint_eq(n, 20 + 17 + 23);
 }
 END_TEST
 
@@ -938,7 +939,7 @@ START_TEST(options_of_later_releases_are_unknown)
 {
     static const char *const later[][2] = {
         {"global", "metrics = \"[::1]:80\""}, {"service", "per_source_connections = 1"},
-        {"service", "accept_proxy = \"v1\""}, {"pool", "drain_within = \"1s\""},
+        {"service", "accept_proxy = \"v1\""}, {"pool", "drain_by = \"1s\""},
         {"check", "expect = \"x\""},          {"outlier", "base_eject_time = \"1s\""},
         {"pool", "reuse { shares = 3 }"},
     };

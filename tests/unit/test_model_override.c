@@ -214,17 +214,18 @@ static void expect_names(const char *const *names, const char *expected)
 START_TEST(which_options)
 {
     expect_names(override_settable_of_backend(),
-                 " weight max_connections resume_connections connect_rate admin");
+                 " weight max_connections resume_connections connect_rate admin health");
     expect_names(override_settable_of_pool(),
                  " scheduler hash_key connect_timeout retries keepalive user_timeout send_proxy "
-                 "transparent queue queue_timeout slow_start panic_threshold min_healthy backup_use on_return "
+                 "transparent queue queue_timeout slow_start drain_within paused panic_threshold "
+                 "min_healthy backup_use on_return "
                  "on_down start on_unresolved require notify");
     expect_names(override_settable_of_service(),
                  " freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
                  "user_timeout max_connections accept_rate persistence persistence_mask "
-                 "persistence_mask6 session_log healthz");
+                 "persistence_mask6 session_log admin healthz");
     expect_names(override_addable(), " weight max_connections resume_connections connect_rate "
-                                     "backup admin check_address checks");
+                                     "backup admin health check_address checks");
 }
 END_TEST
 

@@ -188,6 +188,40 @@ START_TEST(nothing_comes_back_as_nothing)
 }
 END_TEST
 
+START_TEST(a_drain_keeps_its_deadline)
+{
+    struct override item = {.kind = OVERRIDE_SET,
+                            .pool = (char *)"p",
+                            .backend = (char *)"a",
+                            .option = (char *)"admin",
+                            .value = (char *)"drain",
+                            .by = (char *)"x",
+                            .wall_ms = WALL - 100,
+                            .has_close = true,
+                            .close_wall_ms = WALL + 5000};
+    struct state state = {0};
+    struct state again = {0};
+    STR_AUTO text = {0};
+
+    ck_assert_int_eq(overrides_set(&state.overrides, &item), 0);
+    item.backend = (char *)"b";
+    item.close_wall_ms = 0; /* never */
+    ck_assert_int_eq(overrides_set(&state.overrides, &item), 0);
+    item.backend = (char *)"c";
+    item.has_close = false;
+    ck_assert_int_eq(overrides_set(&state.overrides, &item), 0);
+    state_encode(&state, &text);
+    expect_good(str_text(&text), WALL + 1000, &again);
+    const struct override *items = again.overrides.items;
+    ck_assert(items[0].has_close && items[1].has_close && !items[2].has_close);
+    ck_assert_uint_eq(items[0].close_ms, NOW + 4000);
+    ck_assert_uint_eq(items[0].close_wall_ms, WALL + 5000);
+    ck_assert_uint_eq(items[1].close_ms + items[2].close_ms, 0);
+    state_free(&state);
+    state_free(&again);
+}
+END_TEST
+
 START_TEST(ends_go_by_the_wall_clock)
 {
     static const struct {
@@ -436,8 +470,8 @@ END_TEST
 int main(void)
 {
     return RUN_SUITE("model state", all_comes_back, nothing_comes_back_as_nothing,
-                     ends_go_by_the_wall_clock, what_is_broken_is_refused,
-                     what_they_were_broken_from_is_good, nesting_has_an_end,
-                     what_is_cut_short_is_refused, what_is_flipped_crashes_nothing,
-                     what_is_not_utf8_is_written_readably);
+                     a_drain_keeps_its_deadline, ends_go_by_the_wall_clock,
+                     what_is_broken_is_refused, what_they_were_broken_from_is_good,
+                     nesting_has_an_end, what_is_cut_short_is_refused,
+                     what_is_flipped_crashes_nothing, what_is_not_utf8_is_written_readably);
 }

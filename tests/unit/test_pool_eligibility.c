@@ -127,6 +127,19 @@ START_TEST(new_means_returning)
 }
 END_TEST
 
+/* Once sessions of who drains are being closed, nobody comes back to it. */
+START_TEST(closing_ends_returning)
+{
+    struct backend_facts facts = {
+        .admin = ADMIN_DRAIN, .health = SB_HEALTH_UP, .weight = 1, .has_address = true};
+
+    ck_assert(eligibility_takes_returning(&facts));
+    facts.closing = true;
+    ck_assert(!eligibility_takes_returning(&facts));
+    ck_assert_int_eq(eligibility_judge(&facts), BACKEND_DRAINING);
+}
+END_TEST
+
 START_TEST(names)
 {
     static const char *const states[] = {"maintenance", "down", "draining", "starting",
@@ -489,6 +502,7 @@ int main(void)
     tcase_add_test(table, whole_table);
     tcase_add_test(table, new_means_returning);
     tcase_add_test(table, names);
+    tcase_add_test(table, closing_ends_returning);
     tcase_add_test(table, full_between_the_marks);
     tcase_add_test(table, slow_start_rises_with_time);
     suite_add_tcase(suite, table);

@@ -343,6 +343,79 @@ START_TEST(who_has_no_backend_yet_is_refused)
 }
 END_TEST
 
+static _Atomic uint64_t *word(void)
+{
+    return &sb.slots[BENCH_SLOT(0)].close_by_ms;
+}
+
+static void close_by(uint64_t deadline_ms)
+{
+    struct session_filter filter = everything();
+    filter.close_by_ms = deadline_ms;
+    *word() = deadline_ms;
+    close_matching(filter, deadline_ms - bench_now_ms());
+    ck_assert_int_eq(told.error, 0);
+}
+
+/* As long as the backend's slot says so. */
+START_TEST(what_drains_can_be_taken_back)
+{
+    bench_start();
+    open_sessions(10);
+    close_by(bench_now_ms() + 1000);
+    ck_assert_uint_eq(told.sessions, 10);
+    bench_pass(300);
+    ck_assert_uint_eq(bench_ended(ENDING_BACKEND_DRAINED), 3);
+    *word() = 0;
+    bench_pass(200);
+    ck_assert_uint_eq(bench_ended(ENDING_BACKEND_DRAINED), 3);
+    close_by(bench_now_ms() + 10000); /* those that are still in the first one's list, too */
+    ck_assert_uint_eq(told.sessions, 7);
+    ck_assert_uint_eq(told.sooner, 0);
+    bench_pass(10000);
+    ck_assert_uint_eq(bench_ended(ENDING_BACKEND_DRAINED), 10);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 0);
+}
+END_TEST
+
+START_TEST(another_deadline_is_another_drain)
+{
+    struct session_filter filter = everything();
+    bench_start();
+    open_sessions(2);
+    *word() = bench_now_ms() + 500;
+    filter.close_by_ms = bench_now_ms() + 400;
+    close_matching(filter, 0);
+    ck_assert_uint_eq(told.sessions, 0);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 2);
+}
+END_TEST
+
+/* Whoever comes waits, without a queue; once it is resumed all go on. */
+START_TEST(a_paused_pool_holds_everyone)
+{
+    int waiting[5];
+    bench_start();
+    image.pools[0].paused = 1;
+    image.pools[0].queue = 0;
+    image.pools[0].queue_timeout_ms = 100;
+    bench_apply();
+    for (int i = 0; i < 5; i++) {
+        waiting[i] = bench_client();
+        bench_say(waiting[i], "x");
+    }
+    UNTIL(sb.workers[0].waiting == 5);
+    bench_pass(10000);
+    ck_assert_uint_eq(sb.workers[0].waiting, 5);
+    image.pools[0].paused = 0;
+    bench_apply();
+    for (int i = 0; i < 5; i++) {
+        bench_hear(bench_accept(0), "x");
+    }
+    ck_assert_uint_eq(sb.workers[0].waiting, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("proxy/close");
@@ -362,5 +435,8 @@ int main(void)
     tcase_add_test(tc, between_two_requests);
     tcase_add_test(tc, amid_an_exchange);
     tcase_add_test(tc, who_has_no_backend_yet_is_refused);
+    tcase_add_test(tc, what_drains_can_be_taken_back);
+    tcase_add_test(tc, another_deadline_is_another_drain);
+    tcase_add_test(tc, a_paused_pool_holds_everyone);
     return bench_run(suite);
 }
