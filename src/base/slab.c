@@ -2,17 +2,20 @@
  * The slab allocator: fixed-size objects cut from aligned arenas. A slab owns its arenas; each
  * process that uses one owns its own.
  *
- * An arena starts with its header; the items follow. Fresh items are handed out by moving a mark
- * upward and not from a list, so that pages no item has reached stay untouched. Freed items form a
- * list through their own first bytes and go out again before the mark moves. A partial arena moves
- * to the front of its list whenever one of its items is freed, which keeps the slab as a whole
- * last-freed-first. An arena with one item in use stays; what its free items hold in whole pages
- * can be given back before (slab_trim).
+ * An arena starts with its header; the items follow. Free items are warm or cold. Warm ones were
+ * used: they form a list through their own first bytes, last freed first. Cold ones are not to be
+ * touched, for they have pages that take no memory: those never handed out, and those that
+ * slab_trim took pages from. They are bits in the header, and go out when no warm one is left.
+ *
+ * A partial arena moves to the front of its list whenever one of its items is freed, which keeps
+ * the slab as a whole last-freed-first. One that gave pages back is thin: it goes to the end and
+ * stays there, so that what is new goes elsewhere while there is room, and it can run empty.
  */
 #include "slab.h"
 
 #include <assert.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,58 +39,63 @@
 #define IS_POISONED(at)     ((void)(at), false)
 #endif
 
-#define ALIGNMENT 16U
+#define ALIGNMENT ((size_t)16)
+#define WORD_BITS ((size_t)64)
 
 struct free_item {
     struct free_item *next;
 };
 
 struct slab_arena {
-    struct slab_arena *next;
-    struct slab_arena *prev;
+    TAILQ_ENTRY(slab_arena) link;
     struct slab *slab; /* to catch items given to the wrong slab */
-    struct free_item *freed;
-    struct free_item *trimmed; /* of freed, from here on: without their inner pages */
-    char *fresh;               /* the mark: items from here on were never handed out */
-    const char *end;           /* of the last item */
+    struct free_item *warm;
+    struct free_item *looked_at; /* of warm, from here on: slab_trim knows them */
     size_t used;
+    uint32_t cold_word; /* words of cold before this one are 0 */
+    bool thin;
+    /* An item each: which are cold, then as many words for slab_trim to work with. The last bits of
+     * a word without an item are never looked at: a full arena is not asked for a cold item. */
+    uint64_t bits[];
 };
 
-static size_t round_up(size_t n)
+static size_t round_up(size_t n, size_t to)
 {
-    return (n + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    return (n + to - 1) & ~(to - 1);
 }
 
-static char *first_item(struct slab_arena *arena)
+static size_t words_for(size_t n_items)
 {
-    return (char *)arena + round_up(sizeof(*arena));
+    return (n_items + WORD_BITS - 1) / WORD_BITS;
 }
 
-static size_t items_per_arena(const struct slab *slab)
+static bool has_bit(const uint64_t *bits, size_t i)
 {
-    return (slab->arena_bytes - round_up(sizeof(struct slab_arena))) / slab->item_bytes;
+    return (bits[i / WORD_BITS] >> i % WORD_BITS & 1) != 0;
 }
 
-static void list_push(struct slab_arena **head, struct slab_arena *arena)
+static void set_bit(uint64_t *bits, size_t i)
 {
-    arena->prev = NULL;
-    arena->next = *head;
-    if (*head != NULL) {
-        (*head)->prev = arena;
+    bits[i / WORD_BITS] |= (uint64_t)1 << i % WORD_BITS;
+}
+
+static void *item_at(const struct slab *slab, struct slab_arena *arena, size_t i)
+{
+    return (char *)arena + slab->header_bytes + i * slab->item_bytes;
+}
+
+/* Beyond all items for what lies before them. */
+static size_t index_of(const struct slab *slab, const struct slab_arena *arena, const void *item)
+{
+    return ((uintptr_t)item - (uintptr_t)arena - slab->header_bytes) / slab->item_bytes;
+}
+
+static void leave_partial(struct slab *slab, struct slab_arena *arena)
+{
+    if (slab->trim_next == arena) {
+        slab->trim_next = TAILQ_NEXT(arena, link);
     }
-    *head = arena;
-}
-
-static void list_remove(struct slab_arena **head, struct slab_arena *arena)
-{
-    if (arena->prev != NULL) {
-        arena->prev->next = arena->next;
-    } else {
-        *head = arena->next;
-    }
-    if (arena->next != NULL) {
-        arena->next->prev = arena->prev;
-    }
+    TAILQ_REMOVE(&slab->partial, arena, link);
 }
 
 /* Maps twice what is needed and trims it, for nothing else gives alignment. NULL without memory. */
@@ -116,9 +124,8 @@ static struct slab_arena *map_arena(struct slab *slab)
         return NULL;
     }
     *arena = (struct slab_arena){.slab = slab};
-    arena->fresh = first_item(arena);
-    arena->end = arena->fresh + items_per_arena(slab) * slab->item_bytes;
-    POISON(arena->fresh, (size_t)(arena->end - arena->fresh));
+    memset(arena->bits, 0xff, words_for(slab->n_items) * sizeof(arena->bits[0]));
+    POISON(item_at(slab, arena, 0), slab->n_items * slab->item_bytes);
     slab->arenas++;
     return arena;
 }
@@ -133,28 +140,37 @@ static void unmap_arena(struct slab *slab, struct slab_arena *arena)
     }
 }
 
-static void unmap_list(struct slab *slab, struct slab_arena **head)
+static void unmap_all(struct slab *slab, struct slab_arenas *arenas)
 {
-    while (*head != NULL) {
-        struct slab_arena *arena = *head;
+    struct slab_arena *arena;
 
-        list_remove(head, arena);
+    while ((arena = TAILQ_FIRST(arenas)) != NULL) {
+        TAILQ_REMOVE(arenas, arena, link);
         unmap_arena(slab, arena);
     }
 }
 
 void slab_init(struct slab *slab, size_t item_bytes, size_t arena_bytes)
 {
-    *slab = (struct slab){.item_bytes = item_bytes > 0 ? round_up(item_bytes) : ALIGNMENT,
-                          .arena_bytes = arena_bytes};
+    size_t n_most;
+
+    *slab =
+        (struct slab){.item_bytes = item_bytes > 0 ? round_up(item_bytes, ALIGNMENT) : ALIGNMENT,
+                      .arena_bytes = arena_bytes};
+    TAILQ_INIT(&slab->partial);
+    TAILQ_INIT(&slab->full);
     assert(arena_bytes >= 4096 && (arena_bytes & (arena_bytes - 1)) == 0);
-    assert(items_per_arena(slab) > 0);
+    n_most = (arena_bytes - sizeof(struct slab_arena)) / slab->item_bytes;
+    slab->header_bytes =
+        round_up(sizeof(struct slab_arena) + 2 * words_for(n_most) * sizeof(uint64_t), ALIGNMENT);
+    assert(slab->header_bytes + slab->item_bytes <= arena_bytes);
+    slab->n_items = (arena_bytes - slab->header_bytes) / slab->item_bytes;
 }
 
 /* The arena to take an item from, in the partial list. NULL without memory. */
 static struct slab_arena *find_room(struct slab *slab)
 {
-    struct slab_arena *arena = slab->partial;
+    struct slab_arena *arena = TAILQ_FIRST(&slab->partial);
 
     if (arena != NULL) {
         return arena;
@@ -165,9 +181,24 @@ static struct slab_arena *find_room(struct slab *slab)
         arena = map_arena(slab);
     }
     if (arena != NULL) {
-        list_push(&slab->partial, arena);
+        TAILQ_INSERT_HEAD(&slab->partial, arena, link);
     }
     return arena;
+}
+
+/* There is one. */
+static void *take_cold(const struct slab *slab, struct slab_arena *arena)
+{
+    uint64_t *word = &arena->bits[arena->cold_word];
+    size_t i;
+
+    while (*word == 0) {
+        word++;
+        arena->cold_word++;
+    }
+    i = arena->cold_word * WORD_BITS + (size_t)__builtin_ctzll(*word);
+    *word &= *word - 1;
+    return item_at(slab, arena, i);
 }
 
 void *slab_alloc(struct slab *slab)
@@ -178,23 +209,23 @@ void *slab_alloc(struct slab *slab)
     if (arena == NULL) {
         return NULL;
     }
-    if (arena->freed != NULL) {
-        item = arena->freed;
+    if (arena->warm != NULL) {
+        item = arena->warm;
         UNPOISON(item, slab->item_bytes);
-        if (arena->trimmed == arena->freed) {
-            arena->trimmed = arena->freed->next;
+        if (arena->looked_at == arena->warm) {
+            arena->looked_at = arena->warm->next;
         }
-        arena->freed = arena->freed->next;
+        arena->warm = arena->warm->next;
     } else {
-        item = arena->fresh;
+        item = take_cold(slab, arena);
         UNPOISON(item, slab->item_bytes);
-        arena->fresh += slab->item_bytes;
     }
     arena->used++;
     slab->used++;
-    if (arena->freed == NULL && arena->fresh == arena->end) {
-        list_remove(&slab->partial, arena);
-        list_push(&slab->full, arena);
+    if (arena->used == slab->n_items) {
+        leave_partial(slab, arena);
+        arena->thin = false;
+        TAILQ_INSERT_HEAD(&slab->full, arena, link);
     }
     return item;
 }
@@ -206,85 +237,201 @@ static struct slab_arena *find_arena(const struct slab *slab, void *item)
     struct slab_arena *arena = (struct slab_arena *)(void *)((char *)item - offset);
 
     assert(arena->slab == slab);
-    assert((char *)item >= first_item(arena) && (char *)item < arena->fresh);
-    assert((size_t)((char *)item - first_item(arena)) % slab->item_bytes == 0);
+    assert(index_of(slab, arena, item) < slab->n_items);
+    assert(item_at(slab, arena, index_of(slab, arena, item)) == item);
+    assert(!has_bit(arena->bits, index_of(slab, arena, item)));
     assert(!IS_POISONED(item));
     return arena;
 }
 
-void slab_free(struct slab *slab, void *item)
+/* To where an arena belongs that has one item fewer now. */
+static void file_arena(struct slab *slab, struct slab_arena *arena)
 {
-    struct slab_arena *arena;
-    struct free_item *freed = item;
-    bool was_full;
+    bool was_full = arena->used + 1 == slab->n_items;
 
-    if (item == NULL) {
+    if (arena->used > 0 && !was_full && (arena->thin || arena == TAILQ_FIRST(&slab->partial))) {
         return;
     }
-    arena = find_arena(slab, item);
-    was_full = arena->freed == NULL && arena->fresh == arena->end;
-    list_remove(was_full ? &slab->full : &slab->partial, arena);
-    freed->next = arena->freed;
-    arena->freed = freed;
-    POISON(item, slab->item_bytes);
-    arena->used--;
-    slab->used--;
+    if (was_full) {
+        TAILQ_REMOVE(&slab->full, arena, link);
+    } else {
+        leave_partial(slab, arena);
+    }
     if (arena->used > 0) {
-        list_push(&slab->partial, arena);
+        TAILQ_INSERT_HEAD(&slab->partial, arena, link);
     } else if (slab->spare == NULL) {
+        arena->thin = false;
         slab->spare = arena;
     } else {
         unmap_arena(slab, arena);
     }
 }
 
-/* Gives the whole pages between the link and the end of the item back. */
-static void give_inner_pages_back(const struct slab *slab, struct free_item *item, size_t page)
+void slab_free(struct slab *slab, void *item)
 {
-    uintptr_t from = ((uintptr_t)(item + 1) + page - 1) & ~(uintptr_t)(page - 1);
-    uintptr_t to = ((uintptr_t)item + slab->item_bytes) & ~(uintptr_t)(page - 1);
+    struct slab_arena *arena;
+    struct free_item *freed = item;
 
-    if (from < to) {
-        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    if (item == NULL) {
+        return;
     }
+    arena = find_arena(slab, item);
+    freed->next = arena->warm;
+    arena->warm = freed;
+    POISON(item, slab->item_bytes);
+    arena->used--;
+    slab->used--;
+    file_arena(slab, arena);
 }
 
-static size_t trim_arena(const struct slab *slab, struct slab_arena *arena, size_t page)
+/* Sets the bits of the warm items. Returns how many they are. */
+static size_t mark_warm(const struct slab *slab, struct slab_arena *arena, uint64_t *warm)
 {
     size_t n = 0;
 
-    for (struct free_item *item = arena->freed; item != arena->trimmed; n++) {
-        struct free_item *next;
-
+    memset(warm, 0, words_for(slab->n_items) * sizeof(*warm));
+    for (struct free_item *item = arena->warm, *next; item != NULL; item = next, n++) {
         UNPOISON(item, sizeof(*item));
         next = item->next;
         POISON(item, sizeof(*item));
-        give_inner_pages_back(slab, item, page);
-        item = next;
+        set_bit(warm, index_of(slab, arena, item));
     }
-    arena->trimmed = arena->freed;
+    return n;
+}
+
+/* Whether all of these items are free, and one has been used since their pages last went. */
+static bool can_go(const uint64_t *cold, const uint64_t *warm, size_t first, size_t last)
+{
+    bool was_used = false;
+
+    for (size_t i = first; i <= last; i++) {
+        if (has_bit(warm, i)) {
+            was_used = true;
+        } else if (!has_bit(cold, i)) {
+            return false;
+        }
+    }
+    return was_used;
+}
+
+/* Returns how many were not yet. */
+static size_t make_cold(uint64_t *cold, size_t first, size_t last)
+{
+    size_t n = 0;
+
+    for (size_t i = first; i <= last; i++) {
+        n += !has_bit(cold, i);
+        set_bit(cold, i);
+    }
+    return n;
+}
+
+static void give_back(char *from, size_t bytes)
+{
+    if (bytes > 0) {
+        (void)madvise(from, bytes, MADV_DONTNEED);
+    }
+}
+
+/*
+ * Makes the items cold that lie, be it in part, in pages that go back. An item can lie in several
+ * pages of which some stay; they go once their other items are free, for one of those is warm then.
+ */
+static size_t give_pages_back(const struct slab *slab, struct slab_arena *arena,
+                              const uint64_t *warm)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t end = slab->header_bytes + slab->n_items * slab->item_bytes;
+    size_t at = round_up(slab->header_bytes, page);
+    size_t run = 0; /* bytes before at, to go in one call */
+    size_t n = 0;
+
+    for (; at < end; at += page) {
+        size_t first = (at - slab->header_bytes) / slab->item_bytes;
+        size_t last = (at + page - 1 - slab->header_bytes) / slab->item_bytes;
+
+        last = last < slab->n_items ? last : slab->n_items - 1;
+        if (can_go(arena->bits, warm, first, last)) {
+            n += make_cold(arena->bits, first, last);
+            run += page;
+        } else {
+            give_back((char *)arena + at - run, run);
+            run = 0;
+        }
+    }
+    give_back((char *)arena + at - run, run);
+    return n;
+}
+
+/* Of those that are not cold, the lowest first. */
+static void list_warm(const struct slab *slab, struct slab_arena *arena, const uint64_t *warm)
+{
+    arena->warm = NULL;
+    for (size_t i = slab->n_items; i-- > 0;) {
+        struct free_item *item = item_at(slab, arena, i);
+
+        if (has_bit(warm, i) && !has_bit(arena->bits, i)) {
+            UNPOISON(item, sizeof(*item));
+            item->next = arena->warm;
+            POISON(item, sizeof(*item));
+            arena->warm = item;
+        }
+    }
+}
+
+/* Adds to out_looked_at what it looked at. */
+static size_t trim_arena(const struct slab *slab, struct slab_arena *arena, size_t *out_looked_at)
+{
+    uint64_t *warm = arena->bits + words_for(slab->n_items);
+    size_t n;
+
+    *out_looked_at += 1;
+    if (arena->warm == arena->looked_at) {
+        return 0;
+    }
+    *out_looked_at += mark_warm(slab, arena, warm);
+    n = give_pages_back(slab, arena, warm);
+    if (n > 0) {
+        list_warm(slab, arena, warm);
+        arena->cold_word = 0;
+    }
+    arena->looked_at = arena->warm;
     return n;
 }
 
 size_t slab_trim(struct slab *slab, size_t n_max)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct slab_arena *arena = slab->trim_next;
+    struct slab_arena *next;
+    size_t looked_at = 0;
     size_t n = 0;
 
     if (slab->spare != NULL) {
-        n += trim_arena(slab, slab->spare, page);
+        n += trim_arena(slab, slab->spare, &looked_at);
     }
-    for (struct slab_arena *arena = slab->partial; arena != NULL && n < n_max;
-         arena = arena->next) {
-        n += trim_arena(slab, arena, page);
+    if (arena == NULL) {
+        arena = TAILQ_FIRST(&slab->partial);
     }
+    for (; arena != NULL && looked_at < n_max; arena = next) {
+        size_t gone = trim_arena(slab, arena, &looked_at);
+
+        next = TAILQ_NEXT(arena, link);
+        if (gone > 0 && !arena->thin) {
+            arena->thin = true;
+            TAILQ_REMOVE(&slab->partial, arena, link);
+            TAILQ_INSERT_TAIL(&slab->partial, arena, link);
+        }
+        n += gone;
+    }
+    slab->trim_next = arena;
     return n;
 }
 
 void slab_fini(struct slab *slab)
 {
-    unmap_list(slab, &slab->partial);
-    unmap_list(slab, &slab->full);
+    unmap_all(slab, &slab->partial);
+    unmap_all(slab, &slab->full);
+    slab->trim_next = NULL;
     if (slab->spare != NULL) {
         unmap_arena(slab, slab->spare);
         slab->spare = NULL;

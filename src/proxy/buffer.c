@@ -12,7 +12,7 @@
 #define ARENA_BYTES (512 * 1024)
 
 #define READ_PARTS 2    /* the largest buffer fits */
-#define TRIM_MAX   1024 /* items at a time: a system call for each */
+#define TRIM_MAX   1024 /* items at a time: up to a system call for each */
 
 _Static_assert(FRAMER_ROOM_BYTES <= READ_PARTS * SB_BUFFER_PART_BYTES, "what a read may add");
 
@@ -96,7 +96,7 @@ bool buffers_are_used_up(const struct proxy *proxy)
 
 void buffers_trim(struct proxy *proxy)
 {
-    for (size_t i = 1; i < 3; i++) { /* the smallest fill no page */
+    for (size_t i = 0; i < 3; i++) {
         (void)slab_trim(&proxy->buffer_slabs[i], TRIM_MAX);
     }
 }

@@ -23,6 +23,8 @@
 #define SESSION_ARENA_BYTES (256 * 1024)
 #define ATTEMPT_ARENA_BYTES (64 * 1024)
 
+#define TRIM_MAX 2048 /* free items a beat and slab: 0.2 to 0.4 ms when all go */
+
 /* An idle connection is to take at most 700 bytes of ours. Beside its record those are what
  * libevent has for two descriptors, 40 bytes each (evmap.c), up to twice that while its tables have
  * room to grow. */
@@ -298,9 +300,19 @@ void proxy_explain(struct proxy *proxy, const struct explanation_question *quest
     chooser_explain(proxy->chooser, &request, out);
 }
 
+static void trim_slabs(struct proxy *proxy)
+{
+    struct slab *slabs[] = {&proxy->session_slab, &proxy->attempt_slab, &proxy->upstream_slab,
+                            &proxy->exchange_slab};
+    for (size_t i = 0; i < sizeof(slabs) / sizeof(slabs[0]); i++) {
+        (void)slab_trim(slabs[i], TRIM_MAX);
+    }
+    buffers_trim(proxy);
+}
+
 void proxy_beat(struct proxy *proxy)
 {
-    buffers_trim(proxy);
+    trim_slabs(proxy);
     atomic_store_explicit(&proxy->row->loop_lag_us, proxy->longest_turn_us, memory_order_relaxed);
     proxy->longest_turn_us = 0;
 }

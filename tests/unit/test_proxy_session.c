@@ -4,7 +4,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/session.h"
 
 static int client = -1, peer = -1; /* the test's ends of one session */
 
@@ -390,6 +394,37 @@ START_TEST(a_turn_is_as_long_as_all_the_work_in_it)
 }
 END_TEST
 
+/* Of sessions few of which are left, here only by their records. */
+START_TEST(a_beat_gives_back_what_a_peak_took)
+{
+    enum { RECORDS = 400, KEPT_EACH = 100 };
+    static struct session *records[RECORDS];
+    struct slab *slab = &proxies[0]->session_slab;
+    unsigned char there[64];
+    size_t n_there = 0;
+
+    for (int i = 0; i < RECORDS; i++) {
+        records[i] = slab_alloc(slab);
+        memset(records[i], i, sizeof(*records[i]));
+    }
+    for (int i = 0; i < RECORDS; i++) {
+        if (i % KEPT_EACH != 0) {
+            slab_free(slab, records[i]);
+        }
+    }
+    proxy_beat(proxies[0]);
+    char *arena = (char *)((uintptr_t)records[0] & ~(slab->arena_bytes - 1));
+    ck_assert_int_eq(mincore(arena, slab->arena_bytes, there), 0);
+    for (size_t i = 0; i < slab->arena_bytes / (size_t)sysconf(_SC_PAGESIZE); i++) {
+        n_there += there[i] & 1;
+    }
+    ck_assert_uint_le(n_there, 1 + 2 * RECORDS / KEPT_EACH);
+    for (int i = 0; i < RECORDS; i += KEPT_EACH) {
+        slab_free(slab, records[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_drain_ends_at_its_deadline)
 {
     bench_start();
@@ -452,6 +487,7 @@ int main(void)
     tcase_add_test(tc, sessions_outlive_a_new_snapshot_and_a_dropped_listener);
     tcase_add_test(tc, what_waits_in_a_dropped_queue_is_served);
     tcase_add_test(tc, a_turn_is_as_long_as_all_the_work_in_it);
+    tcase_add_test(tc, a_beat_gives_back_what_a_peak_took);
     tcase_add_test(tc, a_drain_ends_at_its_deadline);
     tcase_add_test(tc, sessions_are_listed_by_filter);
     return bench_run(suite);
