@@ -84,6 +84,9 @@ struct conf_section {
     const char *file;
     int line; /* of its name, not of its brace */
     struct conf_section *parent;
+    /* Who makes several sections of one can leave here which, in a tree that lives as long as this
+     * is looked at; else NULL. Not copied. */
+    const struct conf_section *origin;
     struct conf_option *options; /* in file order */
     size_t n_options;
     struct conf_section **sections; /* in file order */
@@ -123,10 +126,9 @@ int conf_load_fd(const struct conf_load *load);
 int conf_load_continue(struct conf_load *load);
 /*
  * Ends the load (kills a child that is still busy, reaps it) and frees it. Fills errors (appended)
- * and *out_tree (to be freed by conf_tree_free). With errors it is NULL, or, when they are only about
- * names (unknown, given twice), the tree without those: good for finding what else is wrong, never
- * for use.
- * timed_out: the caller gave up waiting; becomes an error that says so.
+ * and *out_tree (to be freed by conf_tree_free). With errors it is NULL, or, when they are only
+ * about names (unknown, given twice), the tree without those: good for finding what else is wrong,
+ * never for use. timed_out: the caller gave up waiting; becomes an error that says so.
  */
 void conf_load_finish(struct conf_load *load, bool timed_out, struct errlist *errors,
                       struct conf_tree **out_tree);
@@ -147,11 +149,17 @@ struct conf_section *conf_find_section(const struct conf_section *parent, const 
  * must have sections of that name. */
 struct conf_section *conf_add_section(struct conf_section *parent, const char *name,
                                       const char *title);
+/* Adds a copy with another title, its files and lines the same, right behind it. NULL without
+ * memory. */
+struct conf_section *conf_copy_section(const struct conf_section *section, const char *title);
 /* Takes it, with all that is in it, out of its parent. */
 void conf_remove_section(struct conf_section *section);
 /* Gives the option this one value, as it is (nothing is expanded) and without a place, instead of
  * what it had. 0, -ENOMEM, or -ENOENT where the section knows no such option. */
 int conf_set(struct conf_section *section, const char *option, const char *text);
+/* The same where its place stays, and how it is shown where it is a secret; -ENOENT also where it
+ * has no value yet. */
+int conf_change(struct conf_section *section, const char *option, const char *text);
 
 /* Whether text matches [A-Za-z0-9_.@:-]+, is shorter than NAME_BYTES_MAX (sluice/limits.h) and is
  * not reserved (json, *). */

@@ -52,7 +52,7 @@ struct model_global {
     uint32_t log_format, log_level; /* enums of base/log.h */
     uint32_t stop_delay_ms, drain_timeout_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
-    char *hash_seed; /* NULL: not given, one is made */
+    char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
 
@@ -76,9 +76,10 @@ struct model_check {
 
 struct model_backend {
     char *name;
+    char *of; /* whose address it is: the template's name (names.h); NULL: it stands for itself */
     char *address_text;  /* as written */
-    struct addr address; /* ADDR_NONE until a name is resolved */
-    bool named;          /* address_text holds a host name, to be resolved outside */
+    struct addr address; /* ADDR_NONE: a name without an address */
+    bool named; /* address_text holds a name; nobody has expanded it, or it has no address */
     uint32_t weight, max_connections;
     uint32_t resume_connections; /* 0: auto, 3/4 of max_connections */
     struct units_rate connect_rate;
@@ -223,7 +224,8 @@ const struct conf_section_schema *model_schema(void);
 /*
  * Types and validates the whole tree. Every fault goes to errors with its place. Returns the model
  * when there was no error (warnings are fine), else NULL. The tree stays the caller's and is not
- * needed afterwards. Hosts are left unresolved (named, ADDR_NONE).
+ * needed afterwards. Hosts are left unresolved (named, ADDR_NONE): names_expand() puts addresses in
+ * their place before.
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
@@ -236,6 +238,10 @@ const char *model_backend_shown(const struct model_backend *backend);
 struct model_pool *model_find_pool(const struct model *model, const char *name);
 struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
 struct model_service *model_find_service(const struct model *model, const char *name);
+/* Whether commands mean this backend by that name: it is called so, or is an address of the one
+ * that is. */
+bool model_backend_is_meant(const struct model_backend *backend, const char *name);
+bool model_has_backend(const struct model_pool *pool, const char *name); /* at least one such */
 
 /* The checks that hold for a backend: none under checks = "none", else its own, else the pool's. */
 const struct model_check *model_backend_checks(const struct model_pool *pool,
@@ -250,9 +256,6 @@ struct addr model_backend_check_address(const struct model_backend *backend);
  * max_connections, rounded up. 0 without max_connections. */
 uint32_t model_backend_resume(const struct model_backend *backend);
 
-/* Gives every host name in to that has no address yet the one that it has in from. */
-void model_take_addresses(struct model *to, const struct model *from);
-
 /* --- comparing and printing --- */
 
 struct change_list { /* zeroed is empty; lines such as "pool web: backend c added" */
@@ -265,8 +268,7 @@ __attribute__((format(printf, 2, 3))) void change_add(struct change_list *list, 
 void change_list_free(struct change_list *list);
 
 /* What it takes to get from old to new, a line each, made from the option table. For options that
- * a reload cannot change: "global: workers 2 -> 4: needs a restart". The address behind a backend's
- * name counts as changed once the new model has one. */
+ * a reload cannot change: "global: workers 2 -> 4: needs a restart". */
 void model_diff(const struct model *old_model, const struct model *new_model,
                 struct change_list *out);
 /* Copies from running what a reload cannot change. Call after model_diff. Returns 0 or -ENOMEM, and

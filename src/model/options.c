@@ -341,7 +341,9 @@ const struct option_def option_table[] = {
              "to itself from then on."},
 
     {BACKEND(address_text), .name = "address", .type = OPTION_TEXT, .required = true,
-     .reloadable = true, .help = "HOST:PORT, [V6]:PORT or unix:PATH."},
+     .reloadable = true,
+     .help = "HOST:PORT, [V6]:PORT, unix:PATH or srv:NAME. A name stands for all of its "
+             "addresses: each is a backend of its own, called NAME@ADDRESS."},
     {BACKEND(weight), .name = "weight", .type = OPTION_UINT, .default_text = "1", .max = 65535,
      .reloadable = true, .settable = true,
      .help = "Share of new sessions relative to the other backends; 0 drains."},

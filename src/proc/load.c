@@ -21,7 +21,8 @@ struct load_job {
     struct event *readable;
     struct resolve *resolving;
     struct conf_tree *tree;
-    struct model *model;
+    struct names names; /* what was looked up for it */
+    struct model *file_model, *model;
     struct errlist errors;
     struct change_list changes;
     char *path;
@@ -46,6 +47,8 @@ static void job_free(struct load_job *job)
     }
     resolve_cancel(job->resolving);
     conf_tree_free(job->tree);
+    names_free(&job->names);
+    model_free(job->file_model);
     model_free(job->model);
     errlist_free(&job->errors);
     change_list_free(&job->changes);
@@ -84,24 +87,26 @@ static void job_end(void *arg, uint32_t behind)
 }
 
 /* Overrides of the operator stand until the file changes that very value. */
-static bool reapply_overrides(struct load_job *job, struct overrides *kept)
+static bool build_model(struct load_job *job, struct overrides *kept)
 {
     const struct master *master = job->master;
-    if (master->overrides.count == 0) {
-        return true;
-    }
-    struct model *model = overrides_rebuild(&master->overrides, job->tree, job->model,
-                                            &daemon_registries, kept, &job->errors);
-    if (model == NULL) {
+    if (names_hold(&job->names, &master->names) != 0) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
-                    "out of memory while applying overrides; nothing was changed");
+                    "out of memory; nothing was changed");
         return false;
     }
-    model_take_addresses(model, job->model);
-    model_take_addresses(model, master->model); /* of backends that were added by command */
-    model_free(job->model);
-    job->model = model;
-    return true;
+    job->model = overrides_rebuild(&master->overrides, job->tree, &job->names, job->file_model,
+                                   &daemon_registries, kept, &job->errors);
+    return job->model != NULL;
+}
+
+/* What only this machine can know. */
+static void judge_here(struct load_job *job)
+{
+    preflight_names(job->model, false, &job->errors);
+    preflight_machine(job->model, false, &job->errors);
+    limits_look(job->master, false);
+    limits_warn(job->master, job->model, &job->errors);
 }
 
 /* A new sink is opened before anything changes, so that it can still be refused. */
@@ -140,6 +145,9 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     conf_tree_free(master->tree);
     master->tree = job->tree;
     job->tree = NULL;
+    names_free(&master->names);
+    master->names = job->names;
+    job->names = (struct names){0};
     overrides_free(&master->overrides);
     master->overrides = *kept;
     *kept = (struct overrides){0};
@@ -159,7 +167,10 @@ static void apply(struct load_job *job)
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "the daemon is stopping; nothing is changed any more");
     }
-    if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
+    if (job->errors.errors == 0 && build_model(job, &kept)) {
+        judge_here(job);
+    }
+    if (job->errors.errors == 0) {
         model_diff(master->model, job->model, &job->changes);
         published = !job->check_only && put_into_force(job, &kept);
     }
@@ -175,10 +186,6 @@ static void on_resolved(void *arg)
 {
     struct load_job *job = arg;
     job->resolving = NULL;
-    preflight_names(job->model, false, &job->errors);
-    preflight_machine(job->model, false, &job->errors);
-    limits_look(job->master, false);
-    limits_warn(job->master, job->model, &job->errors);
     apply(job);
 }
 
@@ -187,15 +194,16 @@ static void build(struct load_job *job, bool timed_out)
     conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
     if (job->tree != NULL) {
-        job->model = model_build(job->tree, &daemon_registries, &job->errors);
+        job->file_model = model_build(job->tree, &daemon_registries, &job->errors);
     }
-    if (job->model == NULL) {
+    if (job->file_model == NULL ||
+        overrides_wanted(&job->master->overrides, job->tree, &job->names) != 0) {
         job_end(job, 0);
         return;
     }
     /* Calls on_resolved, which frees the job, perhaps before it returns: then it returns NULL. */
-    struct resolve *resolving = resolve_start(job->master->base, job->model, job->master->model,
-                                              RESOLVE_MS, on_resolved, job);
+    struct resolve *resolving =
+        resolve_start(job->master->base, &job->names, RESOLVE_MS, on_resolved, job);
     if (resolving != NULL) {
         job->resolving = resolving;
     }

@@ -455,12 +455,14 @@ static void teardown(struct master *master)
     overrides_free(&master->overrides);
     model_free(master->model);
     conf_tree_free(master->tree);
+    names_free(&master->names);
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
     free(master);
 }
 
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree)
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
+               const struct names *names)
 {
     struct master *master = calloc(1, sizeof(*master));
     if (master == NULL) {
@@ -470,6 +472,7 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     }
     master->config_file = config_file;
     master->tree = tree;
+    master->names = *names;
     master->snapshot = -1;
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);

@@ -148,8 +148,9 @@ struct master {
     struct event_base *base;
     struct scoreboard sb;
     struct conf_tree *tree; /* the file as it was read last, without the operator's overrides … */
+    struct names names;     /* … what names stand for … */
     struct overrides overrides;
-    struct model *model; /* … and the running model, of both; never NULL once started */
+    struct model *model; /* … and the running model, of all three; never NULL once started */
     struct registry *registry;
     struct pairs *pairs;
     struct listeners *listeners;
@@ -167,9 +168,9 @@ struct master {
     struct events *events;
     struct ctl_server *control;
     struct event *signals[6];
-    struct event *sweep; /* of retired places */
-    struct event *hurry; /* the end of waiting for an end at once */
-    struct event *delay; /* the end of stop_delay */
+    struct event *sweep;  /* of retired places */
+    struct event *hurry;  /* the end of waiting for an end at once */
+    struct event *delay;  /* the end of stop_delay */
     struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
@@ -368,8 +369,9 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved, and the tree that it was built from (both
- * owned from now on). Returns the exit status. */
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
+/* Runs the daemon with a model that is built, and the tree and the names that it was built from
+ * (all owned from now on). Returns the exit status. */
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
+               const struct names *names);
 
 #endif

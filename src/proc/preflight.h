@@ -11,8 +11,8 @@
 #include "base/errlist.h"
 #include "model/model.h"
 
-/* After the look-up: names without an address. An error where the pool says on_unresolved =
- * "refuse". */
+/* After the look-up: names without an address, but for those of pools that say on_unresolved =
+ * "refuse", which have no model. */
 void preflight_names(const struct model *model, bool strict, struct errlist *errors);
 /* Users and groups of global, whether each listening address is (or may be) bound here, and the
  * programs. */

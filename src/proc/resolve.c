@@ -1,7 +1,7 @@
 /*
- * Host names of backends, looked up in a child process, because getaddrinfo blocks. The child asks
- * for all at once and writes one answer record each; whatever has not come by the deadline counts
- * as unresolved. Owns the child and its pipe. In master (and in sluiced -t).
+ * Names, looked up in a child process, because getaddrinfo blocks. The child asks
+ * for all at once and writes a record for each address; whatever has not come by the deadline
+ * counts as unresolved. Owns the child and its pipe. In master (and in sluiced -t).
  */
 #include "resolve.h"
 
@@ -18,7 +18,7 @@
 #include "base/fd.h"
 #include "child.h"
 
-#define HOST_MAX 256
+#define SRV "srv:"
 
 struct answer {
     uint32_t index;
@@ -26,9 +26,8 @@ struct answer {
 };
 
 struct resolve {
-    struct model *model;
-    const struct model *running;
-    struct model_backend **asked;
+    struct names *names;
+    const char **asked; /* they are the entries' */
     size_t n_asked;
     pid_t child;
     int pipe;
@@ -40,50 +39,31 @@ struct resolve {
     void *arg;
 };
 
-static int set_host(const struct model_backend *backend, char host[static HOST_MAX], char port[8])
-{
-    uint16_t number;
-    bool is_unix;
-    const char *problem;
-    int error = addr_split(backend->address_text, host, HOST_MAX, &number, &is_unix, &problem);
-    snprintf(port, 8, "%u", number);
-    return error;
-}
-
 /* --- in the child --- */
 
-static void write_answer(int pipe, uint32_t index, const struct addrinfo *found)
+/* Each is under PIPE_BUF: whole or not at all. */
+static void write_answers(int pipe, uint32_t index, const struct addrinfo *found)
 {
     for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
         struct answer answer = {.index = index};
         addr_ip_from_sockaddr(ai->ai_addr, &answer.ip);
         if (answer.ip.family != ADDR_NONE) {
-            (void)!write(pipe, &answer, sizeof(answer)); /* under PIPE_BUF: whole or not at all */
-            return;
+            (void)!write(pipe, &answer, sizeof(answer));
         }
     }
 }
 
-struct question {
-    struct gaicb cb;
-    char host[HOST_MAX];
-    char port[8];
-    bool answered;
-};
-
 static _Noreturn void look_up_all(const struct resolve *resolve, int pipe)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct question *questions = calloc(resolve->n_asked, sizeof(*questions));
+    struct gaicb *questions = calloc(resolve->n_asked, sizeof(*questions));
     struct gaicb **list = calloc(resolve->n_asked, sizeof(struct gaicb *));
     if (questions == NULL || list == NULL) {
         _exit(1);
     }
     for (size_t i = 0; i < resolve->n_asked; i++) {
-        struct question *q = &questions[i];
-        set_host(resolve->asked[i], q->host, q->port);
-        q->cb = (struct gaicb){.ar_name = q->host, .ar_service = q->port, .ar_request = &hints};
-        list[i] = &q->cb;
+        questions[i] = (struct gaicb){.ar_name = resolve->asked[i], .ar_request = &hints};
+        list[i] = &questions[i];
     }
     getaddrinfo_a(GAI_NOWAIT, list, (int)resolve->n_asked, NULL);
     for (size_t left = resolve->n_asked; left > 0;) {
@@ -93,7 +73,7 @@ static _Noreturn void look_up_all(const struct resolve *resolve, int pipe)
                 continue;
             }
             if (gai_error(list[i]) == 0) {
-                write_answer(pipe, (uint32_t)i, list[i]->ar_result);
+                write_answers(pipe, (uint32_t)i, list[i]->ar_result);
             }
             list[i] = NULL;
             left--;
@@ -103,20 +83,6 @@ static _Noreturn void look_up_all(const struct resolve *resolve, int pipe)
 }
 
 /* --- in the parent --- */
-
-static const struct model_backend *same_name(const struct model *running, const char *text)
-{
-    for (size_t i = 0; running != NULL && i < running->n_pools; i++) {
-        for (size_t j = 0; j < running->pools[i].n_backends; j++) {
-            const struct model_backend *backend = &running->pools[i].backends[j];
-            if (backend->named && backend->address.ip.family != ADDR_NONE &&
-                strcmp(backend->address_text, text) == 0) {
-                return backend;
-            }
-        }
-    }
-    return NULL;
-}
 
 static void end_child(struct resolve *resolve)
 {
@@ -143,20 +109,26 @@ void resolve_cancel(struct resolve *resolve)
 
 static void finish(struct resolve *resolve)
 {
-    for (size_t i = 0; i < resolve->n_asked; i++) {
-        struct model_backend *backend = resolve->asked[i];
-        if (backend->address.ip.family == ADDR_NONE) {
-            /* A name server that is away takes no backend away: the last good address holds. */
-            const struct model_backend *known = same_name(resolve->running, backend->address_text);
-            if (known != NULL) {
-                backend->address = known->address;
-            }
-        }
-    }
     resolve_done_fn *done = resolve->done;
     void *arg = resolve->arg;
     resolve_free(resolve);
     done(arg);
+}
+
+/* Without memory it is as if the answer had not come. */
+static void take_answer(struct resolve *resolve, const struct answer *answer)
+{
+    const char *name = answer->index < resolve->n_asked ? resolve->asked[answer->index] : NULL;
+    const struct names_entry *entry = name != NULL ? names_find(resolve->names, name) : NULL;
+    struct names_answer *all = entry != NULL ? calloc(entry->n + 1, sizeof(*all)) : NULL;
+    if (all != NULL) {
+        for (size_t i = 0; i < entry->n; i++) {
+            all[i] = entry->answers[i];
+        }
+        all[entry->n] = (struct names_answer){.ip = answer->ip};
+        (void)names_set(resolve->names, name, all, entry->n + 1);
+    }
+    free(all);
 }
 
 /* Takes what is in the pipe. True at its end. */
@@ -171,10 +143,7 @@ static bool take_answers(struct resolve *resolve)
         resolve->partial_bytes += (size_t)n;
         if (resolve->partial_bytes == sizeof(resolve->partial)) {
             resolve->partial_bytes = 0;
-            if (resolve->partial.index < resolve->n_asked) {
-                struct model_backend *backend = resolve->asked[resolve->partial.index];
-                backend->address.ip = resolve->partial.ip;
-            }
+            take_answer(resolve, &resolve->partial);
         }
     }
 }
@@ -205,18 +174,17 @@ static void wait_here(struct resolve *resolve)
     finish(resolve);
 }
 
-static size_t collect(struct resolve *resolve, struct model *model)
+/* asked NULL: only counts. */
+static size_t collect(const struct names *names, const char **asked)
 {
     size_t n = 0;
-    for (size_t i = 0; i < model->n_pools; i++) {
-        for (size_t j = 0; j < model->pools[i].n_backends; j++) {
-            struct model_backend *backend = &model->pools[i].backends[j];
-            if (backend->named && backend->address.ip.family == ADDR_NONE) {
-                if (resolve != NULL) {
-                    resolve->asked[n] = backend;
-                }
-                n++;
+    for (size_t i = 0; i < names->count; i++) {
+        const struct names_entry *entry = &names->items[i];
+        if (entry->n == 0 && strncmp(entry->name, SRV, strlen(SRV)) != 0) {
+            if (asked != NULL) {
+                asked[n] = entry->name;
             }
+            n++;
         }
     }
     return n;
@@ -241,29 +209,26 @@ static int fork_child(struct resolve *resolve)
     return resolve->child > 0 ? 0 : -error;
 }
 
-struct resolve *resolve_start(struct event_base *base, struct model *model,
-                              const struct model *running, int timeout_ms, resolve_done_fn *done,
-                              void *arg)
+struct resolve *resolve_start(struct event_base *base, struct names *names, int timeout_ms,
+                              resolve_done_fn *done, void *arg)
 {
-    size_t n = collect(NULL, model);
+    size_t n = collect(names, NULL);
     struct resolve *resolve = n > 0 ? calloc(1, sizeof(*resolve)) : NULL;
     if (resolve == NULL) {
         done(arg);
         return NULL;
     }
-    *resolve = (struct resolve){.model = model,
-                                .running = running,
-                                .asked = calloc(n, sizeof(struct model_backend *)),
+    *resolve = (struct resolve){.names = names,
+                                .asked = calloc(n, sizeof(char *)),
                                 .n_asked = n,
                                 .pipe = -1,
                                 .deadline_ms = clock_now_ms() + (uint64_t)timeout_ms,
                                 .done = done,
                                 .arg = arg};
     if (resolve->asked != NULL) {
-        collect(resolve, model);
+        collect(names, resolve->asked);
     }
     if (resolve->asked == NULL || fork_child(resolve) != 0) {
-        resolve->n_asked = resolve->asked == NULL ? 0 : n;
         finish(resolve);
         return NULL;
     }
