@@ -24,7 +24,7 @@ static struct model *build(const struct conf_tree *tree, struct names *names,
     struct model *file_model = model_build(tree, &daemon_registries, errors);
     struct model *model = NULL;
     if (file_model != NULL && names_wanted(tree, names) == 0) {
-        resolve_start(NULL, names, RESOLVE_MS, nothing, NULL);
+        resolve_start(NULL, names, RESOLVE_FILE_MS, nothing, NULL);
         model =
             overrides_rebuild(&none, tree, names, file_model, &daemon_registries, &kept, errors);
     }

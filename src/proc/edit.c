@@ -366,10 +366,8 @@ static const char *after_name(const char *line, const char *word, const char *na
     return matches ? line + len + n : NULL;
 }
 
-/* What a line of the changes is about, where the command did not name it: *out_pool and
- * *out_backend are of the running model, or NULL. */
-static void find_subject(const struct model *model, const char *line, const char **out_pool,
-                         const char **out_backend)
+void edit_find_subject(const struct model *model, const char *line, const char **out_pool,
+                       const char **out_backend)
 {
     *out_pool = NULL;
     *out_backend = NULL;
@@ -407,11 +405,12 @@ static void put_into_force(struct edit *edit)
         const char *pool = asked->pool;
         const char *backend = asked->backend;
         if (asked->backend == NULL || is_everywhere(edit)) {
-            find_subject(master->model, edit->changes.lines[i], &pool, &backend);
+            edit_find_subject(master->model, edit->changes.lines[i], &pool, &backend);
         }
         master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
                      edit->changes.lines[i]);
     }
+    names_follow(master);
     expiry_renew(master);
     restore_save(master, &edit->errors);
     pools_watch(master); /* what follows from it stands behind it */

@@ -152,6 +152,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     master->overrides = *kept;
     *kept = (struct overrides){0};
     master_settings_changed(master);
+    names_follow(master);
     expiry_renew(master);
     restore_save(master, &job->errors);
     pools_watch(master);
@@ -189,6 +190,19 @@ static void on_resolved(void *arg)
     apply(job);
 }
 
+/* What is known already is not looked up: that is the monitor's, which has the times to live. */
+static bool find_names(struct load_job *job)
+{
+    const struct master *master = job->master;
+    bool is_done = overrides_wanted(&master->overrides, job->tree, &job->names) == 0 &&
+                   names_hold(&job->names, &master->names) == 0;
+    if (!is_done) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory; nothing was changed");
+    }
+    return is_done;
+}
+
 static void build(struct load_job *job, bool timed_out)
 {
     conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
@@ -196,8 +210,7 @@ static void build(struct load_job *job, bool timed_out)
     if (job->tree != NULL) {
         job->file_model = model_build(job->tree, &daemon_registries, &job->errors);
     }
-    if (job->file_model == NULL ||
-        overrides_wanted(&job->master->overrides, job->tree, &job->names) != 0) {
+    if (job->file_model == NULL || !find_names(job)) {
         job_end(job, 0);
         return;
     }

@@ -377,6 +377,7 @@ static int start(struct master *master, struct model *model)
     if (!publish_first(master, model)) {
         return -EINVAL;
     }
+    names_follow(master);
     error = open_control(master);
     if (error != 0) {
         return error;
@@ -426,6 +427,7 @@ static void teardown(struct master *master)
     closings_cancel_all(master);
     explain_cancel_all(master);
     notices_drop_all(master);
+    names_end(master);
     if (master->control != NULL) {
         ctl_server_destroy(master->control);
         unlink(master->model->global.control_socket);
@@ -474,6 +476,7 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     master->tree = tree;
     master->names = *names;
     master->snapshot = -1;
+    master->name_news.list_fd = -1;
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);

@@ -22,7 +22,10 @@
 
 /* How long names may take to resolve, and a whole configuration to be read. */
 #define RESOLVE_MS 3000
-#define LOAD_MS    20000
+/* A start may look up twice: what the file names, then what was added by command before. */
+#define RESOLVE_FILE_MS  2000
+#define RESOLVE_ADDED_MS (RESOLVE_MS - RESOLVE_FILE_MS)
+#define LOAD_MS          20000
 
 struct master;
 
@@ -36,6 +39,7 @@ struct child {
     struct event *readable, *writable, *respawn;
     uint32_t sent_generation;  /* what this process was given so far … */
     uint32_t next_listener;    /* … every listener with a smaller id */
+    uint32_t sent_names;       /* to the monitor: turn of that list; 0: none */
     uint32_t ready_generation; /* what this process said it works with; 0: nothing yet */
     bool drain_sent;
     bool log_sent;
@@ -67,6 +71,22 @@ struct notices {
     uint64_t dropped;    /* so far */
     uint32_t untold;     /* of those, not in the log yet */
     uint64_t told_at_ms; /* 0: never */
+};
+
+struct name_trouble;
+LIST_HEAD(name_troubles, name_trouble);
+
+/* names.c: what the monitor says of names */
+struct name_news {
+    struct names pending;          /* heard, and not in force yet */
+    struct name_troubles troubles; /* zeroed is empty */
+    struct event *timer;           /* until what is pending comes into force */
+    uint64_t rebuilt_ms;           /* 0: never */
+    uint64_t logged_ms;
+    uint32_t unlogged;
+    uint32_t turn;   /* of the list; 0: there is none yet */
+    struct str list; /* names that the monitor watches, each with its NUL … */
+    int list_fd;     /* … and in a memfd */
 };
 
 /* watchdog.c */
@@ -185,6 +205,7 @@ struct master {
     struct acks acks;
     struct inquiries inquiries;
     struct notices notices;
+    struct name_news name_news;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
     uint32_t watched_epoch; /* of health, at the last pools_watch() */
     bool watch_is_due;      /* pools_watch() will be called by itself */
@@ -263,6 +284,16 @@ int watchdog_start(struct master *master);
 void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
                 const char *why, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
+
+/* --- names.c --- */
+
+/* To be called after each publish: has the monitor watch the names that are asked for now. */
+void names_follow(struct master *master);
+/* The monitor says what a name has come to. heard may be in master's own message. */
+void names_heard(struct master *master, struct message_name *heard);
+/* What is wrong with a name, while it does not resolve; NULL: nothing. */
+const char *names_trouble(const struct master *master, const char *name);
+void names_end(struct master *master);
 
 /* --- sessions.c --- */
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dns/look.h"
 #include "sluice/explanation.h"
 #include "sluice/limits.h"
 #include "sluice/scoreboard.h"
@@ -24,6 +25,7 @@ enum message_type {
     MESSAGE_LOG,          /* log: settings; perhaps one descriptor, the new sink */
     MESSAGE_EXPLAIN,      /* number: of the question; question */
     MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
+    MESSAGE_NAMES, /* one descriptor: the names to watch, each with its NUL; to the monitor */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
@@ -33,6 +35,7 @@ enum message_type {
     MESSAGE_NOTIFIED,    /* number: of the notice, whose program has ended or cannot be run */
     MESSAGE_LOST,        /* number: how many MESSAGE_HEALTH could not be sent */
     MESSAGE_EXPLANATION, /* number: of the question; explanation */
+    MESSAGE_NAME,        /* name: what a look-up has come to, where that is news */
 };
 
 #define MESSAGE_PAGE 500 /* sessions in one message */
@@ -71,6 +74,13 @@ struct message_notify {
     char reason[SB_REASON_MAX];
 };
 
+#define MESSAGE_NAME_MAX 272 /* "srv:" and a name, with NUL */
+
+struct message_name {
+    char name[MESSAGE_NAME_MAX];
+    struct dns_result result; /* cut after its answers */
+};
+
 struct message_log {
     uint32_t format, level;
 };
@@ -86,6 +96,7 @@ struct message {
         struct session_closing closing;
         struct message_health health;
         struct message_notify notify;
+        struct message_name name;
         struct message_log log;
         struct explanation_question question;
         struct explanation explanation;

@@ -17,6 +17,7 @@
 #include "check/engine.h"
 #include "ctl/format.h"
 #include "message.h"
+#include "name_watch.h"
 #include "notify.h"
 #include "outbox.h"
 
@@ -41,6 +42,7 @@ struct monitor {
     struct check_engine *engine;
     struct notify *notify;
     struct outbox *outbox;
+    struct name_watch *names;
     struct message message;
 };
 
@@ -140,6 +142,9 @@ static void handle_message(struct monitor *monitor, int fd)
     case MESSAGE_NOTIFY:
         notify_run(monitor->notify, message->number, &message->notify);
         break;
+    case MESSAGE_NAMES:
+        name_watch_take(monitor->names, fd);
+        return; /* fd is its now */
     case MESSAGE_DRAIN:
         event_base_loopbreak(monitor->base);
         break;
@@ -234,7 +239,8 @@ static int setup(struct monitor *monitor, int alarm)
     monitor->outbox = outbox_create(monitor->base, monitor->channel, OUTBOX_MAX);
     monitor->engine = check_engine_create(monitor->base, monitor->sb, seed, on_change, monitor);
     monitor->notify = notify_create(monitor->base, NOTIFY_LIMIT_MS, on_done, monitor);
-    if (monitor->outbox == NULL || monitor->engine == NULL || monitor->notify == NULL) {
+    monitor->names = name_watch_create(monitor->base, monitor->channel);
+    if (monitor->names == NULL || monitor->outbox == NULL || monitor->engine == NULL || monitor->notify == NULL) {
         return -ENOMEM;
     }
     return listen_to(monitor, alarm);
@@ -251,6 +257,7 @@ static void teardown(struct monitor *monitor)
 {
     check_engine_destroy(monitor->engine);
     notify_destroy(monitor->notify);
+    name_watch_destroy(monitor->names);
     outbox_destroy(monitor->outbox);
     free_event(monitor->channel_event);
     free_event(monitor->heartbeat);

@@ -1,28 +1,29 @@
 /*
- * Names, looked up in a child process, because getaddrinfo blocks. The child asks
- * for all at once and writes a record for each address; whatever has not come by the deadline
- * counts as unresolved. Owns the child and its pipe. In master (and in sluiced -t).
+ * Names looked up for whoever cannot go on without: before the monitor runs, and for names that
+ * come. A child of its own does it and sends a record for each name; whatever has not come by the
+ * deadline counts as unresolved. Owns the child and its socket. In master (and in sluiced -t).
  */
 #include "resolve.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "child.h"
+#include "dns/look.h"
 
-#define SRV "srv:"
+/* The child ends so much before its parent gives up, and what it knows by then counts. */
+#define MARGIN_MS 250
 
 struct answer {
     uint32_t index;
-    struct addr_ip ip;
+    struct dns_result result; /* cut after its answers */
 };
 
 struct resolve {
@@ -30,69 +31,57 @@ struct resolve {
     const char **asked; /* they are the entries' */
     size_t n_asked;
     pid_t child;
-    int pipe;
+    int socket;
+    uint32_t timeout_ms;
     uint64_t deadline_ms;
     struct event *readable;
-    struct answer partial;
-    size_t partial_bytes;
     resolve_done_fn *done;
     void *arg;
 };
 
 /* --- in the child --- */
 
-/* Each is under PIPE_BUF: whole or not at all. */
-static void write_answers(int pipe, uint32_t index, const struct addrinfo *found)
+struct question {
+    uint32_t index;
+    int socket;
+};
+
+static void on_looked(void *arg, const struct dns_result *result)
 {
-    for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
-        struct answer answer = {.index = index};
-        addr_ip_from_sockaddr(ai->ai_addr, &answer.ip);
-        if (answer.ip.family != ADDR_NONE) {
-            (void)!write(pipe, &answer, sizeof(answer));
-        }
-    }
+    const struct question *question = arg;
+    struct answer answer = {.index = question->index};
+    memcpy(&answer.result, result, DNS_RESULT_BYTES(result->n));
+    (void)!send(question->socket, &answer,
+                offsetof(struct answer, result) + DNS_RESULT_BYTES(result->n), MSG_NOSIGNAL);
 }
 
-static _Noreturn void look_up_all(const struct resolve *resolve, int pipe)
+/* The loop ends by itself once nothing is left to wait for. */
+static _Noreturn void look_up_all(const struct resolve *resolve, int socket)
 {
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct gaicb *questions = calloc(resolve->n_asked, sizeof(*questions));
-    struct gaicb **list = calloc(resolve->n_asked, sizeof(struct gaicb *));
-    if (questions == NULL || list == NULL) {
+    uint32_t limit_ms = resolve->timeout_ms > 2 * MARGIN_MS ? resolve->timeout_ms - MARGIN_MS
+                                                            : resolve->timeout_ms / 2;
+    struct event_base *base = event_base_new();
+    struct dns_files *files = dns_files_create(DNS_HOSTS_PATH, DNS_RESOLV_PATH);
+    struct dns_asker *asker = base != NULL && files != NULL ? dns_asker_create(base, files) : NULL;
+    struct question *questions = calloc(resolve->n_asked, sizeof(*questions));
+    if (asker == NULL || questions == NULL) {
         _exit(1);
     }
     for (size_t i = 0; i < resolve->n_asked; i++) {
-        questions[i] = (struct gaicb){.ar_name = resolve->asked[i], .ar_request = &hints};
-        list[i] = &questions[i];
+        questions[i] = (struct question){.index = (uint32_t)i, .socket = socket};
+        (void)dns_look_start(base, asker, files, resolve->asked[i], limit_ms, on_looked,
+                             &questions[i]);
     }
-    getaddrinfo_a(GAI_NOWAIT, list, (int)resolve->n_asked, NULL);
-    for (size_t left = resolve->n_asked; left > 0;) {
-        gai_suspend((const struct gaicb *const *)list, (int)resolve->n_asked, NULL);
-        for (size_t i = 0; i < resolve->n_asked; i++) {
-            if (list[i] == NULL || gai_error(list[i]) == EAI_INPROGRESS) {
-                continue;
-            }
-            if (gai_error(list[i]) == 0) {
-                write_answers(pipe, (uint32_t)i, list[i]->ar_result);
-            }
-            list[i] = NULL;
-            left--;
-        }
-    }
+    event_base_dispatch(base);
     _exit(0);
 }
 
 /* --- in the parent --- */
 
-static void end_child(struct resolve *resolve)
-{
-    child_end(&resolve->child);
-    fd_close(&resolve->pipe);
-}
-
 static void resolve_free(struct resolve *resolve)
 {
-    end_child(resolve);
+    child_end(&resolve->child);
+    fd_close(&resolve->socket);
     if (resolve->readable != NULL) {
         event_free(resolve->readable);
     }
@@ -116,35 +105,36 @@ static void finish(struct resolve *resolve)
 }
 
 /* Without memory it is as if the answer had not come. */
-static void take_answer(struct resolve *resolve, const struct answer *answer)
+static void take_answer(struct resolve *resolve, const struct answer *answer, size_t bytes)
 {
-    const char *name = answer->index < resolve->n_asked ? resolve->asked[answer->index] : NULL;
-    const struct names_entry *entry = name != NULL ? names_find(resolve->names, name) : NULL;
-    struct names_answer *all = entry != NULL ? calloc(entry->n + 1, sizeof(*all)) : NULL;
-    if (all != NULL) {
-        for (size_t i = 0; i < entry->n; i++) {
-            all[i] = entry->answers[i];
-        }
-        all[entry->n] = (struct names_answer){.ip = answer->ip};
-        (void)names_set(resolve->names, name, all, entry->n + 1);
+    const struct dns_result *result = &answer->result;
+    struct names_answer answers[DNS_ANSWERS_MAX];
+    if (bytes < offsetof(struct answer, result) + DNS_RESULT_BYTES(0) ||
+        answer->index >= resolve->n_asked || result->n > DNS_ANSWERS_MAX ||
+        bytes != offsetof(struct answer, result) + DNS_RESULT_BYTES(result->n)) {
+        return;
     }
-    free(all);
+    for (uint32_t i = 0; i < result->n; i++) {
+        answers[i] = (struct names_answer){.ip = result->answers[i].ip,
+                                           .port = result->answers[i].ip.port,
+                                           .weight = result->answers[i].weight};
+        answers[i].ip.port = 0;
+    }
+    if (result->n > 0) {
+        (void)names_set(resolve->names, resolve->asked[answer->index], answers, result->n);
+    }
 }
 
-/* Takes what is in the pipe. True at its end. */
+/* Takes what is there. True at its end. */
 static bool take_answers(struct resolve *resolve)
 {
+    struct answer answer;
     for (;;) {
-        ssize_t n = read(resolve->pipe, (char *)&resolve->partial + resolve->partial_bytes,
-                         sizeof(resolve->partial) - resolve->partial_bytes);
+        ssize_t n = recv(resolve->socket, &answer, sizeof(answer), MSG_DONTWAIT);
         if (n <= 0) {
             return !(n < 0 && (errno == EAGAIN || errno == EINTR));
         }
-        resolve->partial_bytes += (size_t)n;
-        if (resolve->partial_bytes == sizeof(resolve->partial)) {
-            resolve->partial_bytes = 0;
-            take_answer(resolve, &resolve->partial);
-        }
+        take_answer(resolve, &answer, (size_t)n);
     }
 }
 
@@ -165,7 +155,7 @@ static void wait_here(struct resolve *resolve)
         if (now >= resolve->deadline_ms) {
             break;
         }
-        struct pollfd waiting = {.fd = resolve->pipe, .events = POLLIN};
+        struct pollfd waiting = {.fd = resolve->socket, .events = POLLIN};
         poll(&waiting, 1, (int)(resolve->deadline_ms - now));
         if (take_answers(resolve)) {
             break;
@@ -179,10 +169,9 @@ static size_t collect(const struct names *names, const char **asked)
 {
     size_t n = 0;
     for (size_t i = 0; i < names->count; i++) {
-        const struct names_entry *entry = &names->items[i];
-        if (entry->n == 0 && strncmp(entry->name, SRV, strlen(SRV)) != 0) {
+        if (names->items[i].n == 0) {
             if (asked != NULL) {
-                asked[n] = entry->name;
+                asked[n] = names->items[i].name;
             }
             n++;
         }
@@ -192,20 +181,19 @@ static size_t collect(const struct names *names, const char **asked)
 
 static int fork_child(struct resolve *resolve)
 {
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return -errno;
     }
-    resolve->pipe = fds[0];
+    resolve->socket = pair[0];
     resolve->child = child_fork();
     if (resolve->child == 0) {
-        fcntl(fds[1], F_SETFL, 0);
-        dup2(fds[1], 3);
+        dup2(pair[1], 3);
         close_range(4, ~0U, 0);
         look_up_all(resolve, 3);
     }
     int error = errno;
-    close(fds[1]);
+    close(pair[1]);
     return resolve->child > 0 ? 0 : -error;
 }
 
@@ -219,9 +207,10 @@ struct resolve *resolve_start(struct event_base *base, struct names *names, int 
         return NULL;
     }
     *resolve = (struct resolve){.names = names,
-                                .asked = calloc(n, sizeof(char *)),
+                                .asked = calloc(n, sizeof(*resolve->asked)),
                                 .n_asked = n,
-                                .pipe = -1,
+                                .socket = -1,
+                                .timeout_ms = (uint32_t)timeout_ms,
                                 .deadline_ms = clock_now_ms() + (uint64_t)timeout_ms,
                                 .done = done,
                                 .arg = arg};
@@ -236,7 +225,8 @@ struct resolve *resolve_start(struct event_base *base, struct names *names, int 
         wait_here(resolve);
         return NULL;
     }
-    resolve->readable = event_new(base, resolve->pipe, EV_READ | EV_PERSIST, on_readable, resolve);
+    resolve->readable =
+        event_new(base, resolve->socket, EV_READ | EV_PERSIST, on_readable, resolve);
     struct timeval in = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     if (resolve->readable == NULL || event_add(resolve->readable, &in) != 0) {
         finish(resolve);

@@ -181,7 +181,7 @@ static bool reapply(struct master *master, struct model **model)
     errlist_free(&errors); /* it was told when the file was read */
     if (file_model != NULL &&
         overrides_wanted(&master->overrides, master->tree, &master->names) == 0) {
-        resolve_start(NULL, &master->names, RESOLVE_MS, nothing, NULL);
+        resolve_start(NULL, &master->names, RESOLVE_ADDED_MS, nothing, NULL);
         built = overrides_rebuild(&master->overrides, master->tree, &master->names, file_model,
                                   &daemon_registries, &kept, &errors);
     }
