@@ -51,7 +51,7 @@ step() {
 install_packages "${BUILD_PACKAGES[@]}" clang check python3 python3-pytest procps \
     socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
     python3-pymemcache postgresql \
-    postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
+    postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy dnsmasq-base \
     iproute2 nftables util-linux $([ -e /usr/sbin/sendmail ] || echo postfix) || {
     count 0 1 0
     finish

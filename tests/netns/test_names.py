@@ -93,8 +93,7 @@ def origins(start):  # noqa: F811
 
 
 def config(address="b.test:8000", name="b", **options):
-    return (service("s", listen=[LISTEN], accept_rate="100000/s") if False
-            else service("s", listen=[LISTEN])) + pool("s", {name: {"address": address}}, **options)
+    return service("s", listen=[LISTEN]) + pool("s", {name: address}, **options)
 
 
 def backends(daemon, pool_name="s"):
@@ -115,6 +114,11 @@ def wait_event(daemon, *words):
     return wait_for(lambda: events(daemon, *words), what=f"an event with {words}")
 
 
+def ask(sock):
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    return sock.recv(65536)
+
+
 def monitor_pid(daemon):
     return next(pid for pid in sluice.family(daemon.pid)
                 if "monitor" in pathlib.Path(f"/proc/{pid}/cmdline").read_text())
@@ -130,24 +134,23 @@ def test_both_families_and_every_question_for_itself(start, machine, server, ori
     asked = list(server.asked)
     assert len({one.port for one in asked}) > len(asked) / 2, "ports are not by chance"
     assert len({one.id for one in asked}) > len(asked) / 2, "ids are not by chance"
-    assert daemon.ctl_json("show config")["generation"] == 1 if False else True
     rows = daemon.ctl_json("show workers")["workers"]
     assert all(row["generation"] == 1 for row in rows), "the same in another order is no change"
 
 
 def test_time_to_live(start, machine, server, origins):
     """Neither sooner than it says, nor more often than once a second."""
-    server.set("slow.test", a=[ONE], ttl=4)
+    server.set("slow.test", a=[ONE], ttl=3)
     server.set("fast.test", a=[TWO], ttl=0)
     daemon = start(Daemon(
         service("s", listen=[LISTEN]) +
         pool("s", {"a": "slow.test:8000", "b": "fast.test:8000"})))
-    wait_for(lambda: server.count("fast.test") >= 6 and server.count("slow.test") >= 3,
+    wait_for(lambda: server.count("fast.test") >= 4 and server.count("slow.test") >= 3,
              what="looks")
     # The first is that of the start; the monitor's own begin with the second.
     fast, slow = server.times("fast.test")[1:], server.times("slow.test")[1:]
     assert all(later - sooner > 0.95 for sooner, later in zip(fast, fast[1:])), fast
-    assert all(later - sooner > 3.9 for sooner, later in zip(slow, slow[1:])), slow
+    assert all(later - sooner > 2.9 for sooner, later in zip(slow, slow[1:])), slow
     assert daemon.running()
 
 
@@ -214,8 +217,6 @@ def test_every_failure_keeps_the_last_good_set(start, machine, server, origins):
     for manner, words in FAILURES.items():
         wait_event(daemon, f"{names[manner]} does not resolve", words, "addresses hold (1)")
     assert backends(daemon) == good
-    assert len(run([sluice.LOAD, "keepalive", "--target", LISTEN, "--requests", "20",
-                    "--connections", "2", "--json"]).stdout) > 0 if False else True
     for name in names.values():
         server.set(name, a=[TWO], ttl=1)
     server.manner.clear()
@@ -268,8 +269,9 @@ def test_a_start_does_not_wait_for_a_silent_server(start, machine, server, origi
 def test_refuse_means_refuse(start, machine, server, origins):
     server.set("b.test", a=[ONE], ttl=1)
     daemon = start(Daemon(config(on_unresolved="refuse")))
+    daemon.write(config("nowhere.test:8000", on_unresolved="refuse"))
     with pytest.raises(CtlError, match="nowhere.test"):
-        daemon.reload(config("nowhere.test:8000", on_unresolved="refuse"))
+        daemon.ctl("reload")
     server.manner["*"] = "drop"
     wait_event(daemon, "b.test does not resolve")
     assert backends(daemon) == [f"b@{ONE}"]
@@ -279,21 +281,18 @@ def test_refuse_means_refuse(start, machine, server, origins):
 
 def test_the_set_grows_and_shrinks_under_load(start, machine, server, origins):
     """Not one request fails; sessions on what stays are not disturbed; who leaves drains."""
-    sets = [[ONE], [ONE, TWO], [ONE, TWO, THREE], [ONE, THREE], [ONE]]
-    server.set("b.test", a=[ONE], ttl=1)
-    daemon = start(Daemon(config()))
-    kept = start(contextlib.closing(connect(LISTEN)))
-    kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert kept.recv(65536)
-    load = start(Load("connect", LISTEN, "--connections", 8, "--seconds", 600)
-                 if False else Load("keepalive", LISTEN, "--connections", 8, "--duration", "600s"))
-    for addresses in sets * amount(3, 1):
+    sets = [[ONE, TWO], [ONE, THREE], [ONE, TWO]]
+    server.set("b.test", a=[TWO], ttl=1)
+    daemon = start(Daemon(config(), drain_timeout="60s"))
+    kept = [start(contextlib.closing(connect(LISTEN))) for _ in range(2)]
+    assert all(b"127.0.0.12" in ask(each) for each in kept)
+    load = start(Load("crc", LISTEN, "--connections", 4, "--rate", "100/s", "--duration", 600))
+    for addresses in sets * amount(5, 1):
         server.set("b.test", a=addresses, ttl=1)
         wait_backends(daemon, *(f"b@{each}" for each in addresses))
     report = load.finish()
     assert report["requests"] > 0
-    kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+    assert all(b"127.0.0.12" in ask(each) for each in kept)
     assert events(daemon, f"b@{THREE}")
 
 
