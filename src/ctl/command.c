@@ -22,6 +22,7 @@ const struct command *const command_table[] = {
     &cmd_show_checks,
     &cmd_show_upstreams,
     &cmd_show_ports,
+    &cmd_show_names,
     &cmd_show_stats,
     &cmd_show_config,
     &cmd_show_diff,

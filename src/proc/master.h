@@ -291,8 +291,8 @@ void load_cancel_all(struct master *master);
 void names_follow(struct master *master);
 /* The monitor says what a name has come to. heard may be in master's own message. */
 void names_heard(struct master *master, struct message_name *heard);
-/* What is wrong with a name, while it does not resolve; NULL: nothing. */
-const char *names_trouble(const struct master *master, const char *name);
+/* What is wrong with a name, while it does not resolve, and since when; NULL: nothing. */
+const char *names_trouble(const struct master *master, const char *name, uint64_t *out_since_ms);
 void names_end(struct master *master);
 
 /* --- sessions.c --- */

@@ -29,7 +29,8 @@
 
 struct name_trouble {
     LIST_ENTRY(name_trouble) link;
-    enum dns_outcome outcome;
+    enum dns_outcome outcome; /* the last one */
+    uint64_t since_ms;
     char name[];
 };
 
@@ -84,6 +85,7 @@ static void note_failure(struct master *master, const char *name, enum dns_outco
         return; /* it is told the next time */
     }
     trouble->outcome = outcome;
+    trouble->since_ms = clock_now_ms();
     memcpy(trouble->name, name, strlen(name) + 1);
     LIST_INSERT_HEAD(&master->name_news.troubles, trouble, link);
     str_printf(&text, "%s does not resolve: %s; ", name, dns_outcome_texts[outcome]);
@@ -115,10 +117,14 @@ static void note_success(struct master *master, const char *name, const struct d
     }
 }
 
-const char *names_trouble(const struct master *master, const char *name)
+const char *names_trouble(const struct master *master, const char *name, uint64_t *out_since_ms)
 {
     const struct name_trouble *trouble = find_trouble(master, name);
-    return trouble != NULL ? dns_outcome_texts[trouble->outcome] : NULL;
+    if (trouble == NULL) {
+        return NULL;
+    }
+    *out_since_ms = trouble->since_ms;
+    return dns_outcome_texts[trouble->outcome];
 }
 
 /* --- what was heard --- */
