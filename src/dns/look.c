@@ -128,16 +128,26 @@ static void fail(struct dns_look *look, enum dns_outcome outcome)
     finish(look);
 }
 
+/* Of too many the least stay, as in messages. */
 static void add_answer(struct dns_look *look, const struct part *part, const struct addr_ip *ip)
 {
     struct dns_result *result = &look->result;
-    if (result->n == DNS_ANSWERS_MAX) {
+    struct dns_answer answer = {.ip = *ip, .weight = part->weight};
+    uint32_t at = result->n;
+    answer.ip.port = part->port;
+    if (result->n < DNS_ANSWERS_MAX) {
+        result->n++;
+    } else {
         result->n_left_out++;
-        return;
+        at = 0;
+        for (uint32_t i = 1; i < result->n; i++) {
+            at = compare_answers(&result->answers[at], &result->answers[i]) < 0 ? i : at;
+        }
+        if (compare_answers(&answer, &result->answers[at]) >= 0) {
+            return;
+        }
     }
-    struct dns_answer *answer = &result->answers[result->n++];
-    *answer = (struct dns_answer){.ip = *ip, .weight = part->weight};
-    answer->ip.port = part->port;
+    result->answers[at] = answer;
 }
 
 static void note_ttl(struct dns_look *look, uint32_t ttl_s)

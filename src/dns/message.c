@@ -175,6 +175,54 @@ static int read_target(const ns_msg *message, const ns_rr *rr, struct dns_target
            strlcpy(out->name, name, sizeof(out->name)) < sizeof(out->name);
 }
 
+static bool is_less_target(const struct dns_target *a, const struct dns_target *b)
+{
+    int order = (int)a->priority - (int)b->priority;
+    order = order != 0 ? order : strcasecmp(a->name, b->name);
+    return order < 0 || (order == 0 && a->port < b->port);
+}
+
+static void take_target(struct dns_reply *out, const struct dns_target *target)
+{
+    size_t at = out->n;
+    if (out->n < DNS_ANSWERS_MAX) {
+        out->n++;
+    } else {
+        out->n_left_out++;
+        at = 0;
+        for (size_t i = 1; i < out->n; i++) {
+            at = is_less_target(&out->targets[at], &out->targets[i]) ? i : at;
+        }
+        if (!is_less_target(target, &out->targets[at])) {
+            return;
+        }
+    }
+    out->targets[at] = *target;
+}
+
+static bool is_less_ip(const struct addr_ip *a, const struct addr_ip *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) < 0;
+}
+
+static void take_ip(struct dns_reply *out, const struct addr_ip *ip)
+{
+    size_t at = out->n;
+    if (out->n < DNS_ANSWERS_MAX) {
+        out->n++;
+    } else {
+        out->n_left_out++;
+        at = 0;
+        for (size_t i = 1; i < out->n; i++) {
+            at = is_less_ip(&out->ips[at], &out->ips[i]) ? i : at;
+        }
+        if (!is_less_ip(ip, &out->ips[at])) {
+            return;
+        }
+    }
+    out->ips[at] = *ip;
+}
+
 static int take_record(struct reading *reading, const ns_rr *rr)
 {
     struct dns_reply *out = reading->out;
@@ -186,12 +234,10 @@ static int take_record(struct reading *reading, const ns_rr *rr)
         return got;
     }
     note_ttl(out, ns_rr_ttl(*rr));
-    if (out->n == DNS_ANSWERS_MAX) {
-        out->n_left_out++;
-    } else if (is_srv) {
-        out->targets[out->n++] = target;
+    if (is_srv) {
+        take_target(out, &target);
     } else {
-        out->ips[out->n++] = ip;
+        take_ip(out, &ip);
     }
     return 1;
 }

@@ -200,6 +200,32 @@ START_TEST(no_more_than_there_is_room_for)
 }
 END_TEST
 
+/* A server that turns its records round gives the same ones each time. */
+START_TEST(which_ones_are_taken_does_not_depend_on_their_order)
+{
+    enum { N = DNS_ANSWERS_MAX + 6 };
+    unsigned missing = 0;
+    for (int first = 0; first < N; first += 7) {
+        struct wire wire;
+        struct dns_reply reply;
+        bool is_in[N] = {false};
+        begin(&wire, OK_FLAGS, N, DNS_A);
+        for (int i = 0; i < N; i++) {
+            put_record(&wire, BYTES(POINTER), ns_t_a, 60,
+                       (char[]){10, 0, 0, (char)((first + i) % N)}, 4);
+        }
+        ck_assert_int_eq(parse(&wire, DNS_A, &reply), DNS_OK);
+        for (size_t i = 0; i < reply.n; i++) {
+            is_in[reply.ips[i].bytes[3]] = true;
+        }
+        for (int i = 0; i < DNS_ANSWERS_MAX; i++) {
+            missing += !is_in[i];
+        }
+    }
+    ck_assert_uint_eq(missing, 0);
+}
+END_TEST
+
 START_TEST(services_are_taken)
 {
     struct wire wire;
@@ -343,6 +369,7 @@ int main(void)
     tcase_add_test(tcase, aliases_are_followed);
     tcase_add_test(tcase, aliases_in_a_circle_end);
     tcase_add_test(tcase, no_more_than_there_is_room_for);
+    tcase_add_test(tcase, which_ones_are_taken_does_not_depend_on_their_order);
     tcase_add_test(tcase, services_are_taken);
     tcase_add_test(tcase, codes_are_told);
     tcase_add_test(tcase, what_answers_something_else_is_no_answer);
