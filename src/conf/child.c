@@ -165,8 +165,8 @@ static int answer(const char *path, const struct errlist *errors, const struct c
     return out.failed ? -1 : write_all(str_text(&out), out.len);
 }
 
-void conf_child_run(int answer_fd, const char *path, const struct conf_section_schema *schema,
-                    uid_t as_user)
+void conf_child_run(int answer_fd, const char *path, const struct conf_tree *again,
+                    const struct conf_section_schema *schema, uid_t as_user)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
@@ -176,7 +176,7 @@ void conf_child_run(int answer_fd, const char *path, const struct conf_section_s
     if (switch_user(as_user, path, &errors) == 0) {
         /* After the switch, which clears it. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        tree = conf_read_file(path, schema, &errors);
+        tree = again ? conf_read_again(again, &errors) : conf_read_file(path, schema, &errors);
     }
     _exit(answer(path, &errors, tree, schema) == 0 ? 0 : 1);
 }

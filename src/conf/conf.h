@@ -55,12 +55,16 @@ struct conf_option_schema {
     bool list; /* takes { "a", "b" } (or a single string) */
 };
 
+struct conf_tree;
 struct conf_section_schema {
     const char *name; /* NULL for the root */
     bool titled;      /* name "title" { … }; may repeat with other titles. Else at most once */
     bool titled_any;  /* with titled: the title is free text ("http:label"), not a Name */
     const struct conf_option_schema *options;          /* ends with a NULL name; NULL: none */
     const struct conf_section_schema *const *sections; /* ends with NULL; NULL: none */
+    /* Of the root: called in the child once files are read and expanded, to add what other files
+     * say; also by conf_load_again(), with what it added before still there. NULL: nothing does. */
+    void (*complete)(struct conf_tree *tree, struct errlist *errors);
 };
 
 struct conf_value {
@@ -120,6 +124,9 @@ struct conf_load;
  */
 struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
                                   uid_t as_user);
+/* The same for a tree that was read before: only what the schema's complete says is read anew. The
+ * tree may be gone afterwards. */
+struct conf_load *conf_load_again(const struct conf_tree *tree, uid_t as_user);
 int conf_load_fd(const struct conf_load *load);
 /* Reads what is there without blocking, some of it when it is much. Returns 1 when complete, 0 for
  * more to come. */

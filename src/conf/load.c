@@ -71,8 +71,8 @@ static bool reap(pid_t pid, int wait_ms, int *out_status)
     }
 }
 
-static pid_t start_child(int answer_fd, const char *path, const struct conf_section_schema *schema,
-                         uid_t as_user)
+static pid_t start_child(int answer_fd, const char *path, const struct conf_tree *again,
+                         const struct conf_section_schema *schema, uid_t as_user)
 {
     /* No handler of the parent's may run in the child. */
     sigset_t all;
@@ -81,7 +81,7 @@ static pid_t start_child(int answer_fd, const char *path, const struct conf_sect
     sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0)
-        conf_child_run(answer_fd, path, schema, as_user);
+        conf_child_run(answer_fd, path, again, schema, as_user);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -100,8 +100,9 @@ static void free_load(struct conf_load *load)
     errno = error;
 }
 
-struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
-                                  uid_t as_user)
+/* again NULL: the files are read. */
+static struct conf_load *start(const char *path, const struct conf_tree *again,
+                               const struct conf_section_schema *schema, uid_t as_user)
 {
     reap_left_behind();
     struct conf_load *load = calloc(1, sizeof *load);
@@ -118,7 +119,7 @@ struct conf_load *conf_load_start(const char *path, const struct conf_section_sc
     }
     load->fd = ends[0];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0)
-        load->pid = start_child(ends[1], path, schema, as_user);
+        load->pid = start_child(ends[1], path, again, schema, as_user);
     else
         load->pid = -1;
     fd_close(&ends[1]);
@@ -127,6 +128,17 @@ struct conf_load *conf_load_start(const char *path, const struct conf_section_sc
         return NULL;
     }
     return load;
+}
+
+struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
+                                  uid_t as_user)
+{
+    return start(path, NULL, schema, as_user);
+}
+
+struct conf_load *conf_load_again(const struct conf_tree *tree, uid_t as_user)
+{
+    return start(tree->root.file, tree, tree->root.schema, as_user);
 }
 
 int conf_load_fd(const struct conf_load *load)

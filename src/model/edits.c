@@ -44,7 +44,7 @@ const char *const *override_settable_of_backend(void)
 
 static bool is_single(const struct option_def *option)
 {
-    return option->type != OPTION_LIST && option->reloadable;
+    return option->type != OPTION_LIST && option->reloadable && !option->file_only;
 }
 
 const char *const *override_settable_of_pool(void)

@@ -148,6 +148,7 @@ struct model_pool {
     uint32_t send_proxy;         /* enum send_proxy */
     char **source_addresses;     /* as written: sources.h */
     char *notify;                /* NULL: nothing is run */
+    char *backends_file;         /* NULL: none; its backends are among the others */
     struct model_outlier outlier;
     struct model_reuse reuse;
     struct model_check *checks;
@@ -310,6 +311,7 @@ struct option_def {
     const char *kinds, *required_for;
     bool required;
     bool reloadable;
+    bool file_only;   /* of a pool: read together with the file, so not by command */
     bool settable;    /* by command on a running daemon, as an override */
     const char *help; /* one or two sentences for the manual */
 };

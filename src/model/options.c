@@ -244,6 +244,11 @@ const struct option_def option_table[] = {
     {POOL(require), .name = "require", .type = OPTION_WORD, .default_text = "all",
      .words = require_words, .reloadable = true,
      .help = "Which of a backend's checks must pass for it to be up: all of them, or any one."},
+    {POOL(backends_file), .name = "backends_file", .type = OPTION_TEXT, .reloadable = true,
+     .file_only = true,
+     .help =
+         "Absolute path of a file with more backends, a line NAME ADDRESS [option=value …] each; "
+         "it is watched, and taken over as a whole when it changes."},
     {POOL(notify), .name = "notify", .type = OPTION_TEXT, .reloadable = true,
      .help = "Absolute path of a program that is run when a backend goes up or down, and when the "
              "pool is lost or restored."},

@@ -6,9 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/log.h"
 #include "expiry.h"
+#include "guard.h"
 #include "master.h"
+#include "model/backends_file.h"
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
@@ -28,6 +31,7 @@ struct load_job {
     char *path;
     uid_t uid;
     bool check_only;
+    bool only_backends; /* load_backends_files() */
     bool begun;
     char *by, *why;
     ctl_change_fn *done;
@@ -78,7 +82,7 @@ static void job_end(void *arg, uint32_t behind)
     errlist_sort(&job->errors);
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
-    } else if (!job->check_only) {
+    } else if (!job->check_only && !job->only_backends) {
         record(job);
     }
     job->done(job->arg, &job->errors, &job->changes, master->model->generation);
@@ -124,6 +128,25 @@ static bool switch_log(struct load_job *job, const char *log)
     return error == 0;
 }
 
+/* A file that is truncated before it is written must not empty its pool. */
+static void judge_empty(struct load_job *job)
+{
+    const struct master *master = job->master;
+    for (size_t i = 0; i < job->tree->root.n_sections; i++) {
+        const struct conf_section *section = job->tree->root.sections[i];
+        const char *path = backends_file_of(section);
+        const struct model_pool *pool =
+            path != NULL ? model_find_pool(job->model, section->title) : NULL;
+        if (pool != NULL && backends_file_count(section) == 0 &&
+            guard_loses_pool(master, job->model, (uint32_t)(pool - job->model->pools))) {
+            errlist_add(&job->errors, ERRLIST_ERROR, path, 0, NULL,
+                        "no backends, which would take away the last eligible one of pool \"%s\"; "
+                        "write them, or reload to take it as it is",
+                        pool->name);
+        }
+    }
+}
+
 /* The job's model becomes the running one. */
 static bool put_into_force(struct load_job *job, struct overrides *kept)
 {
@@ -153,6 +176,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     *kept = (struct overrides){0};
     master_settings_changed(master);
     names_follow(master);
+    backends_files_renew(master);
     expiry_renew(master);
     restore_save(master, &job->errors);
     pools_watch(master);
@@ -169,11 +193,12 @@ static void apply(struct load_job *job)
                     "the daemon is stopping; nothing is changed any more");
     }
     if (job->errors.errors == 0 && build_model(job, &kept)) {
-        judge_here(job);
+        (job->only_backends ? judge_empty : judge_here)(job);
     }
     if (job->errors.errors == 0) {
         model_diff(master->model, job->model, &job->changes);
-        published = !job->check_only && put_into_force(job, &kept);
+        published = !job->check_only && (!job->only_backends || job->changes.count > 0) &&
+                    put_into_force(job, &kept);
     }
     overrides_free(&kept);
     if (published) {
@@ -236,7 +261,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct load_job *job)
 {
-    job->reading = conf_load_start(job->path, model_schema(), job->uid);
+    job->reading = job->only_backends ? conf_load_again(job->master->tree, job->uid)
+                                      : conf_load_start(job->path, model_schema(), job->uid);
     if (job->reading != NULL) {
         job->readable = event_new(job->master->base, conf_load_fd(job->reading),
                                   EV_READ | EV_PERSIST, on_readable, job);
@@ -260,8 +286,9 @@ static void begin_next(struct master *master)
     }
 }
 
-void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
-                const char *why, ctl_change_fn *done, void *arg)
+/* what: how to read; copied. */
+static void start(struct master *master, const struct load_job *what, const char *path,
+                  const char *by, const char *why)
 {
     struct load_job *job = calloc(1, sizeof(*job));
     char *own_path = strdup(path), *own_by = strdup(by);
@@ -271,19 +298,30 @@ void load_start(struct master *master, const char *path, uid_t uid, bool check_o
         free(job);
         free(own_path);
         free(own_by);
-        done(arg, &errors, &none, master->model->generation);
+        what->done(what->arg, &errors, &none, master->model->generation);
         return;
     }
-    *job = (struct load_job){.master = master,
-                             .path = own_path,
-                             .uid = uid,
-                             .check_only = check_only,
-                             .by = own_by,
-                             .why = why != NULL ? strdup(why) : NULL,
-                             .done = done,
-                             .arg = arg};
+    *job = *what;
+    job->master = master;
+    job->path = own_path;
+    job->by = own_by;
+    job->why = why != NULL ? strdup(why) : NULL;
     TAILQ_INSERT_TAIL(&master->loads, job, link);
     begin_next(master);
+}
+
+void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
+                const char *why, ctl_change_fn *done, void *arg)
+{
+    const struct load_job what = {.uid = uid, .check_only = check_only, .done = done, .arg = arg};
+    start(master, &what, path, by, why);
+}
+
+void load_backends_files(struct master *master, ctl_change_fn *done, void *arg)
+{
+    const struct load_job what = {
+        .uid = CONF_UID_SELF, .only_backends = true, .done = done, .arg = arg};
+    start(master, &what, master->config_file, "master", NULL);
 }
 
 void load_cancel_all(struct master *master)

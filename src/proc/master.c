@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -395,6 +396,7 @@ static int start(struct master *master, struct model *model)
     bool ticking = master->sweep != NULL && event_add(master->sweep, &every) == 0 &&
                    watchdog_start(master) == 0;
     expiry_renew(master);
+    backends_files_renew(master);
     restore_save(master, NULL);
     return ticking ? 0 : -ENOMEM;
 }
@@ -422,6 +424,7 @@ static void teardown(struct master *master)
     }
     acks_end_all(master);
     load_cancel_all(master);
+    backends_files_end(master);
     edit_cancel_all(master);
     sessions_cancel_all(master);
     closings_cancel_all(master);

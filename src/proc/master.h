@@ -47,13 +47,14 @@ struct child {
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
-struct load_job; /* load.c: a file being read */
-struct edit;     /* edit.c: a change by command under way */
-struct ack;      /* acks.c: someone waits for a generation to be in force */
-struct closing;  /* closings.c: a command that workers are being told */
-struct listing;  /* sessions.c: a collection of session lists under way */
-struct inquiry;  /* explain.c: a question to a worker under way */
-struct notice;   /* notices.c */
+struct load_job;       /* load.c: a file being read */
+struct backends_files; /* backends_file.c */
+struct edit;           /* edit.c: a change by command under way */
+struct ack;            /* acks.c: someone waits for a generation to be in force */
+struct closing;        /* closings.c: a command that workers are being told */
+struct listing;        /* sessions.c: a collection of session lists under way */
+struct inquiry;        /* explain.c: a question to a worker under way */
+struct notice;         /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
@@ -188,10 +189,11 @@ struct master {
     struct events *events;
     struct ctl_server *control;
     struct event *signals[6];
-    struct event *sweep;  /* of retired places */
-    struct event *hurry;  /* the end of waiting for an end at once */
-    struct event *delay;  /* the end of stop_delay */
-    struct event *expiry; /* expiry.c: the next end of what was set for a time */
+    struct event *sweep;                   /* of retired places */
+    struct event *hurry;                   /* the end of waiting for an end at once */
+    struct event *delay;                   /* the end of stop_delay */
+    struct backends_files *backends_files; /* NULL: no pool has one */
+    struct event *expiry;                  /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
     bool stopping;
@@ -283,6 +285,9 @@ int watchdog_start(struct master *master);
  * and why: for events. done is called once, from the loop or before the return. */
 void load_start(struct master *master, const char *path, uid_t uid, bool check_only, const char *by,
                 const char *why, ctl_change_fn *done, void *arg);
+/* Reads files of backends anew, and nothing else; publishes unless nothing has changed. One that
+ * got empty does not take away the last eligible backend of its pool. */
+void load_backends_files(struct master *master, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
 
 /* --- names.c --- */
