@@ -129,6 +129,7 @@ class NameServer:
         other = b"\x01x" + query.question
         loop = [record(b"\xc0\x0c", "CNAME", 1, b"\x01a\0"),
                 record(b"\x01a\0", "CNAME", 1, b"\xc0\x0c")]
+        foreign = [record(b"\xc0\x0c", "A", 1, bytes([127, 0, 0, 99]))]
         cut = reply(query, records[:1], flags=0x8380)
         return {
             "good": [good],
@@ -137,7 +138,7 @@ class NameServer:
             "empty": [reply(query)],
             "wrong_id": [reply(query, records, number=query.id ^ 1)],
             "wrong_question": [reply(query, records, question=other)],
-            "spoofed_first": [reply(query, records, number=query.id ^ 1),
+            "spoofed_first": [reply(query, foreign, number=query.id ^ 1),
                               reply(query, question=other), b"x", good],
             "a_question": [reply(query, records, flags=0x0100)],
             "garbage": [good[:12] + bytes(range(64, 192))],
