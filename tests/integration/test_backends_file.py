@@ -262,3 +262,20 @@ def test_names_in_the_file(daemon, origin, path):
     put(path, f"c localhost:{port} weight=4\n")
     wait_for(lambda: daemon.backend("web", "c@127.0.0.1")["weight"] == 4, what="the weight")
     assert daemon.backend("web", "c@127.0.0.1")["admin"] == "drain"
+
+
+def test_a_folder_that_goes_and_comes_again(start, origin, folder):
+    """Another folder of that name is watched in the old one's place."""
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "backends").write_text(lines(origin, "b"))
+    daemon = start(Daemon(config(inner / "backends", {"a": origin.addresses[0]})))
+    put(inner / "backends", lines(origin, "b", "c"))
+    taken(daemon, "a", "b", "c")
+    (folder / "new").mkdir()
+    (folder / "new" / "backends").write_text(lines(origin, "c"))
+    inner.rename(folder / "old")
+    (folder / "new").rename(inner)
+    taken(daemon, "a", "c")
+    put(inner / "backends", lines(origin, "d"))
+    taken(daemon, "a", "d")
