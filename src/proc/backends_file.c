@@ -24,10 +24,11 @@
 #define QUIET_MOST_MS 2000  /* … but from the first one on no longer */
 #define GONE_MS       1000  /* the same where it is gone: editors put another one in its place */
 #define WRITING_MS    10000 /* where it is written to and not closed */
-#define LOST_MS       2000  /* until a folder that cannot be watched is tried again */
+#define LOST_MS       10000 /* until a folder that cannot be watched is tried, and read, again */
 #define TOLD_MAX      10    /* faults of one file in events; the log has all */
 #define MASK                                                                                       \
-    (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB)
+    (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |            \
+     IN_ATTRIB | IN_MOVE_SELF)
 
 struct file {
     char path[PATH_MAX];
@@ -46,6 +47,7 @@ struct backends_files {
     int inotify;
     struct event *readable, *timer;
     uint64_t first_ms;       /* of the first sign that was not followed up yet; 0: there is none */
+    bool is_lost;            /* a folder cannot be watched, and that was told */
     bool is_loading, is_due; /* due: something has changed meanwhile */
     char *refused;           /* what was told of faults last; NULL: all is well */
 };
@@ -213,7 +215,7 @@ static void judge(struct backends_files *files, const struct inotify_event *even
                    (event->mask & (IN_MOVED_TO | IN_CREATE)) != 0) {
             arm(files, QUIET_MS);
         }
-        if ((event->mask & IN_IGNORED) != 0 &&
+        if ((event->mask & (IN_IGNORED | IN_MOVE_SELF)) != 0 &&
             (event->wd == file->folder || event->wd == file->target_folder)) {
             file->folder = -1; /* the folder is gone, perhaps for another one */
             arm(files, GONE_MS);
@@ -263,8 +265,8 @@ static void watch(struct backends_files *files, struct file *file, const char *p
     file->is_link = file->target[0] != '\0';
     file->target_folder = file->is_link ? watch_folder(files, file->target) : -1;
     file->folder = watch_folder(files, path);
-    if (file->folder < 0) {
-        log_warning("the folder of a backends_file cannot be watched; it is tried again",
+    if (file->folder < 0 && !files->is_lost) {
+        log_warning("the folder of a backends_file cannot be watched, so it is read every 10 s",
                     LOG_STR("path", path), LOG_STR("error", strerror(errno)));
     }
 }
@@ -318,7 +320,7 @@ static bool watch_all(struct backends_files *files)
 {
     const struct model *model = files->master->model;
     size_t n = count_wanted(model);
-    uint64_t in_ms = QUIET_MS;
+    bool is_lost = false;
     stop_watching(files);
     if (n == 0) {
         return true;
@@ -335,10 +337,11 @@ static bool watch_all(struct backends_files *files)
     for (size_t i = 0; i < model->n_pools; i++) {
         if (model->pools[i].backends_file != NULL) {
             watch(files, &files->files[files->n], model->pools[i].backends_file);
-            in_ms = files->files[files->n++].folder < 0 ? LOST_MS : in_ms;
+            is_lost = files->files[files->n++].folder < 0 || is_lost;
         }
     }
-    arm(files, in_ms);
+    files->is_lost = is_lost;
+    arm(files, is_lost ? LOST_MS : QUIET_MS);
     return true;
 }
 

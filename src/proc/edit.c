@@ -288,6 +288,15 @@ static void forget_agreeing(struct edit *edit)
 
 /* --- the model --- */
 
+/* Also of an address where the command names the whole. */
+static bool is_about(const char *text, const struct str *section, const struct ctl_edit *asked)
+{
+    size_t len = section->len;
+    return strcmp(text, str_text(section)) == 0 ||
+           (asked->backend != NULL && len > 0 && strncmp(text, str_text(section), len - 1) == 0 &&
+            text[len - 1] == '@');
+}
+
 /* Of all warnings those about what the command is about; the others were told when the file was
  * read. */
 static void take_faults(struct edit *edit, const struct errlist *found)
@@ -304,7 +313,7 @@ static void take_faults(struct edit *edit, const struct errlist *found)
     }
     for (size_t i = 0; i < found->count; i++) {
         const struct errlist_item *item = &found->items[i];
-        bool is_ours = item->file[0] == '\0' && strcmp(item->section, str_text(&section)) == 0;
+        bool is_ours = item->file[0] == '\0' && is_about(item->section, &section, asked);
         if (item->severity == ERRLIST_ERROR || is_ours) {
             errlist_add(&edit->errors, item->severity, item->file, item->line,
                         is_ours ? NULL : item->section, "%s", item->text);
@@ -404,8 +413,12 @@ static void put_into_force(struct edit *edit)
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
         const char *pool = asked->pool;
         const char *backend = asked->backend;
-        if (asked->backend == NULL || is_everywhere(edit)) {
-            edit_find_subject(master->model, edit->changes.lines[i], &pool, &backend);
+        const char *found_pool;
+        const char *found_backend; /* of a name each address, too */
+        edit_find_subject(master->model, edit->changes.lines[i], &found_pool, &found_backend);
+        if (asked->backend == NULL || is_everywhere(edit) || found_backend != NULL) {
+            pool = found_pool;
+            backend = found_backend;
         }
         master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
                      edit->changes.lines[i]);

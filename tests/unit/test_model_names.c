@@ -311,6 +311,42 @@ START_TEST(of_templates_and_of_addresses)
 }
 END_TEST
 
+START_TEST(printing_what_stands)
+{
+    static const char expected[] =
+        "pool \"web\" {\n"
+        "    backend \"b\" {\n"
+        "        # 1 in the file; by somebody, 1970-01-01T00:00:00.000Z\n"
+        "        weight = 5\n"
+        "    }\n"
+        "    # by somebody, 1970-01-01T00:00:00.000Z\n"
+        "    # backend \"b@10.0.0.6\": weight = 7, for one address of a name\n"
+        "    # added by somebody, 1970-01-01T00:00:00.000Z\n"
+        "    backend \"c\" {\n"
+        "        address = \"g.example:81\"\n"
+        "        weight = 3\n"
+        "    }\n"
+        "}\n";
+    struct conf_tree *tree = read_tree(text);
+    struct errlist errors = {0};
+    struct model *model;
+    STR_AUTO printed = {0};
+
+    ck_assert_int_eq(stands_for("h.example", "10.0.0.5", "10.0.0.6"), 1);
+    ck_assert_int_eq(stands_for("g.example", "10.0.0.7", "10.0.0.8"), 1);
+    record(OVERRIDE_SET, "b@10.0.0.6", "weight", "7", "1");
+    record(OVERRIDE_SET, "b", "weight", "5", "1");
+    record(OVERRIDE_ADDED, "c", NULL, "g.example:81", NULL);
+    record(OVERRIDE_SET, "c", "weight", "3", "1");
+    model = overrides_build(&list, tree, &names, &fixture_registries, &errors);
+    overrides_print(&list, model, &printed);
+    ck_assert_str_eq(str_text(&printed), expected);
+    model_free(model);
+    errlist_free(&errors);
+    conf_tree_free(tree);
+}
+END_TEST
+
 static void expect_kept(const char *from, size_t n, const char *backends, const char *dropped)
 {
     struct conf_tree *tree = read_tree(from);
@@ -419,6 +455,7 @@ int main(void)
 {
     return RUN_SUITE_WITH("model names", NULL, teardown, setting_answers, too_many_answers, wanted,
                           whose_address, expanding, without_answers, names_that_collide,
-                          names_that_get_too_long, of_templates_and_of_addresses, after_a_reload,
-                          what_does_not_go_with_the_names, what_the_file_says);
+                          names_that_get_too_long, of_templates_and_of_addresses,
+                          printing_what_stands, after_a_reload, what_does_not_go_with_the_names,
+                          what_the_file_says);
 }
