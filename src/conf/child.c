@@ -166,7 +166,8 @@ static int answer(const char *path, const struct errlist *errors, const struct c
 }
 
 void conf_child_run(int answer_fd, const char *path, const char *text,
-                    const struct conf_section_schema *schema, uid_t as_user)
+                    const struct conf_tree *again, const struct conf_section_schema *schema,
+                    uid_t as_user)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
@@ -176,8 +177,15 @@ void conf_child_run(int answer_fd, const char *path, const char *text,
     if (switch_user(as_user, path, &errors) == 0) {
         /* After the switch, which clears it. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        tree = text ? conf_read_text(path, text, strlen(text), schema, &errors)
-                    : conf_read_file(path, schema, &errors);
+        if (again != NULL) {
+            tree = conf_read_again(again, &errors);
+        } else {
+            tree = text ? conf_read_text(path, text, strlen(text), schema, &errors)
+                        : conf_read_file(path, schema, &errors);
+            if (text != NULL) {
+                conf_complete(tree, &errors);
+            }
+        }
     }
     _exit(answer(path, &errors, tree, schema) == 0 ? 0 : 1);
 }

@@ -55,12 +55,16 @@ struct conf_option_schema {
     bool list; /* takes { "a", "b" } (or a single string) */
 };
 
+struct conf_tree;
 struct conf_section_schema {
     const char *name; /* NULL for the root */
     bool titled;      /* name "title" { … }; may repeat with other titles. Else at most once */
     bool titled_any;  /* with titled: the title is free text ("http:label"), not a Name */
     const struct conf_option_schema *options;          /* ends with a NULL name; NULL: none */
     const struct conf_section_schema *const *sections; /* ends with NULL; NULL: none */
+    /* Of the root: called in the child once files are read and expanded, to add what other files
+     * say; also by conf_load_again(), with what it added before still there. NULL: nothing does. */
+    void (*complete)(struct conf_tree *tree, struct errlist *errors);
 };
 
 struct conf_value {
@@ -84,6 +88,9 @@ struct conf_section {
     const char *file;
     int line; /* of its name, not of its brace */
     struct conf_section *parent;
+    /* Who makes several sections of one can leave here which, in a tree that lives as long as this
+     * is looked at; else NULL. Not copied. */
+    const struct conf_section *origin;
     struct conf_option *options; /* in file order */
     size_t n_options;
     struct conf_section **sections; /* in file order */
@@ -121,6 +128,9 @@ struct conf_load *conf_load_start(const char *path, const struct conf_section_sc
  * include() is refused in it. Secrets are read as whoever calls. */
 struct conf_load *conf_load_start_text(const char *name, const char *text,
                                        const struct conf_section_schema *schema);
+/* The same for a tree that was read before: only what the schema's complete says is read anew. The
+ * tree may be gone afterwards. */
+struct conf_load *conf_load_again(const struct conf_tree *tree, uid_t as_user);
 int conf_load_fd(const struct conf_load *load);
 /* Reads what is there without blocking, some of it when it is much. Returns 1 when complete, 0 for
  * more to come. */
@@ -154,19 +164,26 @@ struct conf_section *conf_find_section(const struct conf_section *parent, const 
  * must have sections of that name. */
 struct conf_section *conf_add_section(struct conf_section *parent, const char *name,
                                       const char *title);
+/* Adds a copy with another title, its files and lines the same, right behind it. NULL without
+ * memory. */
+struct conf_section *conf_copy_section(const struct conf_section *section, const char *title);
 /* Takes it, with all that is in it, out of its parent. */
 void conf_remove_section(struct conf_section *section);
 /* Gives the option this one value, as it is (nothing is expanded) and without a place, instead of
  * what it had. 0, -ENOMEM, or -ENOENT where the section knows no such option. */
 int conf_set(struct conf_section *section, const char *option, const char *text);
+/* The same where its place stays, and how it is shown where it is a secret; -ENOENT also where it
+ * has no value yet. */
+int conf_change(struct conf_section *section, const char *option, const char *text);
 
 /* Whether text matches [A-Za-z0-9_.@:-]+, is shorter than NAME_BYTES_MAX (sluice/limits.h) and is
  * not reserved (json, *). */
 bool conf_name_valid(const char *text);
 
+typedef bool conf_leave_out_fn(const struct conf_section *section);
 /* Appends the tree as one text, which reads back to the same: values unexpanded, without comments,
- * what was included in its place. */
-void conf_tree_print(const struct conf_tree *tree, struct str *out);
+ * what was included in its place; without sections that leave_out (NULL: none) is true of. */
+void conf_tree_print(const struct conf_tree *tree, conf_leave_out_fn *leave_out, struct str *out);
 
 /* Appends raw as a quoted string in file syntax, such that reading it gives the same raw. */
 void conf_quote(struct str *out, const char *raw);

@@ -72,7 +72,8 @@ static bool reap(pid_t pid, int wait_ms, int *out_status)
 }
 
 static pid_t start_child(int answer_fd, const char *path, const char *text,
-                         const struct conf_section_schema *schema, uid_t as_user)
+                         const struct conf_tree *again, const struct conf_section_schema *schema,
+                         uid_t as_user)
 {
     /* No handler of the parent's may run in the child. */
     sigset_t all;
@@ -81,7 +82,7 @@ static pid_t start_child(int answer_fd, const char *path, const char *text,
     sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0)
-        conf_child_run(answer_fd, path, text, schema, as_user);
+        conf_child_run(answer_fd, path, text, again, schema, as_user);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -100,8 +101,8 @@ static void free_load(struct conf_load *load)
     errno = error;
 }
 
-/* text: NULL for the file at path. */
-static struct conf_load *start(const char *path, const char *text,
+/* text and again NULL: the file at path and what it includes are read. */
+static struct conf_load *start(const char *path, const char *text, const struct conf_tree *again,
                                const struct conf_section_schema *schema, uid_t as_user)
 {
     reap_left_behind();
@@ -119,7 +120,7 @@ static struct conf_load *start(const char *path, const char *text,
     }
     load->fd = ends[0];
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0)
-        load->pid = start_child(ends[1], path, text, schema, as_user);
+        load->pid = start_child(ends[1], path, text, again, schema, as_user);
     else
         load->pid = -1;
     fd_close(&ends[1]);
@@ -133,13 +134,18 @@ static struct conf_load *start(const char *path, const char *text,
 struct conf_load *conf_load_start(const char *path, const struct conf_section_schema *schema,
                                   uid_t as_user)
 {
-    return start(path, NULL, schema, as_user);
+    return start(path, NULL, NULL, schema, as_user);
 }
 
 struct conf_load *conf_load_start_text(const char *name, const char *text,
                                        const struct conf_section_schema *schema)
 {
-    return start(name, text, schema, CONF_UID_SELF);
+    return start(name, text, NULL, schema, CONF_UID_SELF);
+}
+
+struct conf_load *conf_load_again(const struct conf_tree *tree, uid_t as_user)
+{
+    return start(tree->root.file, NULL, tree, tree->root.schema, as_user);
 }
 
 int conf_load_fd(const struct conf_load *load)
@@ -229,7 +235,7 @@ static void wait_for(const char *path, const char *text, const struct conf_secti
 {
     uint64_t deadline_ms = clock_now_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
     *out_tree = NULL;
-    struct conf_load *load = start(path, text, schema, CONF_UID_SELF);
+    struct conf_load *load = start(path, text, NULL, schema, CONF_UID_SELF);
     if (!load) {
         errlist_add(errors, ERRLIST_ERROR, path, 0, NULL,
                     "cannot start the configuration reader: %s", strerror(errno));

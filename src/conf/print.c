@@ -24,12 +24,15 @@ static void print_option(const struct conf_section *section, const struct conf_o
     str_append(out, is_list ? " }\n" : "\n");
 }
 
-static void print_contents(const struct conf_section *section, unsigned depth, struct str *out)
+static void print_contents(const struct conf_section *section, unsigned depth,
+                           conf_leave_out_fn *leave_out, struct str *out)
 {
     for (size_t i = 0; i < section->n_options; i++)
         print_option(section, &section->options[i], depth, out);
     for (size_t i = 0; i < section->n_sections; i++) {
         const struct conf_section *inner = section->sections[i];
+        if (leave_out != NULL && leave_out(inner))
+            continue;
         indent(out, depth);
         str_printf(out, "%s ", inner->schema->name);
         if (inner->title) {
@@ -37,13 +40,13 @@ static void print_contents(const struct conf_section *section, unsigned depth, s
             str_append_char(out, ' ');
         }
         str_append(out, "{\n");
-        print_contents(inner, depth + 1, out);
+        print_contents(inner, depth + 1, leave_out, out);
         indent(out, depth);
         str_append(out, "}\n");
     }
 }
 
-void conf_tree_print(const struct conf_tree *tree, struct str *out)
+void conf_tree_print(const struct conf_tree *tree, conf_leave_out_fn *leave_out, struct str *out)
 {
-    print_contents(&tree->root, 0, out);
+    print_contents(&tree->root, 0, leave_out, out);
 }

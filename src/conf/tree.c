@@ -154,11 +154,14 @@ void conf_tree_free(struct conf_tree *tree)
 struct copier {
     char **from, **to;
     size_t n;
-    size_t last; /* where the search ended: neighbours come from the same file */
+    size_t last;       /* where the search ended: neighbours come from the same file */
+    bool is_same_tree; /* files stay as they are */
 };
 
 static const char *map_file(struct copier *copier, const char *file)
 {
+    if (copier->is_same_tree)
+        return file;
     if (copier->last < copier->n && copier->from[copier->last] == file)
         return copier->to[copier->last];
     for (size_t i = 0; i < copier->n; i++)
@@ -230,6 +233,34 @@ struct conf_tree *conf_tree_copy(const struct conf_tree *tree)
     return copy;
 }
 
+/* From its place on up to the last one, each moves one further, and the last one comes there. */
+static void move_last_to(struct conf_section *parent, size_t place)
+{
+    struct conf_section *last = parent->sections[parent->n_sections - 1];
+    memmove(&parent->sections[place + 1], &parent->sections[place],
+            (parent->n_sections - 1 - place) * sizeof(struct conf_section *));
+    parent->sections[place] = last;
+}
+
+static size_t place_in_parent(const struct conf_section *section)
+{
+    size_t i = 0;
+    while (section->parent->sections[i] != section)
+        i++;
+    return i;
+}
+
+struct conf_section *conf_copy_section(const struct conf_section *section, const char *title)
+{
+    struct copier copier = {.is_same_tree = true};
+    struct conf_section *copy = conf_tree_add_section(section->parent, section->schema, title,
+                                                      section->file, section->line);
+    if (!copy)
+        return NULL;
+    move_last_to(section->parent, place_in_parent(section) + 1);
+    return copy_contents(&copier, section, copy) == 0 ? copy : NULL;
+}
+
 /* --- changing --- */
 
 struct conf_section *conf_find_section(const struct conf_section *parent, const char *name,
@@ -254,9 +285,7 @@ struct conf_section *conf_add_section(struct conf_section *parent, const char *n
 void conf_remove_section(struct conf_section *section)
 {
     struct conf_section *parent = section->parent;
-    size_t i = 0;
-    while (parent->sections[i] != section)
-        i++;
+    size_t i = place_in_parent(section);
     parent->n_sections--;
     memmove(&parent->sections[i], &parent->sections[i + 1],
             (parent->n_sections - i) * sizeof(struct conf_section *));
@@ -280,6 +309,23 @@ int conf_set(struct conf_section *section, const char *option, const char *text)
     found->file = "";
     found->line = 0;
     return conf_tree_add_value(found, strdup(text), 0);
+}
+
+int conf_change(struct conf_section *section, const char *option, const char *text)
+{
+    const struct conf_option *found = conf_find(section, option);
+    struct conf_value *value = found && found->n_values == 1 ? found->values : NULL;
+    char *copy = value ? strdup(text) : NULL;
+    if (!copy)
+        return value ? -ENOMEM : -ENOENT;
+    if (value->text != value->raw)
+        free(value->text);
+    if (!value->secret) {
+        free(value->raw);
+        value->raw = copy;
+    }
+    value->text = copy;
+    return 0;
 }
 
 /* --- looking up --- */

@@ -49,7 +49,7 @@ static enum command_outcome change_backend(struct request *request, enum ctl_edi
 {
     const struct model_pool *pool = request_find_pool(request, request->args[0]);
 
-    if (!pool || !request_find_backend(request, pool, request->args[1]))
+    if (!pool || !request_has_backend(request, pool, request->args[1]))
         return COMMAND_DONE;
     return ask(request, verb);
 }
@@ -87,7 +87,7 @@ static enum command_outcome run_set(struct request *request)
     const char *const *args = request->args;
     const struct model_pool *pool = request_find_pool(request, args[0]);
 
-    if (!pool || !request_find_backend(request, pool, args[1]))
+    if (!pool || !request_has_backend(request, pool, args[1]))
         return COMMAND_DONE;
     return set(request, NULL, args[0], args[1]);
 }

@@ -26,13 +26,20 @@ static void closed(void *arg, const struct errlist *errors, const struct change_
     close_next(request);
 }
 
-/* The pool's backend of that name; NULL: the command does not mean this one, or it has none. */
-static const struct model_backend *find_meant(const struct request *request,
+/* The next of the pool's backends that the command means; NULL: there is none, or no further one.
+ */
+static const struct model_backend *next_meant(struct request *request,
                                               const struct model_pool *pool)
 {
-    if (strcmp(request->args[0], "*") != 0 && strcmp(request->args[0], pool->name) != 0)
-        return NULL;
-    return model_find_backend(pool, request->args[1]);
+    bool is_meant = strcmp(request->args[0], "*") == 0 || strcmp(request->args[0], pool->name) == 0;
+
+    while (is_meant && request->n_backends_seen < pool->n_backends) {
+        const struct model_backend *backend = &pool->backends[request->n_backends_seen++];
+
+        if (model_backend_is_meant(backend, request->args[1]))
+            return backend;
+    }
+    return NULL;
 }
 
 static void close_of(struct request *request, const struct model_pool *pool,
@@ -60,13 +67,15 @@ static void close_next(struct request *request)
         request_is_live(request) ? request->host.ops->model(request->host.self) : NULL;
 
     while (model && request->n_pools_closed < model->n_pools) {
-        const struct model_pool *pool = &model->pools[request->n_pools_closed++];
-        const struct model_backend *backend = find_meant(request, pool);
+        const struct model_pool *pool = &model->pools[request->n_pools_closed];
+        const struct model_backend *backend = next_meant(request, pool);
 
         if (backend) {
             close_of(request, pool, backend);
             return;
         }
+        request->n_pools_closed++;
+        request->n_backends_seen = 0;
     }
     change_answer(request, &request->gathered_errors, &request->gathered,
                   request->gathered_generation);
@@ -120,7 +129,7 @@ static enum command_outcome run_maintain(struct request *request)
             return COMMAND_DONE;
     } else {
         pool = request_find_pool(request, args[0]);
-        if (!pool || !request_find_backend(request, pool, args[1]))
+        if (!pool || !request_has_backend(request, pool, args[1]))
             return COMMAND_DONE;
     }
     request->options[0] = (struct ctl_setting){"admin", "maintenance"};

@@ -40,16 +40,16 @@ static const struct column columns[] = {
 };
 
 /* Who holds which row of the scoreboard, for naming many sessions. */
-struct names {
+struct row_names {
     struct {
         const char *pool, *backend;
     } rows[BACKENDS_MAX];
     const char *services[SERVICES_MAX];
 };
 
-static struct names *names_create(const struct model *model)
+static struct row_names *names_create(const struct model *model)
 {
-    struct names *names = calloc(1, sizeof(*names));
+    struct row_names *names = calloc(1, sizeof(*names));
 
     if (!names)
         return NULL;
@@ -72,7 +72,7 @@ static struct names *names_create(const struct model *model)
 }
 
 /* What is no longer in the model has no name any more. */
-static void put_session(struct reply *reply, const struct names *names,
+static void put_session(struct reply *reply, const struct row_names *names,
                         const struct session_info *session)
 {
     char id[24], client[ADDR_TEXT_MAX];
@@ -104,7 +104,7 @@ static void put_session(struct reply *reply, const struct names *names,
 static void put_sessions(struct request *request, const struct session_info *sessions, size_t count,
                          uint32_t silent_workers)
 {
-    struct names *names = names_create(request->host.ops->model(request->host.self));
+    struct row_names *names = names_create(request->host.ops->model(request->host.self));
     struct reply *reply = &request->reply;
 
     if (!names) {

@@ -51,6 +51,7 @@ extern const struct command cmd_show_info, cmd_show_services, cmd_show_pools, cm
     cmd_show_workers, cmd_show_checks, cmd_show_errors;            /* cmd_show.c */
 extern const struct command cmd_show_upstreams;                    /* cmd_upstreams.c */
 extern const struct command cmd_show_ports;                        /* cmd_ports.c */
+extern const struct command cmd_show_names;                        /* cmd_names.c */
 extern const struct command cmd_show_stats;                        /* cmd_stats.c */
 extern const struct command cmd_show_sessions;                     /* cmd_sessions.c */
 extern const struct command cmd_maintain_backend;                  /* cmd_maintain.c */

@@ -351,6 +351,11 @@ const struct model_backend *request_find_backend(struct request *request,
     return NULL;
 }
 
+bool request_has_backend(struct request *request, const struct model_pool *pool, const char *name)
+{
+    return model_has_backend(pool, name) || request_find_backend(request, pool, name);
+}
+
 bool request_find_anywhere(struct request *request, const char *name)
 {
     const struct model *model = model_of(request);
@@ -358,7 +363,7 @@ bool request_find_anywhere(struct request *request, const char *name)
     size_t n = 0;
 
     for (size_t i = 0; i < model->n_pools; i++) {
-        if (model_find_backend(&model->pools[i], name))
+        if (model_has_backend(&model->pools[i], name))
             return true;
         n += model->pools[i].n_backends;
     }

@@ -36,7 +36,8 @@ struct request {
     struct errlist gathered_errors;
     uint32_t gathered_generation;
     size_t n_pools_closed;
-    struct ctl_who who; /* why is that of this request */
+    size_t n_backends_seen; /* of the next pool */
+    struct ctl_who who;     /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */
     bool force;
@@ -84,7 +85,10 @@ const char *request_option(const struct request *request, const char *name);
 const struct model_pool *request_find_pool(struct request *request, const char *name);
 const struct model_backend *request_find_backend(struct request *request,
                                                  const struct model_pool *pool, const char *name);
-/* Whether any pool has a backend of that name; if not the reply is an error likewise. */
+/* Whether the pool has a backend of that name, or one whose addresses stand for it; if not the
+ * reply is an error likewise. */
+bool request_has_backend(struct request *request, const struct model_pool *pool, const char *name);
+/* Whether any pool has such a backend; if not the reply is an error likewise. */
 bool request_find_anywhere(struct request *request, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
 /* "POOL/NAME" of backend=. Returns 0, or -EINVAL with the reply an error. */

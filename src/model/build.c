@@ -295,6 +295,7 @@ static void build_backends(struct build *build, const struct conf_section *paren
     pool->n_backends = n;
     while ((section = build_next(parent, "backend", &cursor)) != NULL) {
         backend->name = new_text(build, section->title);
+        backend->of = section->origin != NULL ? new_text(build, section->origin->title) : NULL;
         backend->file = intern_file(build, section->file);
         backend->line = section->line;
         build_options(build, section, SECTION_BACKEND, backend);

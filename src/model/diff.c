@@ -249,23 +249,6 @@ static void diff_checks(const struct model_check *was, size_t n_old, const struc
                prefix, "check", NULL, diff_check, out);
 }
 
-/* The address behind a name that stayed the same. A model not yet resolved says nothing. */
-static void diff_resolved(const struct model_backend *was, const struct model_backend *now,
-                          const char *where, struct change_list *out)
-{
-    char old_text[ADDR_TEXT_MAX];
-    char new_text[ADDR_TEXT_MAX];
-
-    if (now->named && now->address.ip.family != ADDR_NONE &&
-        strcmp(was->address_text, now->address_text) == 0 &&
-        !addr_equal(&was->address, &now->address)) {
-        change_add(out, "%s: resolved address %s -> %s", where,
-                   was->address.ip.family != ADDR_NONE ? addr_format(&was->address, old_text)
-                                                       : "none",
-                   addr_format(&now->address, new_text));
-    }
-}
-
 static void diff_backend(const void *was, const void *now, const char *where,
                          struct change_list *out)
 {
@@ -275,7 +258,6 @@ static void diff_backend(const void *was, const void *now, const char *where,
 
     str_printf(&prefix, "%s: ", where);
     diff_options(SECTION_BACKEND, a, b, where, out);
-    diff_resolved(a, b, where, out);
     diff_checks(a->own_checks, a->n_own_checks, b->own_checks, b->n_own_checks, str_text(&prefix),
                 out);
 }

@@ -44,7 +44,7 @@ const char *const *override_settable_of_backend(void)
 
 static bool is_single(const struct option_def *option)
 {
-    return option->type != OPTION_LIST && option->reloadable;
+    return option->type != OPTION_LIST && option->reloadable && !option->file_only;
 }
 
 const char *const *override_settable_of_pool(void)
@@ -140,42 +140,129 @@ static int apply_one(struct conf_tree *tree, const struct override *item)
     return conf_set(section, item->option, item->value) == -ENOMEM ? -ENOMEM : 0;
 }
 
+static int apply_kind(const struct overrides *list, const bool *left_out, enum override_kind kind,
+                      struct conf_tree *tree)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < list->count && rc == 0; i++) {
+        if (list->items[i].kind == kind && (left_out == NULL || !left_out[i])) {
+            rc = apply_one(tree, &list->items[i]);
+        }
+    }
+    return rc;
+}
+
 /* Kind by kind: what is set of an added backend comes after it. left_out may be NULL. */
 static int apply(const struct overrides *list, const bool *left_out, struct conf_tree *tree)
 {
     static const enum override_kind order[] = {OVERRIDE_REMOVED, OVERRIDE_ADDED, OVERRIDE_SET};
     int rc = 0;
 
-    for (size_t k = 0; k < sizeof(order) / sizeof(order[0]); k++) {
-        for (size_t i = 0; i < list->count && rc == 0; i++) {
-            if (list->items[i].kind == order[k] && (left_out == NULL || !left_out[i])) {
-                rc = apply_one(tree, &list->items[i]);
-            }
+    for (size_t k = 0; k < sizeof(order) / sizeof(order[0]) && rc == 0; k++) {
+        rc = apply_kind(list, left_out, order[k], tree);
+    }
+    return rc;
+}
+
+/* What is about addresses of templates, which are in the tree by now. */
+static int apply_to_addresses(const struct overrides *list, const bool *left_out,
+                              struct conf_tree *tree)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < list->count && rc == 0; i++) {
+        const struct override *item = &list->items[i];
+        const struct conf_section *section = NULL;
+
+        if (item->kind != OVERRIDE_ADDED && item->backend != NULL &&
+            names_template_length(item->backend) > 0 && (left_out == NULL || !left_out[i])) {
+            section = find_section(tree, item);
+        }
+        if (section != NULL && section->origin != NULL) {
+            rc = apply_one(tree, item);
         }
     }
     return rc;
 }
 
-struct model *edits_build(const struct overrides *list, const bool *left_out,
-                          const struct conf_tree *tree, const struct model_registries *registries,
-                          struct errlist *errors)
+/* The tree as changed, and expanded if there are names; NULL with errors, also without memory. What
+ * origins point to is *out_changed. */
+static struct conf_tree *make_tree(const struct overrides *list, const bool *left_out,
+                                   const struct conf_tree *tree, const struct names *names,
+                                   struct conf_tree **out_changed, struct errlist *errors)
 {
-    struct conf_tree *copy = conf_tree_copy(tree);
-    struct model *model = NULL;
+    struct conf_tree *changed = conf_tree_copy(tree);
+    struct conf_tree *expanded = NULL;
+    size_t before = errors->errors;
 
-    if (copy == NULL || apply(list, left_out, copy) != 0) {
-        errlist_add(errors, ERRLIST_ERROR, NULL, 0, NULL, "out of memory; nothing was changed");
-    } else {
-        model = model_build(copy, registries, errors);
+    *out_changed = changed;
+    if (changed != NULL && apply(list, left_out, changed) == 0) {
+        expanded = names != NULL ? names_expand(changed, names, errors) : conf_tree_copy(changed);
     }
-    conf_tree_free(copy);
+    if (expanded == NULL || apply_to_addresses(list, left_out, expanded) != 0) {
+        errlist_add(errors, ERRLIST_ERROR, NULL, 0, NULL, "out of memory; nothing was changed");
+    }
+    if (errors->errors > before) {
+        conf_tree_free(expanded);
+        return NULL;
+    }
+    return expanded;
+}
+
+struct model *edits_build(const struct overrides *list, const bool *left_out,
+                          const struct conf_tree *tree, const struct names *names,
+                          const struct model_registries *registries, struct errlist *errors)
+{
+    struct conf_tree *changed;
+    struct conf_tree *made = make_tree(list, left_out, tree, names, &changed, errors);
+    struct model *model = made != NULL ? model_build(made, registries, errors) : NULL;
+
+    conf_tree_free(made);
+    conf_tree_free(changed);
     return model;
 }
 
 struct model *overrides_build(const struct overrides *list, const struct conf_tree *tree,
-                              const struct model_registries *registries, struct errlist *errors)
+                              const struct names *names, const struct model_registries *registries,
+                              struct errlist *errors)
 {
-    return edits_build(list, NULL, tree, registries, errors);
+    return edits_build(list, NULL, tree, names, registries, errors);
+}
+
+/* A copy of the tree without what was removed, and with what was added. NULL without memory. */
+static struct conf_tree *copy_with_added(const struct overrides *list, const struct conf_tree *tree)
+{
+    struct conf_tree *copy = conf_tree_copy(tree);
+
+    if (copy != NULL && (apply_kind(list, NULL, OVERRIDE_REMOVED, copy) != 0 ||
+                         apply_kind(list, NULL, OVERRIDE_ADDED, copy) != 0)) {
+        conf_tree_free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+int overrides_wanted(const struct overrides *list, const struct conf_tree *tree, struct names *out)
+{
+    struct conf_tree *copy = copy_with_added(list, tree);
+    int rc = copy != NULL ? names_wanted(copy, out) : -ENOMEM;
+
+    conf_tree_free(copy);
+    return rc;
+}
+
+struct override edits_of_template(const struct override *item, char title[static NAME_BYTES_MAX])
+{
+    struct override key = *item;
+    size_t len = item->backend != NULL ? names_template_length(item->backend) : 0;
+
+    if (len > 0 && len < NAME_BYTES_MAX) {
+        memcpy(title, item->backend, len);
+        title[len] = '\0';
+        key.backend = title;
+    }
+    return key;
 }
 
 /* --- on a model --- */
@@ -227,6 +314,54 @@ static bool means_the_same(const struct option_def *option, const char *a, const
     section_fini(SECTION_BACKEND, &one);
     section_fini(SECTION_BACKEND, &other);
     return same;
+}
+
+bool override_means_file(const struct override *item)
+{
+    const struct option_def *option = options_find(SECTION_BACKEND, item->option);
+
+    return option != NULL && item->file_value != NULL &&
+           means_the_same(option, item->value, item->file_value);
+}
+
+/* Typed, and written as override_get() does. */
+static bool format_given(const struct conf_section *section, const char *name, struct str *out)
+{
+    const struct option_def *option = options_find(SECTION_BACKEND, name);
+    const struct conf_option *given = conf_find(section, name);
+    struct model_backend typed = {0};
+    STR_AUTO problem = {0};
+    bool done = option != NULL && option_set_default(option, &typed) == 0;
+
+    if (done && given != NULL && given->n_values == 1) {
+        const struct conf_value *value = &given->values[0];
+
+        done = option_set(option, &typed, value->text, &problem) == 0 &&
+               (!value->secret || option_set_secret(option, &typed, 0, value->raw) == 0);
+    }
+    done = done && option_given(option, &typed);
+    if (done) {
+        option_format(option, &typed, 0, out);
+    }
+    section_fini(SECTION_BACKEND, &typed);
+    return done;
+}
+
+bool override_get_in_file(const struct overrides *list, const struct conf_tree *tree,
+                          const struct override *key, struct str *out)
+{
+    struct conf_tree *copy = copy_with_added(list, tree);
+    char title[NAME_BYTES_MAX];
+    struct override of_template = edits_of_template(key, title);
+    const struct conf_section *section = copy != NULL ? find_section(copy, key) : NULL;
+    bool found;
+
+    if (copy != NULL && section == NULL) {
+        section = find_section(copy, &of_template);
+    }
+    found = section != NULL && format_given(section, key->option, out);
+    conf_tree_free(copy);
+    return found;
 }
 
 bool override_agrees(const struct conf_tree *tree, const char *pool, const char *backend,

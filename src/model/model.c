@@ -26,6 +26,7 @@ static void free_pool(struct model_pool *pool)
         section_fini(SECTION_BACKEND, backend);
         free_checks(backend->own_checks, backend->n_own_checks);
         free(backend->name);
+        free(backend->of);
     }
     free(pool->backends);
     section_fini(SECTION_POOL, pool);
@@ -80,6 +81,22 @@ struct model_backend *model_find_backend(const struct model_pool *pool, const ch
         }
     }
     return NULL;
+}
+
+bool model_backend_is_meant(const struct model_backend *backend, const char *name)
+{
+    return strcmp(backend->name, name) == 0 ||
+           (backend->of != NULL && strcmp(backend->of, name) == 0);
+}
+
+bool model_has_backend(const struct model_pool *pool, const char *name)
+{
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        if (model_backend_is_meant(&pool->backends[i], name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 struct model_service *model_find_service(const struct model *model, const char *name)

@@ -78,9 +78,10 @@ struct model_check {
 
 struct model_backend {
     char *name;
+    char *of; /* whose address it is: the template's name (names.h); NULL: it stands for itself */
     char *address_text;  /* as written */
-    struct addr address; /* ADDR_NONE until a name is resolved */
-    bool named;          /* address_text holds a host name, to be resolved outside */
+    struct addr address; /* ADDR_NONE: a name without an address */
+    bool named; /* address_text holds a name; nobody has expanded it, or it has no address */
     uint32_t weight, max_connections;
     uint32_t resume_connections; /* 0: auto, 3/4 of max_connections */
     struct units_rate connect_rate;
@@ -153,6 +154,7 @@ struct model_pool {
     char **source_addresses;     /* as written: sources.h */
     bool transparent;            /* connected to from the client's address */
     char *notify;                /* NULL: nothing is run */
+    char *backends_file;         /* NULL: none; its backends are among the others */
     struct model_outlier outlier;
     struct model_reuse reuse;
     struct model_check *checks;
@@ -231,7 +233,8 @@ const struct conf_section_schema *model_schema(void);
 /*
  * Types and validates the whole tree. Every fault goes to errors with its place. Returns the model
  * when there was no error (warnings are fine), else NULL. The tree stays the caller's and is not
- * needed afterwards. Hosts are left unresolved (named, ADDR_NONE).
+ * needed afterwards. Hosts are left unresolved (named, ADDR_NONE): names_expand() puts addresses in
+ * their place before.
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
@@ -244,6 +247,10 @@ const char *model_backend_shown(const struct model_backend *backend);
 struct model_pool *model_find_pool(const struct model *model, const char *name);
 struct model_backend *model_find_backend(const struct model_pool *pool, const char *name);
 struct model_service *model_find_service(const struct model *model, const char *name);
+/* Whether commands mean this backend by that name: it is called so, or is an address of the one
+ * that is. */
+bool model_backend_is_meant(const struct model_backend *backend, const char *name);
+bool model_has_backend(const struct model_pool *pool, const char *name); /* at least one such */
 
 /* The checks that hold for a backend: none under checks = "none", else its own, else the pool's. */
 const struct model_check *model_backend_checks(const struct model_pool *pool,
@@ -258,9 +265,6 @@ struct addr model_backend_check_address(const struct model_backend *backend);
  * max_connections, rounded up. 0 without max_connections. */
 uint32_t model_backend_resume(const struct model_backend *backend);
 
-/* Gives every host name in to that has no address yet the one that it has in from. */
-void model_take_addresses(struct model *to, const struct model *from);
-
 /* --- comparing and printing --- */
 
 struct change_list { /* zeroed is empty; lines such as "pool web: backend c added" */
@@ -273,8 +277,7 @@ __attribute__((format(printf, 2, 3))) void change_add(struct change_list *list, 
 void change_list_free(struct change_list *list);
 
 /* What it takes to get from old to new, a line each, made from the option table. For options that
- * a reload cannot change: "global: workers 2 -> 4: needs a restart". The address behind a backend's
- * name counts as changed once the new model has one. */
+ * a reload cannot change: "global: workers 2 -> 4: needs a restart". */
 void model_diff(const struct model *old_model, const struct model *new_model,
                 struct change_list *out);
 /* Copies from running what a reload cannot change. Call after model_diff. Returns 0 or -ENOMEM, and
@@ -317,6 +320,7 @@ struct option_def {
     const char *kinds, *required_for;
     bool required;
     bool reloadable;
+    bool file_only;   /* of a pool: read together with the file, so not by command */
     bool settable;    /* by command on a running daemon, as an override */
     const char *help; /* one or two sentences for the manual */
 };

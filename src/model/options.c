@@ -284,6 +284,11 @@ const struct option_def option_table[] = {
     {POOL(require), .name = "require", .type = OPTION_WORD, .default_text = "all",
      .words = require_words, .reloadable = true,
      .help = "Which of a backend's checks must pass for it to be up: all of them, or any one."},
+    {POOL(backends_file), .name = "backends_file", .type = OPTION_TEXT, .reloadable = true,
+     .file_only = true,
+     .help =
+         "Absolute path of a file with more backends, a line NAME ADDRESS [option=value …] each; "
+         "it is watched, and taken over as a whole when it changes."},
     {POOL(notify), .name = "notify", .type = OPTION_TEXT, .reloadable = true,
      .help = "Absolute path of a program that is run when a backend goes up or down, and when the "
              "pool is lost or restored."},
@@ -381,7 +386,9 @@ const struct option_def option_table[] = {
              "to itself from then on."},
 
     {BACKEND(address_text), .name = "address", .type = OPTION_TEXT, .required = true,
-     .reloadable = true, .help = "HOST:PORT, [V6]:PORT or unix:PATH."},
+     .reloadable = true,
+     .help = "HOST:PORT, [V6]:PORT, unix:PATH or srv:NAME. A name stands for all of its "
+             "addresses: each is a backend of its own, called NAME@ADDRESS."},
     {BACKEND(weight), .name = "weight", .type = OPTION_UINT, .default_text = "1", .max = 65535,
      .reloadable = true, .settable = true,
      .help = "Share of new sessions relative to the other backends; 0 drains."},

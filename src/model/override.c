@@ -174,7 +174,8 @@ size_t overrides_forget(struct overrides *list, const char *pool, const char *ba
         const struct override *item = &list->items[i];
 
         if ((pool == NULL || same_text(item->pool, pool)) &&
-            (backend == NULL || same_text(item->backend, backend))) {
+            (backend == NULL || same_text(item->backend, backend) ||
+             (item->backend != NULL && names_is_of(item->backend, backend)))) {
             remove_at(list, i);
         }
     }

@@ -8,6 +8,7 @@
 #define SLUICE_MODEL_OVERRIDE_H
 
 #include "model/model.h"
+#include "model/names.h"
 
 enum override_kind {
     OVERRIDE_SET,     /* one option has another value */
@@ -68,7 +69,8 @@ int overrides_set(struct overrides *list, const struct override *item);
 /* Forgets the one about the same, if there is one. */
 void overrides_drop(struct overrides *list, const struct override *item);
 /* Forgets all about a backend of a pool; all about a pool and its backends (backend NULL);
- * everything (both NULL). Returns how many. */
+ * everything (both NULL). What is about addresses of the backend counts as about it. Returns how
+ * many. */
 size_t overrides_forget(struct overrides *list, const char *pool, const char *backend);
 /* Forgets all about a service. Returns how many. */
 size_t overrides_forget_service(struct overrides *list, const char *service);
@@ -90,26 +92,40 @@ void overrides_free(struct overrides *list);
 /* Appends the value that the option of key's target has in the model, as a record's value has it;
  * false where there is no such target, or no value. */
 bool override_get(const struct model *model, const struct override *key, struct str *out);
+/* The same as the tree says it, before any name is expanded and with what list adds: for a backend
+ * whose address is a name, or an address of it. */
+bool override_get_in_file(const struct overrides *list, const struct conf_tree *tree,
+                          const struct override *key, struct str *out);
+/* Whether what is set of a backend by the record means what its file_value does. */
+bool override_means_file(const struct override *item);
 /* Whether a backend of the tree says the same with these settings as without. False when it is not
  * there. */
 bool override_agrees(const struct conf_tree *tree, const char *pool, const char *backend,
                      const struct override_setting *settings, size_t n);
 
+/* Adds what backends of the tree, with those that list adds and without those that it removes, ask
+ * for: names_wanted(). */
+int overrides_wanted(const struct overrides *list, const struct conf_tree *tree, struct names *out);
+
 /*
- * The model of the file's tree with what list says, as model_build() gives it; a record whose
- * target is not there is passed over. Faults of what list says have no place. The tree stays as it
- * is.
+ * The model of the file's tree with what list says, as model_build() gives it, names expanded
+ * (NULL: they stay). What is about a template holds for each of its addresses, also for those that
+ * come later; what is about an address comes after that. A record whose target is not there is
+ * passed over. Faults of what list says have no place. The tree stays as it is.
  */
 struct model *overrides_build(const struct overrides *list, const struct conf_tree *tree,
-                              const struct model_registries *registries, struct errlist *errors);
+                              const struct names *names, const struct model_registries *registries,
+                              struct errlist *errors);
 /*
- * After a file was read into tree, and file_model built from it: kept, empty before, gets what
- * still stands; dropped a warning for each that does not: its target is gone, the file changed that
- * very value (it wins), or has a backend of that name itself, or the whole cannot be built with it.
- * Returns the model with what stands, or NULL without memory, kept empty then.
+ * After a file was read into tree, and file_model built from it (names as they are): kept, empty
+ * before, gets what still stands; dropped a warning for each that does not: its target is gone, the
+ * file changed that very value (it wins), or has a backend of that name itself, or the whole cannot
+ * be built with it. What is about an address stands while its template does, for it may come back.
+ * Returns the model with what stands and names expanded; NULL, with an error in dropped and kept
+ * empty, without memory or where names alone cannot be expanded.
  */
 struct model *overrides_rebuild(const struct overrides *list, const struct conf_tree *tree,
-                                const struct model *file_model,
+                                const struct names *names, const struct model *file_model,
                                 const struct model_registries *registries, struct overrides *kept,
                                 struct errlist *dropped);
 

@@ -2,6 +2,7 @@
  * What the operator said beside the file, as lines for the file: pasted there, they make it say
  * what runs. In master.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -106,6 +107,80 @@ static void print_backend(const struct overrides *list, const struct model_pool 
     }
 }
 
+/* --- of names --- */
+
+/* -ENOMEM, or anything else: what is unknown or does not pass is left out. */
+static int type_option(const char *name, const char *value, struct model_backend *typed)
+{
+    const struct option_def *option = options_find(SECTION_BACKEND, name);
+    STR_AUTO problem = {0};
+
+    return option != NULL ? option_set(option, typed, value, &problem) : 0;
+}
+
+/* What the records say of a template, typed; false without memory, typed to be finished either way.
+ */
+static bool type_template(const struct overrides *list, const struct override *key,
+                          const struct override *added, struct model_backend *typed)
+{
+    const struct section_info *info = options_section(SECTION_BACKEND);
+    int rc = 0;
+
+    for (size_t i = 0; i < info->n_options && rc == 0; i++) {
+        rc = option_set_default(&info->options[i], typed);
+    }
+    for (size_t i = 0; added != NULL && i < added->n_settings && rc != -ENOMEM; i++) {
+        rc = type_option(added->settings[i].option, added->settings[i].value, typed);
+    }
+    for (size_t i = 0; i < list->count && rc != -ENOMEM; i++) {
+        const struct override *item = &list->items[i];
+
+        if (item->kind == OVERRIDE_SET && is_about(item, NULL, key->pool, key->backend)) {
+            rc = type_option(item->option, item->value, typed);
+        }
+    }
+    return rc != -ENOMEM;
+}
+
+/* The model has its addresses only. */
+static void print_template(const struct overrides *list, const struct model_pool *pool, char *name,
+                           struct str *out)
+{
+    struct override key = {.kind = OVERRIDE_ADDED, .pool = pool->name, .backend = name};
+    const struct override *added = overrides_find(list, &key);
+    struct model_backend typed = {.name = name};
+    STR_AUTO inside = {0};
+
+    if (!type_template(list, &key, added, &typed)) {
+        out->failed = true;
+    } else if (added != NULL) {
+        print_added(added, &typed, out);
+    } else {
+        print_set(list, SECTION_BACKEND, &typed, &key, "        ", &inside);
+    }
+    if (inside.len > 0) {
+        str_append(out, "    backend ");
+        conf_quote(out, name);
+        str_printf(out, " {\n%s    }\n", str_text(&inside));
+    }
+    section_fini(SECTION_BACKEND, &typed);
+}
+
+/* No file can say it of one address of a name, so it is said. */
+static void print_address(const struct overrides *list, const struct model_pool *pool,
+                          const struct model_backend *backend, struct str *out)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct override *item = &list->items[i];
+
+        if (item->kind == OVERRIDE_SET && is_about(item, NULL, pool->name, backend->name)) {
+            print_comment(item, "    ", "", out);
+            str_printf(out, "    # backend \"%s\": %s = %s, for one address of a name\n",
+                       backend->name, item->option, item->value);
+        }
+    }
+}
+
 /* Nothing can be pasted for what is to be left out, so it is said. */
 static void print_removed(const struct overrides *list, const char *pool, struct str *out)
 {
@@ -174,7 +249,17 @@ void overrides_print(const struct overrides *list, const struct model *model, st
         open_section("pool", pool->name, out);
         print_set(list, SECTION_POOL, pool, &key, "    ", out);
         for (size_t j = 0; j < pool->n_backends; j++) {
-            print_backend(list, pool, &pool->backends[j], out);
+            struct model_backend *backend = &pool->backends[j];
+            const char *before = j > 0 ? pool->backends[j - 1].of : NULL;
+
+            if (backend->of == NULL) {
+                print_backend(list, pool, backend, out);
+                continue;
+            }
+            if (before == NULL || strcmp(before, backend->of) != 0) {
+                print_template(list, pool, backend->of, out);
+            }
+            print_address(list, pool, backend, out);
         }
         print_removed(list, pool->name, out);
         str_append(out, "}\n");

@@ -12,6 +12,7 @@
 struct rebuild {
     const struct overrides *list;
     const struct conf_tree *tree;
+    const struct names *names;
     const struct model *file_model;
     bool *left_out; /* by record */
     struct errlist *dropped;
@@ -51,12 +52,25 @@ static void drop(struct rebuild *rebuild, size_t i, const char *file, int line, 
     }
 }
 
+/* As what the file has it: an address, that is, as its template. */
+static struct override find_key(const struct rebuild *rebuild, const struct override *item,
+                                char title[static NAME_BYTES_MAX])
+{
+    enum section_kind kind;
+
+    return edits_find_target(rebuild->file_model, item, &kind) != NULL
+               ? *item
+               : edits_of_template(item, title);
+}
+
 /* Where the file has what the record is about. */
 static void place_of(struct rebuild *rebuild, const struct override *item, const char **out_file,
                      int *out_line)
 {
     enum section_kind kind;
-    const void *target = edits_find_target(rebuild->file_model, item, &kind);
+    char title[NAME_BYTES_MAX];
+    const struct override key = find_key(rebuild, item, title);
+    const void *target = edits_find_target(rebuild->file_model, &key, &kind);
 
     *out_file = NULL;
     *out_line = 0;
@@ -93,7 +107,9 @@ static bool is_added(const struct rebuild *rebuild, const struct override *item)
 static bool set_stands(struct rebuild *rebuild, const struct override *item, struct str *out_reason)
 {
     enum section_kind kind;
-    const void *target = edits_find_target(rebuild->file_model, item, &kind);
+    char title[NAME_BYTES_MAX];
+    const struct override key = find_key(rebuild, item, title);
+    const void *target = edits_find_target(rebuild->file_model, &key, &kind);
     const char *then = item->file_value != NULL ? item->file_value : "";
     STR_AUTO now = {0};
 
@@ -103,9 +119,9 @@ static bool set_stands(struct rebuild *rebuild, const struct override *item, str
     }
     if (target == NULL) {
         str_printf(out_reason, "the %s is gone", options_section(kind)->name);
-        return is_added(rebuild, item);
+        return is_added(rebuild, &key);
     }
-    (void)override_get(rebuild->file_model, item, &now);
+    (void)override_get(rebuild->file_model, &key, &now);
     if (strcmp(str_text(&now), then) == 0) {
         return true;
     }
@@ -117,10 +133,14 @@ static bool set_stands(struct rebuild *rebuild, const struct override *item, str
 static bool removed_stands(struct rebuild *rebuild, const struct override *item,
                            struct str *out_reason)
 {
-    struct override address = *item;
+    char title[NAME_BYTES_MAX];
+    struct override address = find_key(rebuild, item, title);
     STR_AUTO now = {0};
 
     address.option = (char[]){"address"};
+    if (address.backend != item->backend && is_added(rebuild, &address)) {
+        return true;
+    }
     if (!override_get(rebuild->file_model, &address, &now)) {
         str_append(out_reason, "the file does not have it any more");
         return false;
@@ -172,9 +192,14 @@ static enum guilt blame(const struct override *item, const struct errlist_item *
 {
     STR_AUTO section = {0};
     size_t len = item->option != NULL ? strlen(item->option) : 0;
+    bool is_there;
 
     section_path(item, &section);
-    if (strcmp(str_text(&section), fault->section) != 0) {
+    is_there = strcmp(str_text(&section), fault->section) == 0 ||
+               (item->backend != NULL && /* one of its addresses */
+                strncmp(str_text(&section), fault->section, section.len - 1) == 0 &&
+                fault->section[section.len - 1] == '@');
+    if (!is_there) {
         return GUILT_ELSEWHERE;
     }
     if (item->kind == OVERRIDE_ADDED) {
@@ -211,17 +236,45 @@ static bool drop_culprit(struct rebuild *rebuild, const struct errlist *faults)
     return true;
 }
 
-/* Each round gives one up; the file by itself is sound, so there is an end. NULL without memory. */
+/* Whether the file goes with the names, without any record; else errors in dropped. */
+static bool is_sound(const struct rebuild *rebuild, const struct model_registries *registries)
+{
+    static const struct overrides none;
+    struct errlist faults = {0};
+    struct model *model =
+        edits_build(&none, NULL, rebuild->tree, rebuild->names, registries, &faults);
+    bool sound = model != NULL;
+
+    for (size_t i = 0; i < faults.count && !sound; i++) {
+        const struct errlist_item *item = &faults.items[i];
+
+        if (item->severity == ERRLIST_ERROR) {
+            errlist_add(rebuild->dropped, ERRLIST_ERROR, item->file, item->line, item->section,
+                        "%s", item->text);
+        }
+    }
+    model_free(model);
+    errlist_free(&faults);
+    return sound;
+}
+
+/* Each round gives one up; the file by itself is sound, so there is an end. NULL with an error. */
 static struct model *build_standing(struct rebuild *rebuild,
                                     const struct model_registries *registries)
 {
     struct model *model = NULL;
+    size_t rounds = 0;
     bool again = true;
 
     while (again && model == NULL) {
         struct errlist faults = {0};
 
-        model = edits_build(rebuild->list, rebuild->left_out, rebuild->tree, registries, &faults);
+        model = edits_build(rebuild->list, rebuild->left_out, rebuild->tree, rebuild->names,
+                            registries, &faults);
+        if (model == NULL && rounds++ == 0 && !is_sound(rebuild, registries)) {
+            errlist_free(&faults);
+            return NULL;
+        }
         again = model == NULL && drop_culprit(rebuild, &faults);
         judge(rebuild, OVERRIDE_SET); /* what was set of an added one goes with it */
         errlist_free(&faults);
@@ -241,16 +294,18 @@ static int keep_standing(const struct rebuild *rebuild, struct overrides *kept)
 }
 
 struct model *overrides_rebuild(const struct overrides *list, const struct conf_tree *tree,
-                                const struct model *file_model,
+                                const struct names *names, const struct model *file_model,
                                 const struct model_registries *registries, struct overrides *kept,
                                 struct errlist *dropped)
 {
     struct rebuild rebuild = {.list = list,
                               .tree = tree,
+                              .names = names,
                               .file_model = file_model,
                               .left_out = calloc(list->count + 1, sizeof(bool)),
                               .dropped = dropped};
     struct model *model = NULL;
+    size_t before = dropped->errors;
 
     if (rebuild.left_out != NULL) {
         judge(&rebuild, OVERRIDE_REMOVED);
@@ -261,6 +316,10 @@ struct model *overrides_rebuild(const struct overrides *list, const struct conf_
     if (model != NULL && keep_standing(&rebuild, kept) != 0) {
         model_free(model);
         model = NULL;
+    }
+    if (model == NULL && dropped->errors == before) {
+        errlist_add(dropped, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory while applying overrides; nothing was changed");
     }
     free(rebuild.left_out);
     return model;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "backends_file.h"
 #include "options.h"
 
 static const char *const kind_names[SECTION_KIND_COUNT] = {
@@ -121,7 +122,8 @@ static const struct conf_section_schema global_schema = {.name = "global",
                                                          .options = schema_options[SECTION_GLOBAL]};
 static const struct conf_section_schema *const root_children[] = {&global_schema, &service_schema,
                                                                   &pool_schema, NULL};
-static const struct conf_section_schema root_schema = {.sections = root_children};
+static const struct conf_section_schema root_schema = {.sections = root_children,
+                                                       .complete = backends_file_complete};
 
 const struct conf_section_schema *model_schema(void)
 {

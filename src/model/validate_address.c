@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "build.h"
+#include "names.h"
 
 /* --- what is written --- */
 
@@ -22,7 +23,8 @@ static const char *parse_address(struct model_backend *backend)
     int rc;
 
     if (strncmp(text, "srv:", strlen("srv:")) == 0) {
-        return "srv: names are not known here; write HOST:PORT, [V6]:PORT or unix:PATH";
+        backend->named = true;
+        return names_judge_srv(text);
     }
     rc = addr_parse(text, false, &backend->address, &problem);
     backend->named = rc > 0;

@@ -111,6 +111,19 @@ static void check_notify(struct build *build, const struct conf_section *section
     }
 }
 
+static void check_backends_file(struct build *build, const struct conf_section *section,
+                                const struct model_pool *pool)
+{
+    char shown[SHOW_MAX];
+
+    if (validate_is_written(section, "backends_file", pool->backends_file) &&
+        pool->backends_file[0] != '/') {
+        build_fault(build, ERRLIST_ERROR, section, "backends_file", 0,
+                    "%s: not an absolute path; begin it with /",
+                    build_show(section, "backends_file", 0, shown));
+    }
+}
+
 static void check_limits(struct build *build, const struct conf_section *section,
                          const struct model_backend *backend)
 {
@@ -149,6 +162,7 @@ static void validate_pool(struct build *build, const struct conf_section *sectio
     check_hash_key(build, section, pool);
     validate_keepalive(build, section, pool->keepalive_ms);
     check_notify(build, section, pool);
+    check_backends_file(build, section, pool);
     outlier_validate(build, section, &pool->outlier);
     reuse_validate(build, section, pool);
     validate_checks(build, section, pool->checks, pool->n_checks);

@@ -166,6 +166,19 @@ static int sync_log(struct child *child)
     return error;
 }
 
+static int sync_names(struct child *child)
+{
+    const struct master *master = child->master;
+    if (child->sent_names == master->name_news.turn) {
+        return 0;
+    }
+    int error = tell(child, MESSAGE_NAMES, 0, master->name_news.list_fd);
+    if (error == 0) {
+        child->sent_names = master->name_news.turn;
+    }
+    return error;
+}
+
 static int sync_drain(struct child *child)
 {
     struct master *master = child->master;
@@ -191,6 +204,9 @@ static void child_sync(struct child *child)
     }
     if (error == 0) {
         error = sync_log(child);
+    }
+    if (error == 0 && is_monitor(child)) {
+        error = sync_names(child);
     }
     if (error == 0 && is_monitor(child)) {
         error = notices_send(child->master);
@@ -320,6 +336,9 @@ static void heard(struct child *child, int fd)
     case MESSAGE_HEALTH:
         heard_health(master);
         pools_watch_soon(master);
+        break;
+    case MESSAGE_NAME:
+        names_heard(master, &master->message.name);
         break;
     case MESSAGE_LOST:
         heard_lost(master);
@@ -461,6 +480,7 @@ static int spawn(struct child *child)
         return error;
     }
     child->sent_generation = 0;
+    child->sent_names = 0;
     child->drain_sent = false;
     child->log_sent = false;
     child->next_listener = 0;

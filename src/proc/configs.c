@@ -16,10 +16,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "configuration.h"
 #include "master.h"
+#include "model/backends_file.h"
 #include "preflight.h"
-#include "registries.h"
-#include "resolve.h"
 #include "restore.h"
 
 #define EVENT_KIND "reload"
@@ -48,7 +48,7 @@ static void note_file(struct configs *configs, const struct conf_tree *tree)
     STR_AUTO text = {0};
     free_files(configs);
     free(configs->file_text);
-    conf_tree_print(tree, &text);
+    conf_tree_print(tree, backends_file_has, &text);
     configs->file_text = str_take(&text);
     configs->files = calloc(tree->n_files + 1, sizeof(*configs->files));
     for (size_t i = 0; configs->files != NULL && i < tree->n_files; i++) {
@@ -213,7 +213,7 @@ void configs_note(struct master *master, const struct configs_news *news)
     struct configs *configs = &master->configs;
     uint32_t before = configs->running;
     STR_AUTO printed = {0};
-    conf_tree_print(master->tree, &printed);
+    conf_tree_print(master->tree, backends_file_has, &printed);
     char *text = str_take(&printed);
     if (news->is_file) {
         note_file(configs, master->tree);
@@ -271,24 +271,19 @@ void configs_save(const struct master *master, struct state *out)
     out->confirm = master->configs.confirm;
 }
 
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
 /* The model of a kept one, and its tree; NULL with why. */
 static struct model *build_kept(const struct kept_config *kept, const struct model *file_model,
-                                struct conf_tree **out_tree, struct errlist *errors)
+                                struct names *names, struct conf_tree **out_tree,
+                                struct errlist *errors)
 {
     char name[KEPT_NAME_MAX];
     struct model *model = NULL;
     conf_load_wait_text(configs_name(kept->generation, name), kept->text, model_schema(), LOAD_MS,
                         errors, out_tree);
     if (*out_tree != NULL) {
-        model = model_build(*out_tree, &daemon_registries, errors);
+        model = configuration_build(*out_tree, names, errors);
     }
     if (model != NULL && errors->errors == 0) {
-        resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
         preflight_names(model, false, errors);
         preflight_machine(model, false, errors);
     }
@@ -318,7 +313,7 @@ static void return_before(struct master *master, struct model **model)
     const struct kept_config *kept = kept_find(&configs->kept, generation);
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
-    struct model *before = build_kept(kept, *model, &tree, &errors);
+    struct model *before = build_kept(kept, *model, &master->names, &tree, &errors);
     STR_AUTO text = {0};
     if (before != NULL) {
         follow_log(*model, before);

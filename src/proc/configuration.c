@@ -15,17 +15,34 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree)
+struct model *configuration_build(const struct conf_tree *tree, struct names *names,
+                                  struct errlist *errors)
+{
+    static const struct overrides none;
+    struct overrides kept = {0};
+    struct model *file_model = model_build(tree, &daemon_registries, errors);
+    struct model *model = NULL;
+    if (file_model != NULL && names_wanted(tree, names) == 0) {
+        resolve_start(NULL, names, RESOLVE_FILE_MS, nothing, NULL);
+        model =
+            overrides_rebuild(&none, tree, names, file_model, &daemon_registries, &kept, errors);
+    }
+    model_free(file_model);
+    return model;
+}
+
+struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree,
+                                 struct names *out_names)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
     struct model *model = NULL;
+    struct names names = {0};
     conf_load_wait(file, model_schema(), LOAD_MS, &errors, &tree);
     if (tree != NULL) {
-        model = model_build(tree, &daemon_registries, &errors);
+        model = configuration_build(tree, &names, &errors);
     }
     if (model != NULL) {
-        resolve_start(NULL, model, NULL, RESOLVE_MS, nothing, NULL);
         preflight_names(model, strict, &errors);
         preflight_machine(model, strict, &errors);
         preflight_start(model, strict, &errors);
@@ -38,12 +55,15 @@ struct model *configuration_read(const char *file, bool strict, struct conf_tree
         model_free(model);
         model = NULL;
     }
-    if (model == NULL || out_tree == NULL) {
-        conf_tree_free(tree);
-        tree = NULL;
-    }
-    if (out_tree != NULL) {
+    if (model != NULL && out_tree != NULL) {
         *out_tree = tree;
+        *out_names = names;
+    } else {
+        conf_tree_free(tree);
+        names_free(&names);
+        if (out_tree != NULL) {
+            *out_tree = NULL;
+        }
     }
     errlist_free(&errors);
     return model;

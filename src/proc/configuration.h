@@ -6,18 +6,26 @@
 #define SLUICE_PROC_CONFIGURATION_H
 
 #include "model/model.h"
+#include "model/names.h"
 
 #define CONFIGURATION_FILE "/etc/sluice/sluice.conf" /* unless another is named */
 
 /*
  * Reads, builds, looks up names, and compares with this machine; waits for all that. Prints what is
  * wrong to standard error. strict: what only the target machine can know counts as an error. NULL
- * when there was an error, else the caller's model_free(). out_tree: gets what the model was built
- * from, the caller's conf_tree_free(), NULL with an error; or is NULL where nobody wants it.
+ * when there was an error, else the caller's model_free(). out_tree and out_names (empty before):
+ * get what the model was built from, the caller's conf_tree_free() and names_free(), NULL and empty
+ * with an error; or both are NULL where nobody wants them.
  */
-struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree);
+struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree,
+                                 struct names *out_names);
 /* Warns on standard error of a max_connections that cannot be reached with what this process may
  * have. A daemon that starts does so itself. */
 void configuration_weigh(const struct model *model);
+
+/* The model of a tree by itself. Its names are looked up unless they are among names, and put
+ * there. Waits. NULL with an error. */
+struct model *configuration_build(const struct conf_tree *tree, struct names *names,
+                                  struct errlist *errors);
 
 #endif

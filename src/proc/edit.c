@@ -25,8 +25,8 @@ struct edit {
     const struct ctl_who *who;
     bool force;
     struct model *model;        /* the new one; NULL once published */
-    struct model *looked_up;    /* the same as it was when names were looked up; or NULL */
     struct overrides overrides; /* the new ones */
+    struct names names;         /* of backends that come: what was looked up */
     struct resolve *resolving;
     struct errlist errors;
     struct change_list changes;
@@ -39,7 +39,7 @@ static void edit_free(struct edit *edit)
     TAILQ_REMOVE(&edit->master->edits, edit, link);
     resolve_cancel(edit->resolving);
     model_free(edit->model);
-    model_free(edit->looked_up);
+    names_free(&edit->names);
     overrides_free(&edit->overrides);
     errlist_free(&edit->errors);
     change_list_free(&edit->changes);
@@ -86,6 +86,27 @@ static struct override record_of(const struct edit *edit, enum override_kind kin
     };
 }
 
+/* Whether it is about a backend whose address is a name, or about an address of it: of those the
+ * model says what others have set, and what name servers did. */
+static bool is_by_name(const struct model *model, const struct override *item)
+{
+    const struct model_pool *pool =
+        item->backend != NULL ? model_find_pool(model, item->pool) : NULL;
+    const struct model_backend *backend =
+        pool != NULL ? model_find_backend(pool, item->backend) : NULL;
+    return pool != NULL && (backend == NULL || backend->of != NULL);
+}
+
+static void read_file_value(const struct edit *edit, const struct override *item, struct str *out)
+{
+    const struct master *master = edit->master;
+    if (is_by_name(master->model, item)) {
+        (void)override_get_in_file(&master->overrides, master->tree, item, out);
+    } else {
+        (void)override_get(master->model, item, out);
+    }
+}
+
 /* What the file says: the present value, or what an older record remembers of it. */
 static bool note_setting(struct edit *edit, struct override *item)
 {
@@ -94,7 +115,7 @@ static bool note_setting(struct edit *edit, struct override *item)
     if (known != NULL) {
         str_append(&in_file, known->file_value);
     } else {
-        (void)override_get(edit->master->model, item, &in_file);
+        read_file_value(edit, item, &in_file);
     }
     item->file_value = (char *)(uintptr_t)str_text(&in_file);
     if (item->until_ms != 0 && known != NULL) { /* of several for a time, the last good one */
@@ -132,7 +153,7 @@ static bool plan_set(struct edit *edit)
         return plan_set_in(edit, NULL);
     }
     for (size_t i = 0; i < model->n_pools; i++) {
-        if (model_find_backend(&model->pools[i], edit->asked->backend) == NULL) {
+        if (!model_has_backend(&model->pools[i], edit->asked->backend)) {
             continue;
         }
         found = true;
@@ -147,7 +168,7 @@ static bool plan_set(struct edit *edit)
 static bool has_backend(const struct model *model, const char *pool, const char *backend)
 {
     const struct model_pool *found = model_find_pool(model, pool);
-    return found != NULL && model_find_backend(found, backend) != NULL;
+    return found != NULL && model_has_backend(found, backend);
 }
 
 /* One that the file has and that was removed by command comes back as the file has it, and only so:
@@ -216,7 +237,7 @@ static bool plan_remove(struct edit *edit)
         return true;
     }
     address.option = (char[]){"address"};
-    (void)override_get(edit->master->model, &address, &in_file);
+    read_file_value(edit, &address, &in_file);
     item.file_value = (char *)(uintptr_t)str_text(&in_file);
     return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
 }
@@ -253,22 +274,38 @@ static bool plan(struct edit *edit)
     return plans[edit->asked->verb](edit);
 }
 
+static bool says_the_file(const struct edit *edit, const struct override *item)
+{
+    STR_AUTO now = {0};
+    if (is_by_name(edit->model, item)) { /* what is about an address holds against the template's */
+        return names_template_length(item->backend) == 0 && override_means_file(item);
+    }
+    return override_get(edit->model, item, &now) && strcmp(str_text(&now), item->file_value) == 0;
+}
+
 /* What says no more than the file is no record, unless another one comes back after it, or it says
  * by when sessions are to end. */
 static void forget_agreeing(struct edit *edit)
 {
     for (size_t i = edit->overrides.count; i-- > 0;) {
         const struct override *item = &edit->overrides.items[i];
-        STR_AUTO now = {0};
         if (item->kind == OVERRIDE_SET && item->before == NULL && !item->has_close &&
-            override_get(edit->model, item, &now) &&
-            strcmp(str_text(&now), item->file_value) == 0) {
+            says_the_file(edit, item)) {
             overrides_drop(&edit->overrides, item);
         }
     }
 }
 
 /* --- the model --- */
+
+/* Also of an address where the command names the whole. */
+static bool is_about(const char *text, const struct str *section, const struct ctl_edit *asked)
+{
+    size_t len = section->len;
+    return strcmp(text, str_text(section)) == 0 ||
+           (asked->backend != NULL && len > 0 && strncmp(text, str_text(section), len - 1) == 0 &&
+            text[len - 1] == '@');
+}
 
 /* Of all warnings those about what the command is about; the others were told when the file was
  * read. */
@@ -288,7 +325,7 @@ static void take_faults(struct edit *edit, const struct errlist *found)
     }
     for (size_t i = 0; i < found->count; i++) {
         const struct errlist_item *item = &found->items[i];
-        bool is_ours = item->file[0] == '\0' && strcmp(item->section, str_text(&section)) == 0;
+        bool is_ours = item->file[0] == '\0' && is_about(item->section, &section, asked);
         if (item->severity == ERRLIST_ERROR || is_ours) {
             errlist_add(&edit->errors, item->severity, item->file, item->line,
                         is_ours ? NULL : item->section, "%s", item->text);
@@ -298,20 +335,21 @@ static void take_faults(struct edit *edit, const struct errlist *found)
 
 /* What ends does so also where something that was set meanwhile does not go without it: then that
  * goes, too, as after a reload. */
-static struct model *build_expired(struct edit *edit, struct errlist *found)
+static struct model *build_expired(struct edit *edit, const struct names *names,
+                                   struct errlist *found)
 {
     const struct conf_tree *tree = edit->master->tree;
     struct overrides kept = {0};
     struct model *file_model = model_build(tree, &daemon_registries, found);
     struct model *model = NULL;
     if (file_model != NULL) {
-        model = overrides_rebuild(&edit->overrides, tree, file_model, &daemon_registries, &kept,
-                                  &edit->errors);
+        model = overrides_rebuild(&edit->overrides, tree, names, file_model, &daemon_registries,
+                                  &kept, &edit->errors);
     }
     model_free(file_model);
     overrides_free(&edit->overrides);
     edit->overrides = kept;
-    if (model == NULL) {
+    if (model == NULL && edit->errors.errors == 0) {
         (void)no_memory(edit);
     }
     return model;
@@ -341,24 +379,22 @@ static void look_at_program(struct edit *edit)
     errlist_free(&found);
 }
 
-static bool build(struct edit *edit)
+/* names NULL: only to see whether it can be built. */
+static bool build(struct edit *edit, const struct names *names)
 {
     struct master *master = edit->master;
     struct errlist found = {0};
     model_free(edit->model);
-    edit->model = edit->asked->verb == CTL_EDIT_EXPIRE
-                      ? build_expired(edit, &found)
-                      : overrides_build(&edit->overrides, master->tree, &daemon_registries, &found);
+    edit->model =
+        edit->asked->verb == CTL_EDIT_EXPIRE
+            ? build_expired(edit, names, &found)
+            : overrides_build(&edit->overrides, master->tree, names, &daemon_registries, &found);
     take_faults(edit, &found);
     errlist_free(&found);
     if (edit->model == NULL) {
         return false;
     }
     look_at_program(edit);
-    model_take_addresses(edit->model, master->model);
-    if (edit->looked_up != NULL) {
-        model_take_addresses(edit->model, edit->looked_up);
-    }
     if (model_keep_fixed(master->model, edit->model) != 0) {
         return no_memory(edit);
     }
@@ -376,10 +412,8 @@ static const char *after_name(const char *line, const char *word, const char *na
     return matches ? line + len + n : NULL;
 }
 
-/* What a line of the changes is about, where the command did not name it: *out_pool and
- * *out_backend are of the running model, or NULL. */
-static void find_subject(const struct model *model, const char *line, const char **out_pool,
-                         const char **out_backend)
+void edit_find_subject(const struct model *model, const char *line, const char **out_pool,
+                       const char **out_backend)
 {
     *out_pool = NULL;
     *out_backend = NULL;
@@ -439,13 +473,18 @@ static void put_into_force(struct edit *edit)
         log_info(edit->changes.lines[i], LOG_STR("by", edit->who->text));
         const char *pool = asked->pool;
         const char *backend = asked->backend;
-        if (asked->backend == NULL || is_everywhere(edit)) {
-            find_subject(master->model, edit->changes.lines[i], &pool, &backend);
+        const char *found_pool;
+        const char *found_backend; /* of a name each address, too */
+        edit_find_subject(master->model, edit->changes.lines[i], &found_pool, &found_backend);
+        if (asked->backend == NULL || is_everywhere(edit) || found_backend != NULL) {
+            pool = found_pool;
+            backend = found_backend;
         }
         master_event(master, "admin", pool, backend, edit->who->text, edit->who->why,
                      edit->changes.lines[i]);
     }
     master_settings_changed(master);
+    names_follow(master);
     expiry_renew(master);
     restore_save(master, &edit->errors);
     pools_watch(master); /* what follows from it stands behind it */
@@ -479,22 +518,42 @@ static void carry_out(struct edit *edit)
 
 /* --- names of backends that come --- */
 
-/* Whether backends come whose names are not known yet; those that did not resolve before wait for
- * the next reload. */
-static bool has_new_name(const struct edit *edit)
+/* Gathers the names of backends that come, but for what is known of them; those that did not
+ * resolve before wait for the next reload. -1 without memory, else whether there are any. */
+static int find_new_names(struct edit *edit)
 {
-    const struct model *running = edit->master->model;
-    for (size_t i = 0; i < edit->model->n_pools; i++) {
-        const struct model_pool *pool = &edit->model->pools[i];
-        for (size_t j = 0; j < pool->n_backends; j++) {
-            const struct model_backend *backend = &pool->backends[j];
-            if (backend->named && backend->address.ip.family == ADDR_NONE &&
-                !has_backend(running, pool->name, backend->name)) {
-                return true;
-            }
+    const struct master *master = edit->master;
+    struct names wanted = {0};
+    struct names present = {0};
+    int rc = overrides_wanted(&edit->overrides, master->tree, &wanted);
+    if (rc == 0) {
+        rc = overrides_wanted(&master->overrides, master->tree, &present);
+    }
+    for (size_t i = 0; i < wanted.count && rc == 0; i++) {
+        const char *name = wanted.items[i].name;
+        const struct names_entry *known = names_find(&master->names, name);
+        if (names_find(&present, name) == NULL && (known == NULL || known->n == 0)) {
+            rc = names_set(&edit->names, name, NULL, 0) < 0 ? -1 : 0;
         }
     }
-    return false;
+    names_free(&wanted);
+    names_free(&present);
+    return rc == 0 ? edit->names.count > 0 : -1;
+}
+
+/* What was looked up is known from now on, whatever becomes of the command. */
+static bool keep_names(struct edit *edit)
+{
+    struct names *names = &edit->master->names;
+    int rc = 0;
+    for (size_t i = 0; i < edit->names.count && rc >= 0; i++) {
+        const struct names_entry *entry = &edit->names.items[i];
+        const struct names_entry *known = names_find(names, entry->name);
+        if (known == NULL || known->n == 0) {
+            rc = names_set(names, entry->name, entry->answers, entry->n);
+        }
+    }
+    return rc >= 0 || no_memory(edit);
 }
 
 /* Much may have changed meanwhile, so everything is done anew but for the looking up. */
@@ -503,15 +562,23 @@ static void on_resolved(void *arg)
     struct edit *edit = arg;
     struct errlist found = {0};
     edit->resolving = NULL;
-    edit->looked_up = edit->model;
-    edit->model = NULL;
     errlist_free(&edit->errors);
-    if (plan(edit) && build(edit)) {
+    if (plan(edit) && keep_names(edit) && build(edit, &edit->master->names)) {
         preflight_names(edit->model, false, &found);
         take_faults(edit, &found);
         errlist_free(&found);
     }
     carry_out(edit);
+}
+
+/* What is wrong by itself is told before anything is looked up. */
+static bool needs_names(struct edit *edit)
+{
+    int found = find_new_names(edit);
+    if (found < 0) {
+        return no_memory(edit);
+    }
+    return found > 0 && build(edit, NULL);
 }
 
 void edit_start(struct master *master, const struct ctl_edit *asked, const struct ctl_who *who,
@@ -527,13 +594,17 @@ void edit_start(struct master *master, const struct ctl_edit *asked, const struc
     *edit = (struct edit){
         .master = master, .asked = asked, .who = who, .force = force, .done = done, .arg = arg};
     TAILQ_INSERT_TAIL(&master->edits, edit, link);
-    if (!plan(edit) || !build(edit) || !has_new_name(edit)) {
+    bool looks_up = plan(edit) && needs_names(edit);
+    if (!looks_up) {
+        if (edit->errors.errors == 0) {
+            (void)build(edit, &master->names);
+        }
         carry_out(edit);
         return;
     }
     /* Calls on_resolved, which frees the edit, perhaps before it returns: then it returns NULL. */
     struct resolve *resolving =
-        resolve_start(master->base, edit->model, master->model, RESOLVE_MS, on_resolved, edit);
+        resolve_start(master->base, &edit->names, RESOLVE_MS, on_resolved, edit);
     if (resolving != NULL) {
         edit->resolving = resolving;
     }

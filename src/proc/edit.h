@@ -12,4 +12,8 @@ void edit_start(struct master *master, const struct ctl_edit *asked, const struc
 /* Without calling done. */
 void edit_cancel_all(struct master *master);
 
+/* What a line of model_diff() is about: *out_pool and *out_backend are of the model, or NULL. */
+void edit_find_subject(const struct model *model, const char *line, const char **out_pool,
+                       const char **out_backend);
+
 #endif

@@ -247,6 +247,12 @@ static bool permits_pools(const struct master *master, const struct model *model
     return false;
 }
 
+bool guard_loses_pool(const struct master *master, const struct model *model, uint32_t index)
+{
+    STR_AUTO problem = {0};
+    return !permits_pool(master, model, index, &problem);
+}
+
 bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem)
 {
     for (uint32_t i = 0; i < model->n_pools; i++) {

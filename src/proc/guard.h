@@ -14,4 +14,7 @@
  */
 bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem);
 
+/* Whether the pool of that place takes new clients now and would take none with that model. */
+bool guard_loses_pool(const struct master *master, const struct model *model, uint32_t index);
+
 #endif

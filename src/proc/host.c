@@ -61,6 +61,16 @@ static const struct snapshot_header *host_snapshot(void *host)
     return ((const struct master *)host)->running;
 }
 
+static const struct names *host_names(void *host)
+{
+    return &((const struct master *)host)->names;
+}
+
+static const char *host_name_trouble(void *host, const char *name, uint64_t *out_since_ms)
+{
+    return names_trouble(host, name, out_since_ms);
+}
+
 static const struct overrides *host_overrides(void *host)
 {
     return &((const struct master *)host)->overrides;
@@ -183,6 +193,8 @@ const struct ctl_host_ops master_host_ops = {
     .snapshot = host_snapshot,
     .overrides = host_overrides,
     .drain = host_drain,
+    .names = host_names,
+    .name_trouble = host_name_trouble,
     .health = host_health,
     .edit = host_edit,
     .set_health = host_set_health,

@@ -6,10 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "expiry.h"
+#include "guard.h"
 #include "master.h"
+#include "model/backends_file.h"
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
@@ -24,7 +27,8 @@ struct load_job {
     struct event *readable;
     struct resolve *resolving;
     struct conf_tree *tree;
-    struct model *model;
+    struct names names; /* what was looked up for it */
+    struct model *file_model, *model;
     struct errlist errors;
     struct change_list changes;
     struct load_ask ask;    /* its texts are the job's */
@@ -47,6 +51,8 @@ static void job_free(struct load_job *job)
     }
     resolve_cancel(job->resolving);
     conf_tree_free(job->tree);
+    names_free(&job->names);
+    model_free(job->file_model);
     model_free(job->model);
     errlist_free(&job->errors);
     change_list_free(&job->changes);
@@ -103,7 +109,7 @@ static void job_end(void *arg, uint32_t behind)
     struct master *master = job->master;
     acks_warn(&job->errors, master->model->generation, behind);
     errlist_sort(&job->errors);
-    if (job->ask.kind != LOAD_CHECK) {
+    if (job->ask.kind != LOAD_CHECK && job->ask.kind != LOAD_BACKENDS) {
         count_reload(&master->reloads, job->errors.errors > 0);
     }
     if (job->errors.errors > 0) {
@@ -115,29 +121,34 @@ static void job_end(void *arg, uint32_t behind)
 }
 
 /* Overrides of the operator stand until the file changes that very value. */
-static bool reapply_overrides(struct load_job *job, struct overrides *kept)
+static bool build_model(struct load_job *job, struct overrides *kept)
 {
     const struct master *master = job->master;
-    if (master->overrides.count == 0) {
-        return true;
+    if (names_hold(&job->names, &master->names) != 0) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory; nothing was changed");
+        return false;
     }
-    struct model *model = overrides_rebuild(&master->overrides, job->tree, job->model,
-                                            &daemon_registries, kept, &job->dropped);
+    job->model = overrides_rebuild(&master->overrides, job->tree, &job->names, job->file_model,
+                                   &daemon_registries, kept, &job->dropped);
     for (size_t i = 0; i < job->dropped.count; i++) {
         const struct errlist_item *item = &job->dropped.items[i];
         errlist_add(&job->errors, item->severity, item->file, item->line, item->section, "%s",
                     item->text);
     }
-    if (model == NULL) {
-        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
-                    "out of memory while applying overrides; nothing was changed");
-        return false;
+    return job->model != NULL;
+}
+
+/* What only this machine can know. */
+static void judge_here(struct load_job *job)
+{
+    preflight_names(job->model, false, &job->errors);
+    preflight_machine(job->model, false, &job->errors);
+    limits_look(job->master, false);
+    limits_warn(job->master, job->model, &job->errors);
+    if (job->ask.kind == LOAD_CHECK) {
+        (void)preflight_workers(job->model, &job->master->privileges, &job->errors);
     }
-    model_take_addresses(model, job->model);
-    model_take_addresses(model, master->model); /* of backends that were added by command */
-    model_free(job->model);
-    job->model = model;
-    return true;
 }
 
 /* A new sink is opened before anything changes, so that it can still be refused. */
@@ -154,6 +165,25 @@ static bool switch_log(struct load_job *job, const char *log)
                     log, strerror(-error));
     }
     return error == 0;
+}
+
+/* A file that is truncated before it is written must not empty its pool. */
+static void judge_empty(struct load_job *job)
+{
+    const struct master *master = job->master;
+    for (size_t i = 0; i < job->tree->root.n_sections; i++) {
+        const struct conf_section *section = job->tree->root.sections[i];
+        const char *path = backends_file_of(section);
+        const struct model_pool *pool =
+            path != NULL ? model_find_pool(job->model, section->title) : NULL;
+        if (pool != NULL && backends_file_count(section) == 0 &&
+            guard_loses_pool(master, job->model, (uint32_t)(pool - job->model->pools))) {
+            errlist_add(&job->errors, ERRLIST_ERROR, path, 0, NULL,
+                        "no backends, which would take away the last eligible one of pool \"%s\"; "
+                        "write them, or reload to take it as it is",
+                        pool->name);
+        }
+    }
 }
 
 /* The job's model becomes the running one. */
@@ -178,17 +208,24 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     conf_tree_free(master->tree);
     master->tree = job->tree;
     job->tree = NULL;
+    names_free(&master->names);
+    master->names = job->names;
+    job->names = (struct names){0};
     overrides_free(&master->overrides);
     master->overrides = *kept;
     *kept = (struct overrides){0};
     master_settings_changed(master);
+    names_follow(master);
+    backends_files_renew(master);
     expiry_renew(master);
-    record(job);
-    configs_note(master, &(struct configs_news){.by = job->ask.by,
-                                                .why = job->ask.why,
-                                                .changes = (uint32_t)job->changes.count,
-                                                .is_file = job->ask.kind == LOAD_RELOAD,
-                                                .confirm_ms = job->ask.confirm_ms});
+    if (job->ask.kind != LOAD_BACKENDS) {
+        record(job);
+        configs_note(master, &(struct configs_news){.by = job->ask.by,
+                                                    .why = job->ask.why,
+                                                    .changes = (uint32_t)job->changes.count,
+                                                    .is_file = job->ask.kind == LOAD_RELOAD,
+                                                    .confirm_ms = job->ask.confirm_ms});
+    }
     restore_save(master, &job->errors);
     pools_watch(master);
     return true;
@@ -221,22 +258,28 @@ static void weigh(struct load_job *job)
     }
 }
 
+/* Whether something new is in force. */
+static bool bring_about(struct load_job *job, struct overrides *kept)
+{
+    if (job->ask.kind == LOAD_CHECK) {
+        weigh(job);
+        return false;
+    }
+    return (job->ask.kind != LOAD_BACKENDS || job->changes.count > 0) && put_into_force(job, kept);
+}
+
 static void apply(struct load_job *job)
 {
     struct master *master = job->master;
     struct overrides kept = {0};
     bool published = false;
     judge(job);
-    if (job->errors.errors == 0 && reapply_overrides(job, &kept)) {
-        if (job->ask.kind == LOAD_CHECK) {
-            (void)preflight_workers(job->model, &master->privileges, &job->errors);
-        }
+    if (job->errors.errors == 0 && build_model(job, &kept)) {
+        (job->ask.kind == LOAD_BACKENDS ? judge_empty : judge_here)(job);
+    }
+    if (job->errors.errors == 0) {
         model_diff(master->model, job->model, &job->changes);
-        if (job->ask.kind == LOAD_CHECK) {
-            weigh(job);
-        } else {
-            published = put_into_force(job, &kept);
-        }
+        published = bring_about(job, &kept);
     }
     overrides_free(&kept);
     if (published) {
@@ -250,11 +293,20 @@ static void on_resolved(void *arg)
 {
     struct load_job *job = arg;
     job->resolving = NULL;
-    preflight_names(job->model, false, &job->errors);
-    preflight_machine(job->model, false, &job->errors);
-    limits_look(job->master, false);
-    limits_warn(job->master, job->model, &job->errors);
     apply(job);
+}
+
+/* What is known already is not looked up: that is the monitor's, which has the times to live. */
+static bool find_names(struct load_job *job)
+{
+    const struct master *master = job->master;
+    bool is_done = overrides_wanted(&master->overrides, job->tree, &job->names) == 0 &&
+                   names_hold(&job->names, &master->names) == 0;
+    if (!is_done) {
+        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
+                    "out of memory; nothing was changed");
+    }
+    return is_done;
 }
 
 static void build(struct load_job *job, bool timed_out)
@@ -262,15 +314,15 @@ static void build(struct load_job *job, bool timed_out)
     conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
     if (job->tree != NULL) {
-        job->model = model_build(job->tree, &daemon_registries, &job->errors);
+        job->file_model = model_build(job->tree, &daemon_registries, &job->errors);
     }
-    if (job->model == NULL) {
+    if (job->file_model == NULL || !find_names(job)) {
         job_end(job, 0);
         return;
     }
     /* Calls on_resolved, which frees the job, perhaps before it returns: then it returns NULL. */
-    struct resolve *resolving = resolve_start(job->master->base, job->model, job->master->model,
-                                              RESOLVE_MS, on_resolved, job);
+    struct resolve *resolving =
+        resolve_start(job->master->base, &job->names, RESOLVE_MS, on_resolved, job);
     if (resolving != NULL) {
         job->resolving = resolving;
     }
@@ -293,6 +345,9 @@ static struct conf_load *start_reading(struct load_job *job)
 {
     const struct load_ask *ask = &job->ask;
     char name[KEPT_NAME_MAX];
+    if (ask->kind == LOAD_BACKENDS) {
+        return conf_load_again(job->master->tree, ask->uid);
+    }
     if (ask->path != NULL) {
         return conf_load_start(ask->path, model_schema(), ask->uid);
     }
@@ -356,6 +411,16 @@ void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn
     struct errlist errors = {.errors = 1};
     static const struct change_list none;
     done(arg, &errors, &none, master->model->generation);
+}
+
+void load_backends_files(struct master *master, ctl_change_fn *done, void *arg)
+{
+    load_start(master,
+               &(struct load_ask){.kind = LOAD_BACKENDS,
+                                  .path = master->config_file,
+                                  .uid = CONF_UID_SELF,
+                                  .by = "master"},
+               done, arg);
 }
 
 void load_cancel_all(struct master *master)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -398,6 +399,7 @@ static int start(struct master *master, struct model *model)
     if (!publish_first(master, model)) {
         return -EINVAL;
     }
+    names_follow(master);
     error = open_control(master);
     if (error != 0) {
         return error;
@@ -421,6 +423,7 @@ static int start(struct master *master, struct model *model)
     expiry_renew(master);
     configs_note(master, &(struct configs_news){
                              .by = "master", .why = "start", .is_file = master->configs.file_runs});
+    backends_files_renew(master);
     restore_save(master, NULL);
     return ticking ? 0 : -ENOMEM;
 }
@@ -451,11 +454,13 @@ static void teardown(struct master *master)
     }
     acks_end_all(master);
     load_cancel_all(master);
+    backends_files_end(master);
     edit_cancel_all(master);
     sessions_cancel_all(master);
     closings_cancel_all(master);
     explain_cancel_all(master);
     notices_drop_all(master);
+    names_end(master);
     if (master->control != NULL) {
         ctl_server_destroy(master->control);
         unlink(master->model->global.control_socket);
@@ -489,12 +494,14 @@ static void teardown(struct master *master)
     model_free(master->model);
     conf_tree_free(master->tree);
     journal_end(&master->journal);
+    names_free(&master->names);
     events_destroy(master->events);
     scoreboard_destroy(&master->sb);
     free(master);
 }
 
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree)
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
+               const struct names *names)
 {
     struct master *master = calloc(1, sizeof(*master));
     if (master == NULL) {
@@ -504,8 +511,10 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     }
     master->config_file = config_file;
     master->tree = tree;
+    master->names = *names;
     master->snapshot = -1;
     master->status_fd = -1;
+    master->name_news.list_fd = -1;
     TAILQ_INIT(&master->loads);
     TAILQ_INIT(&master->edits);
     TAILQ_INIT(&master->listings);

@@ -24,7 +24,10 @@
 
 /* How long names may take to resolve, and a whole configuration to be read. */
 #define RESOLVE_MS 3000
-#define LOAD_MS    20000
+/* A start may look up twice: what the file names, then what was added by command before. */
+#define RESOLVE_FILE_MS  2000
+#define RESOLVE_ADDED_MS (RESOLVE_MS - RESOLVE_FILE_MS)
+#define LOAD_MS          20000
 
 struct master;
 
@@ -38,6 +41,7 @@ struct child {
     struct event *readable, *writable, *respawn;
     uint32_t sent_generation;  /* what this process was given so far … */
     uint32_t next_listener;    /* … every listener with a smaller id */
+    uint32_t sent_names;       /* to the monitor: turn of that list; 0: none */
     uint32_t ready_generation; /* what this process said it works with; 0: nothing yet */
     bool drain_sent;
     bool log_sent;
@@ -45,14 +49,15 @@ struct child {
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
-struct load_job; /* load.c: a file being read */
-struct edit;     /* edit.c: a change by command under way */
-struct ack;      /* acks.c: someone waits for a generation to be in force */
-struct closing;  /* closings.c: a command that workers are being told */
-struct listing;  /* sessions.c: a collection of session lists under way */
-struct inquiry;  /* explain.c: a question to a worker under way */
-struct drain;    /* drains.c: a backend that loses its sessions */
-struct notice;   /* notices.c */
+struct load_job;       /* load.c: a file being read */
+struct backends_files; /* backends_file.c */
+struct edit;           /* edit.c: a change by command under way */
+struct ack;            /* acks.c: someone waits for a generation to be in force */
+struct closing;        /* closings.c: a command that workers are being told */
+struct listing;        /* sessions.c: a collection of session lists under way */
+struct inquiry;        /* explain.c: a question to a worker under way */
+struct drain;          /* drains.c: a backend that loses its sessions */
+struct notice;         /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
@@ -83,6 +88,22 @@ struct drains {
     const char *by;
     bool has_within;
     uint64_t within_ms;
+};
+
+struct name_trouble;
+LIST_HEAD(name_troubles, name_trouble);
+
+/* names.c: what the monitor says of names */
+struct name_news {
+    struct names pending;          /* heard, and not in force yet */
+    struct name_troubles troubles; /* zeroed is empty */
+    struct event *timer;           /* until what is pending comes into force */
+    uint64_t rebuilt_ms;           /* 0: never */
+    uint64_t logged_ms;
+    uint32_t unlogged;
+    uint32_t turn;   /* of the list; 0: there is none yet */
+    struct str list; /* names that the monitor watches, each with its NUL … */
+    int list_fd;     /* … and in a memfd */
 };
 
 /* watchdog.c */
@@ -171,8 +192,9 @@ struct master {
     struct event_base *base;
     struct scoreboard sb;
     struct conf_tree *tree; /* the file as it was read last, without the operator's overrides … */
+    struct names names;     /* … what names stand for … */
     struct overrides overrides;
-    struct model *model; /* … and the running model, of both; never NULL once started */
+    struct model *model; /* … and the running model, of all three; never NULL once started */
     struct registry *registry;
     struct pairs *pairs;
     struct listeners *listeners;
@@ -196,10 +218,11 @@ struct master {
     struct addr status_address;
     char status_text[ADDR_TEXT_MAX]; /* "": off */
     struct event *signals[6];
-    struct event *sweep;  /* of retired places */
-    struct event *hurry;  /* the end of waiting for an end at once */
-    struct event *delay;  /* the end of stop_delay */
-    struct event *expiry; /* expiry.c: the next end of what was set for a time */
+    struct event *sweep;                   /* of retired places */
+    struct event *hurry;                   /* the end of waiting for an end at once */
+    struct event *delay;                   /* the end of stop_delay */
+    struct event *expiry;                  /* expiry.c: the next end of what was set for a time */
+    struct backends_files *backends_files; /* NULL: no pool has one */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
     bool stopping;
@@ -215,6 +238,7 @@ struct master {
     struct drains drains;
     struct inquiries inquiries;
     struct notices notices;
+    struct name_news name_news;
     struct watched watched_pools[POOLS_MAX], watched_services[SERVICES_MAX];
     uint32_t watched_epoch; /* of health, at the last pools_watch() */
     bool watch_is_due;      /* pools_watch() will be called by itself */
@@ -296,6 +320,7 @@ int watchdog_start(struct master *master);
 enum load_kind {
     LOAD_RELOAD,   /* the file comes into force */
     LOAD_CHECK,    /* nothing does */
+    LOAD_BACKENDS, /* files of backends do, and nothing else is read */
     LOAD_ROLLBACK, /* a kept configuration does */
     LOAD_RETURN,   /* the same, unless what waits was confirmed meanwhile */
 };
@@ -312,7 +337,20 @@ struct load_ask { /* copied */
 /* Reads, builds and resolves; then publishes, or only says what would change. done is called once,
  * from the loop or before the return. */
 void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn *done, void *arg);
+/* Reads files of backends anew, and nothing else; publishes unless nothing has changed. One that
+ * got empty does not take away the last eligible backend of its pool. */
+void load_backends_files(struct master *master, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
+
+/* --- names.c --- */
+
+/* To be called after each publish: has the monitor watch the names that are asked for now. */
+void names_follow(struct master *master);
+/* The monitor says what a name has come to. heard may be in master's own message. */
+void names_heard(struct master *master, struct message_name *heard);
+/* What is wrong with a name, while it does not resolve, and since when; NULL: nothing. */
+const char *names_trouble(const struct master *master, const char *name, uint64_t *out_since_ms);
+void names_end(struct master *master);
 
 /* --- sessions.c --- */
 
@@ -447,8 +485,9 @@ void master_event(struct master *master, const char *kind, const char *pool, con
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved, and the tree that it was built from
- * (both owned from now on). Returns the exit status. */
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
+/* Runs the daemon with a model that is built, and the tree and the names that it was built from
+ * (all owned from now on). Returns the exit status. */
+int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
+               const struct names *names);
 
 #endif

@@ -17,6 +17,7 @@ size_t message_bytes(const struct message *message)
     case MESSAGE_LOST:
     case MESSAGE_PAGE_WANTED:
     case MESSAGE_PAGE_MADE:
+    case MESSAGE_NAMES:
         return MESSAGE_HEAD_BYTES;
     case MESSAGE_DRAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);
@@ -32,6 +33,13 @@ size_t message_bytes(const struct message *message)
         return MESSAGE_HEAD_BYTES + sizeof(message->health);
     case MESSAGE_NOTIFY:
         return MESSAGE_HEAD_BYTES + sizeof(message->notify);
+    case MESSAGE_NAME:
+        if (message->name.result.n > DNS_ANSWERS_MAX ||
+            message->name.result.outcome >= DNS_OUTCOME_COUNT) {
+            return 0;
+        }
+        return MESSAGE_HEAD_BYTES + offsetof(struct message_name, result) +
+               DNS_RESULT_BYTES(message->name.result.n);
     case MESSAGE_EXPLAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->question);
     case MESSAGE_EXPLANATION:

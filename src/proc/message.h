@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dns/look.h"
 #include "sluice/explanation.h"
 #include "sluice/limits.h"
 #include "sluice/scoreboard.h"
@@ -25,6 +26,7 @@ enum message_type {
     MESSAGE_EXPLAIN,      /* number: of the question; question */
     MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
     MESSAGE_PAGE_MADE, /* number: enum status_page; the page in a file, or none; to the monitor */
+    MESSAGE_NAMES,     /* one descriptor: the names to watch, each with its NUL; to the monitor */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */
@@ -35,6 +37,7 @@ enum message_type {
     MESSAGE_LOST,        /* number: how many MESSAGE_HEALTH could not be sent */
     MESSAGE_EXPLANATION, /* number: of the question; explanation */
     MESSAGE_PAGE_WANTED, /* number: enum status_page; from the monitor */
+    MESSAGE_NAME,        /* name: what a look-up has come to, where that is news */
 };
 
 #define MESSAGE_PAGE 500 /* sessions in one message */
@@ -73,6 +76,13 @@ struct message_notify {
     char reason[SB_REASON_MAX];
 };
 
+#define MESSAGE_NAME_MAX 272 /* "srv:" and a name, with NUL */
+
+struct message_name {
+    char name[MESSAGE_NAME_MAX];
+    struct dns_result result; /* cut after its answers */
+};
+
 struct message_log {
     uint32_t format, level; /* enums of base/log.h */
     uint32_t target;        /* of the descriptor that goes with it */
@@ -89,6 +99,7 @@ struct message {
         struct session_closing closing;
         struct message_health health;
         struct message_notify notify;
+        struct message_name name;
         struct message_log log;
         struct explanation_question question;
         struct explanation explanation;

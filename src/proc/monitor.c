@@ -19,6 +19,7 @@
 #include "ctl/format.h"
 #include "ctl/status.h"
 #include "message.h"
+#include "name_watch.h"
 #include "notify.h"
 #include "outbox.h"
 
@@ -44,6 +45,7 @@ struct monitor {
     struct notify *notify;
     struct outbox *outbox;
     struct status *status; /* NULL: there is none */
+    struct name_watch *names;
     struct message message;
 };
 
@@ -159,6 +161,9 @@ static void handle_message(struct monitor *monitor, int fd)
             return; /* fd is the page's now */
         }
         break;
+    case MESSAGE_NAMES:
+        name_watch_take(monitor->names, fd);
+        return; /* fd is its now */
     case MESSAGE_DRAIN:
         event_base_loopbreak(monitor->base);
         break;
@@ -260,7 +265,9 @@ static int setup(struct monitor *monitor, int alarm, int status)
     monitor->outbox = outbox_create(monitor->base, monitor->channel, OUTBOX_MAX);
     monitor->engine = check_engine_create(monitor->base, monitor->sb, seed, on_change, monitor);
     monitor->notify = notify_create(monitor->base, NOTIFY_LIMIT_MS, on_done, monitor);
-    if (monitor->outbox == NULL || monitor->engine == NULL || monitor->notify == NULL) {
+    monitor->names = name_watch_create(monitor->base, monitor->channel);
+    if (monitor->names == NULL || monitor->outbox == NULL || monitor->engine == NULL ||
+        monitor->notify == NULL) {
         return -ENOMEM;
     }
     int error = open_status(monitor, status);
@@ -279,6 +286,7 @@ static void teardown(struct monitor *monitor)
     status_destroy(monitor->status);
     check_engine_destroy(monitor->engine);
     notify_destroy(monitor->notify);
+    name_watch_destroy(monitor->names);
     outbox_destroy(monitor->outbox);
     free_event(monitor->channel_event);
     free_event(monitor->heartbeat);

@@ -35,8 +35,7 @@ void preflight_names(const struct model *model, bool strict, struct errlist *err
             char section[2 * NAME_BYTES_MAX + 32];
             snprintf(section, sizeof(section), "pool \"%s\" / backend \"%s\"", pool->name,
                      backend->name);
-            errlist_add(errors, grade(strict || pool->on_unresolved == UNRESOLVED_REFUSE),
-                        backend->file, backend->line, section,
+            errlist_add(errors, grade(strict), backend->file, backend->line, section,
                         "the name in address \"%s\" does not resolve, so the backend is down; "
                         "mend the name or the resolver, or write an IP address",
                         model_backend_shown(backend));

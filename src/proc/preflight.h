@@ -12,8 +12,8 @@
 #include "model/model.h"
 #include "privileges.h"
 
-/* After the look-up: names without an address. An error where the pool says on_unresolved =
- * "refuse". */
+/* After the look-up: names without an address, but for those of pools that say on_unresolved =
+ * "refuse", which have no model. */
 void preflight_names(const struct model *model, bool strict, struct errlist *errors);
 /* Whether a pool is transparent. */
 bool preflight_wants_any_source(const struct model *model);

@@ -5,23 +5,21 @@
 #ifndef SLUICE_PROC_RESOLVE_H
 #define SLUICE_PROC_RESOLVE_H
 
-#include "model/model.h"
+#include "model/names.h"
 
 struct event_base;
 
-/* A look-up of every host name in a model's backends is done; the addresses are in the model. */
+/* A look-up of names is done; the addresses are with them. */
 typedef void resolve_done_fn(void *arg);
 struct resolve;
 
 /*
- * Looks up all named backends of model (which outlives it) for at most timeout_ms; what did not
- * resolve keeps the address that the same name has in running (may be NULL), or stays ADDR_NONE.
- * done is called once, from the loop, or before the return when there is nothing to do (then NULL
- * is returned). base NULL: waits instead of using a loop.
+ * Looks up all names without answers (of names, which outlives it) for at most timeout_ms; what did
+ * not resolve stays without. done is called once, from the loop, or before the return when there is
+ * nothing to do (then NULL is returned). base NULL: waits instead of using a loop.
  */
-struct resolve *resolve_start(struct event_base *base, struct model *model,
-                              const struct model *running, int timeout_ms, resolve_done_fn *done,
-                              void *arg);
+struct resolve *resolve_start(struct event_base *base, struct names *names, int timeout_ms,
+                              resolve_done_fn *done, void *arg);
 /* Gives up without calling done. NULL is allowed. */
 void resolve_cancel(struct resolve *resolve);
 

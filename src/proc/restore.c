@@ -158,21 +158,6 @@ static bool end_ended(struct master *master)
     return true;
 }
 
-static bool has_unresolved(const struct overrides *list, const struct model *model)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct override *item = &list->items[i];
-        const struct model_pool *pool =
-            item->kind == OVERRIDE_ADDED ? model_find_pool(model, item->pool) : NULL;
-        const struct model_backend *backend =
-            pool != NULL ? model_find_backend(pool, item->backend) : NULL;
-        if (backend != NULL && backend->named && backend->address.ip.family == ADDR_NONE) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void nothing(void *arg)
 {
     (void)arg;
@@ -187,7 +172,7 @@ static void tell_all(struct master *master, const struct errlist *errors)
     }
 }
 
-/* As after a reload. False without memory. */
+/* As after a reload; the file by itself is sound. False without memory. */
 static bool reapply(struct master *master, struct model **model)
 {
     struct errlist errors = {0};
@@ -195,8 +180,16 @@ static bool reapply(struct master *master, struct model **model)
     if (master->overrides.count == 0) {
         return true;
     }
-    struct model *built = overrides_rebuild(&master->overrides, master->tree, *model,
-                                            &daemon_registries, &kept, &errors);
+    struct model *file_model = model_build(master->tree, &daemon_registries, &errors);
+    struct model *built = NULL;
+    errlist_free(&errors); /* it was told when the file was read */
+    if (file_model != NULL &&
+        overrides_wanted(&master->overrides, master->tree, &master->names) == 0) {
+        resolve_start(NULL, &master->names, RESOLVE_ADDED_MS, nothing, NULL);
+        built = overrides_rebuild(&master->overrides, master->tree, &master->names, file_model,
+                                  &daemon_registries, &kept, &errors);
+    }
+    model_free(file_model);
     if (built != NULL && model_keep_fixed(*model, built) != 0) {
         model_free(built);
         overrides_free(&kept);
@@ -205,11 +198,7 @@ static bool reapply(struct master *master, struct model **model)
     if (built != NULL) {
         overrides_free(&master->overrides);
         master->overrides = kept;
-        model_take_addresses(built, *model);
-        if (has_unresolved(&kept, built)) {
-            resolve_start(NULL, built, *model, RESOLVE_MS, nothing, NULL);
-            preflight_names(built, false, &errors);
-        }
+        preflight_names(built, false, &errors);
         model_free(*model);
         *model = built;
     }
@@ -233,7 +222,8 @@ bool restore_start(struct master *master, struct model **model)
     if (!open_file(master, &(*model)->global)) {
         return false;
     }
-    if (master->state_file.name != NULL && master->state_file.lock >= 0) { /* never two daemons in one file */
+    if (master->state_file.name != NULL &&
+        master->state_file.lock >= 0) { /* never two daemons in one file */
         journal_start(&master->journal, master->state_file.folder, master->state_file.name,
                       master->events);
     }

@@ -175,7 +175,7 @@ int doctor_run(int argc, char **argv, const char *socket, bool json)
     status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
-    model = configuration_read(options.file, false, NULL);
+    model = configuration_read(options.file, false, NULL, NULL);
     if (!model) {
         fprintf(stderr, "sluicectl: %s is not usable\n", options.file);
         return EXIT_NOT_READY;

@@ -105,7 +105,8 @@ int main(int argc, char **argv, char **envp)
         return status;
     }
     struct conf_tree *tree = NULL;
-    struct model *model = configuration_read(options.file, options.strict, &tree);
+    struct names names = {0};
+    struct model *model = configuration_read(options.file, options.strict, &tree, &names);
     if (model == NULL) {
         fprintf(stderr, "sluiced: %s is not usable\n", options.file);
         return EXIT_FAILURE;
@@ -113,6 +114,7 @@ int main(int argc, char **argv, char **envp)
     if (options.test) {
         configuration_weigh(model);
         conf_tree_free(tree);
+        names_free(&names);
         return report(&options, model);
     }
     char path[PATH_MAX];
@@ -120,6 +122,7 @@ int main(int argc, char **argv, char **envp)
         fprintf(stderr, "sluiced: %s: %s\n", options.file, strerror(errno));
         model_free(model);
         conf_tree_free(tree);
+        names_free(&names);
         return EXIT_FAILURE;
     }
     setproctitle_init(argc, argv, envp);
@@ -134,7 +137,8 @@ int main(int argc, char **argv, char **envp)
                 model->global.log, strerror(-error));
         model_free(model);
         conf_tree_free(tree);
+        names_free(&names);
         return EXIT_FAILURE;
     }
-    return master_run(path, model, tree);
+    return master_run(path, model, tree, &names);
 }

@@ -97,7 +97,7 @@ def test_an_added_backend_is_as_the_file_would_have_it(start, origin):
     ("web c 127.0.0.1:1 127.0.0.1:2", ["too many words", "usage: add backend"]),
     ("web c 127.0.0.1", ['address: "127.0.0.1":', "port"]),
     ("web c 127.0.0.1:70000", ["address:", "70000"]),
-    ("web c srv:x.example", ["address:", "srv:"]),
+    ("web c srv:x.example:80", ["address:", "srv:"]),
     ("web c 127.0.0.1:1 wieght=3", ["unknown option wieght=", "did you mean weight="]),
     ("web c 127.0.0.1:1 address=127.0.0.1:2", ["unknown option address="]),
     ("web c 127.0.0.1:1 weight=65536", ['weight: "65536": out of range', "65535"]),
@@ -126,18 +126,19 @@ def test_an_added_backend_with_a_name(daemon, origin):
     """Names are looked up, and only the new one; one that does not resolve counts as down."""
     port = origin.addresses[2].rpartition(":")[2]
     daemon.ctl(f"add backend web c localhost:{port}")
-    row = daemon.backend("web", "c")
-    assert row["address"] == f"localhost:{port}" and row["state"] == "up"
+    row = daemon.backend("web", "c@127.0.0.1")
+    assert row["address"] == f"127.0.0.1:{port}" and row["state"] == "up"
     reply = daemon.ctl_json("add backend web d no-such-host.invalid:80")
     assert "does not resolve" in warnings(reply) and daemon.backend("web", "d")["health"] == "down"
     reply = daemon.ctl_json("set backend web a weight=2")  # nothing is looked up, or told again
     assert reply["warnings"] == [] and daemon.backend("web", "d")["health"] == "down"
     assert reply["changes"] == ["pool web: backend a: weight 1 -> 2"]
-    assert daemon.backend("web", "c")["state"] == "up" and "c" in spread(daemon)
+    assert daemon.backend("web", "c@127.0.0.1")["state"] == "up" and "c" in spread(daemon)
     port = origin.addresses[3].rpartition(":")[2]
     config = two(origin) + service("more") + pool("more", {"x": f"localhost:{port}"})
     assert len(daemon.reload(config)["overrides"]) == 3
-    assert daemon.backend("web", "c")["state"] == daemon.backend("more", "x")["state"] == "up"
+    assert daemon.backend("web", "c@127.0.0.1")["state"] == "up"
+    assert daemon.backend("more", "x@127.0.0.1")["state"] == "up"
 
 
 def test_a_command_does_not_repeat_the_file_s_warnings(start, origin):
@@ -482,8 +483,8 @@ def test_a_name_that_comes_back_is_looked_up(start, origin):
     daemon = start(Daemon(config))
     for words in "reset backend web c", "reset all", f"add backend web c localhost:{port}":
         daemon.ctl("remove backend web c")
-        assert daemon.ctl_json(words)["changes"] == ["pool web: backend c added"]
-        assert daemon.backend("web", "c")["state"] == "up" and "c" in spread(daemon)
+        assert daemon.ctl_json(words)["changes"] == ["pool web: backend c@127.0.0.1 added"]
+        assert daemon.backend("web", "c@127.0.0.1")["state"] == "up" and "c" in spread(daemon)
 
 
 def test_reset_pool(edited):

@@ -98,7 +98,7 @@ def test_added_backends_with_names_are_looked_up_at_the_start(path, config):
     with run_with(path, config()) as daemon:
         daemon.ctl(f"add backend web c localhost:{port}")
     with run_with(path, config()) as daemon:
-        assert daemon.backend("web", "c")["state"] == "up"
+        assert daemon.backend("web", "c@127.0.0.1")["state"] == "up"
 
 
 def test_a_master_that_is_killed_has_written_before_it_answered(path, config):

@@ -22,6 +22,7 @@ static const struct {
     {"show checks", CTL_LEVEL_READ, "show checks web"},
     {"show upstreams", CTL_LEVEL_READ, "show upstreams web"},
     {"show source-ports", CTL_LEVEL_READ, "show source-ports web a"},
+    {"show names", CTL_LEVEL_READ, "show names"},
     {"show stats", CTL_LEVEL_READ, "show stats"},
     {"show config", CTL_LEVEL_READ, "show config"},
     {"show diff", CTL_LEVEL_READ, "show diff"},
@@ -732,6 +733,20 @@ START_TEST(config_with_overrides_as_comments)
 }
 END_TEST
 
+START_TEST(names_have_states)
+{
+    const char *text = run("show names json");
+
+    says(text, "{\"name\":\"b.test\",\"state\":\"ok\",\"reason\":null,\"since_seconds\":null,"
+               "\"addresses\":[\"10.0.0.5\"]}");
+    says(text, "{\"name\":\"none.test\",\"state\":\"unresolved\",\"reason\":\"no answer in "
+               "time\",\"since_seconds\":90,\"addresses\":[]}");
+    says(text, "\"state\":\"held\"");
+    says(text, "\"addresses\":[\"10.0.0.5\",\"10.0.0.6:8080\"]");
+    says(run("show names"), "NAME");
+}
+END_TEST
+
 START_TEST(sessions_are_named)
 {
     json_t *json, *session;
@@ -1034,6 +1049,7 @@ int main(void)
     tcase_add_test(tc, services_listen_where_they_are_bound);
     tcase_add_test(tc, errors_list_what_failed);
     tcase_add_test(tc, checks_of_those_that_have_some);
+    tcase_add_test(tc, names_have_states);
     tcase_add_test(tc, config_with_overrides_as_comments);
     tcase_add_test(tc, sessions_are_named);
     tcase_add_test(tc, events_are_filtered);

@@ -256,6 +256,33 @@ static const struct overrides *fake_overrides(void *host)
     return &fake.overrides;
 }
 
+static struct names_answer fake_answers[] = {
+    {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 5}}},
+    {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 6}}, .port = 8080},
+};
+static struct names_entry fake_entries[] = {
+    {(char[]){"b.test"}, fake_answers, 1},
+    {(char[]){"none.test"}, NULL, 0},
+    {(char[]){"srv:_b._tcp.test"}, fake_answers, 2},
+};
+static const struct names fake_all_names = {fake_entries, COUNT(fake_entries), 0};
+
+static const struct names *fake_names(void *host)
+{
+    ck_assert_ptr_eq(host, &fake);
+    return &fake_all_names;
+}
+
+static const char *fake_name_trouble(void *host, const char *name, uint64_t *out_since_ms)
+{
+    ck_assert_ptr_eq(host, &fake);
+    if (strcmp(name, "b.test") == 0) {
+        return NULL;
+    }
+    *out_since_ms -= 90000;
+    return "no answer in time";
+}
+
 static void fake_health(void *host, const struct model_service *service, struct ctl_health *out)
 {
     const char *why = service ? fake.unhealthy_service : fake.unhealthy;
@@ -436,6 +463,8 @@ static const struct ctl_host_ops fake_ops = {
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
     .drain = fake_drain,
+    .names = fake_names,
+    .name_trouble = fake_name_trouble,
     .health = fake_health,
     .edit = fake_edit,
     .set_health = fake_set_health,

@@ -248,34 +248,6 @@ START_TEST(only_global_has_fixed_options)
 }
 END_TEST
 
-START_TEST(resolved_addresses)
-{
-    static const char text[] =
-        SERVICE "pool \"web\" { backend \"a\" { address = \"h.example:80\" } }";
-    struct model *before = read_good(text);
-    struct model *after = read_good(text);
-    struct addr *old_address = &before->pools[0].backends[0].address;
-    struct addr *new_address = &after->pools[0].backends[0].address;
-    const char *problem;
-    struct change_list changes = {0};
-
-    ck_assert_int_eq(addr_parse("10.0.0.1:80", false, new_address, &problem), 0);
-    model_diff(before, after, &changes);
-    expect_changes(&changes, "pool web: backend a: resolved address none -> 10.0.0.1:80\n");
-    change_list_free(&changes);
-    ck_assert_int_eq(addr_parse("10.0.0.2:80", false, old_address, &problem), 0);
-    model_diff(before, after, &changes);
-    expect_changes(&changes, "pool web: backend a: resolved address 10.0.0.2:80 -> 10.0.0.1:80\n");
-    change_list_free(&changes);
-    memset(new_address, 0, sizeof(*new_address)); /* not asked yet */
-    model_diff(before, after, &changes);
-    expect_changes(&changes, "");
-    change_list_free(&changes);
-    model_free(before);
-    model_free(after);
-}
-END_TEST
-
 START_TEST(many_lines)
 {
     struct change_list changes = {0};
@@ -296,5 +268,5 @@ int main(void)
     return RUN_SUITE("model diff", no_changes, services, pools_and_backends, rates,
                      what_backups_and_full_ones_do, checks, options_of_check_kinds, outlier,
                      stopping_and_health, what_needs_a_restart, what_is_fixed_is_kept,
-                     only_global_has_fixed_options, resolved_addresses, many_lines);
+                     only_global_has_fixed_options, many_lines);
 }

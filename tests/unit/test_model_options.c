@@ -832,7 +832,7 @@ static const char known[] =
     "queue_timeout slow_start drain_within paused panic_threshold min_healthy backup_use on_return "
     "on_down start "
     "on_unresolved "
-    "require notify\n"
+    "require backends_file notify\n"
     "outlier: on consecutive_failures first_byte_timeout eject_time max_ejected\n"
     "reuse: mode framing warm_min idle_max max_age max_uses max_idle reset_send reset_expect "
     "policy length_bytes length_endian length_includes_header handshake scripts\n"
@@ -931,7 +931,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 20 + 17 + 23);
+    ck_assert_uint_eq(n, 20 + 17 + 24);
 }
 END_TEST
 

@@ -100,7 +100,7 @@ static struct model *build(const char *text, const char *faults)
     struct conf_tree *tree = read_tree(text);
     struct errlist errors = {0};
     STR_AUTO printed = {0};
-    struct model *model = overrides_build(&list, tree, &fixture_registries, &errors);
+    struct model *model = overrides_build(&list, tree, NULL, &fixture_registries, &errors);
 
     errlist_print(&errors, &printed);
     ck_assert_str_eq(str_text(&printed), faults);
@@ -284,7 +284,7 @@ START_TEST(of_a_service)
     struct model *model;
 
     ck_assert_int_eq(overrides_set(&list, &item), 0);
-    model = overrides_build(&list, tree, &fixture_registries, &errors);
+    model = overrides_build(&list, tree, NULL, &fixture_registries, &errors);
     ck_assert_ptr_nonnull(model);
     ck_assert_str_eq(model->services[0].pool, "other");
     ck_assert_uint_eq(model->services[0].pool_index, 1);
@@ -292,7 +292,7 @@ START_TEST(of_a_service)
     item.value = (char[]){"othre"};
     ck_assert_int_eq(overrides_set(&list, &item), 0);
     errlist_free(&errors);
-    ck_assert_ptr_null(overrides_build(&list, tree, &fixture_registries, &errors));
+    ck_assert_ptr_null(overrides_build(&list, tree, NULL, &fixture_registries, &errors));
     ck_assert_str_eq(errlist_first_error(&errors)->text,
                      "pool: \"othre\": no such pool; did you mean \"other\"?");
     ck_assert_str_eq(errlist_first_error(&errors)->section, "service \"web\"");
@@ -420,26 +420,6 @@ START_TEST(agreeing)
 }
 END_TEST
 
-START_TEST(addresses_behind_names)
-{
-    struct model *from = build(two, "");
-    struct model *to = build(two, "");
-
-    model_take_addresses(to, from); /* nothing is known yet */
-    ck_assert_uint_eq(to->pools[0].backends[1].address.ip.family, ADDR_NONE);
-    from->pools[0].backends[1].address.ip =
-        (struct addr_ip){.family = ADDR_IPV4, .bytes = {[3] = 7}, .port = 80};
-    model_take_addresses(to, from);
-    ck_assert(addr_equal(&to->pools[0].backends[1].address, &from->pools[0].backends[1].address));
-    ck_assert_uint_eq(to->pools[0].backends[0].address.ip.port, 80);
-    from->pools[0].backends[1].address.ip.port = 81;
-    model_take_addresses(to, from); /* what is known stays */
-    ck_assert_uint_eq(to->pools[0].backends[1].address.ip.port, 80);
-    model_free(to);
-    model_free(from);
-}
-END_TEST
-
 /* --- after a reload --- */
 
 static struct model *rebuild(const char *text, const char *kept_expected,
@@ -452,7 +432,7 @@ static struct model *rebuild(const char *text, const char *kept_expected,
     struct errlist dropped = {0};
     STR_AUTO printed = {0};
     struct model *model =
-        overrides_rebuild(&list, tree, file_model, &fixture_registries, &kept, &dropped);
+        overrides_rebuild(&list, tree, NULL, file_model, &fixture_registries, &kept, &dropped);
 
     ck_assert_ptr_nonnull(model);
     expect_list(&kept, kept_expected);
@@ -577,7 +557,7 @@ int main(void)
 {
     return RUN_SUITE_WITH("model override", NULL, teardown, a_list_replaces_and_keeps_order,
                           forgetting, ending, which_options, building, of_a_service, printing,
-                          faults_are_a_file_s, getting, agreeing, addresses_behind_names,
-                          a_reload_keeps_what_stands, a_reload_lets_the_file_win,
-                          a_reload_drops_what_is_gone, a_reload_drops_what_does_not_go_together);
+                          faults_are_a_file_s, getting, agreeing, a_reload_keeps_what_stands,
+                          a_reload_lets_the_file_win, a_reload_drops_what_is_gone,
+                          a_reload_drops_what_does_not_go_together);
 }

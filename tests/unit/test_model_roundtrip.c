@@ -262,7 +262,7 @@ static void expect_kept(const struct model *model, const struct conf_tree *tree)
 {
     STR_AUTO text = {0};
 
-    conf_tree_print(tree, &text);
+    conf_tree_print(tree, NULL, &text);
     struct model *again = read_loosely(str_text(&text));
     expect_same(model, again, str_text(&text));
     ck_assert_ptr_null(strstr(str_text(&text), "the secret"));
@@ -292,7 +292,7 @@ static void override_some(const struct conf_tree *tree)
                                             .settings = settings,
                                             .n_settings = 2,
                                             .by = (char *)"me"});
-    struct model *model = overrides_build(&list, tree, &fixture_registries, &errors);
+    struct model *model = overrides_build(&list, tree, NULL, &fixture_registries, &errors);
     if (model != NULL) { /* some options do not go with them */
         expect_saved(model);
     }

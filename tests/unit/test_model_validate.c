@@ -349,9 +349,18 @@ static void expect_backends(const char *backends, const char *expected)
 
 START_TEST(backend_addresses)
 {
-    expect_backends("backend \"a\" { address = \"srv:_http._tcp.example.net\" }",
-                    "f:3: pool \"web\" / backend \"a\": address: \"srv:_http._tcp.example.net\": "
-                    "srv: names are not known here; write HOST:PORT, [V6]:PORT or unix:PATH\n");
+    expect_backends("backend \"a\" { address = \"srv:_http._tcp.example.net\" }", "");
+    expect_backends("backend \"a\" { address = \"srv:\" }",
+                    "f:3: pool \"web\" / backend \"a\": address: \"srv:\": no name; write "
+                    "srv:_SERVICE._tcp.DOMAIN\n");
+    expect_backends("backend \"a\" { address = \"srv:_http..example\" }",
+                    "f:3: pool \"web\" / backend \"a\": address: \"srv:_http..example\": not a "
+                    "name; each part between two dots has 1 to 63 characters\n");
+    expect_backends(
+        "backend \"a\" { address = \"srv:h.example:80\" }",
+        "f:3: pool \"web\" / backend \"a\": address: \"srv:h.example:80\": not a name; "
+        "write srv:_SERVICE._tcp.DOMAIN, with letters, digits, hyphens, underscores and "
+        "dots only (ports come with the answer)\n");
     expect_backends("backend \"a\" { address = \"10.0.0.1:0\" }",
                     "f:3: pool \"web\" / backend \"a\": address: \"10.0.0.1:0\": port out of "
                     "range; 1 to 65535\n");

@@ -1,0 +1,281 @@
+"""More backends from a file that is watched: taken over whole, or refused and told once."""
+
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from sluice import SLUICED, CtlError, Daemon, Load, Origin, load, pool, service, wait_for
+
+
+@pytest.fixture
+def origin(start):
+    return start(Origin("http", "http", "http", "http", names=list("abcd")))
+
+
+@pytest.fixture
+def path(folder):
+    return folder / "backends"
+
+
+def config(path, own, **options):
+    return service("web") + pool("web", own, scheduler="rr", backends_file=path, **options)
+
+
+def lines(origin, *names, more=""):
+    return "".join(f"{name} {origin.addresses['abcd'.index(name)]}{more}\n" for name in names)
+
+
+@pytest.fixture
+def daemon(start, origin, path):
+    """a is the configuration's own, b comes from the file."""
+    path.write_text("# of a template\n\n" + lines(origin, "b"))
+    return start(Daemon(config(path, {"a": origin.addresses[0]})))
+
+
+def put(path, text):
+    """As a template's writer does: whole, then renamed over the old one."""
+    new = path.parent / ".backends.new"
+    new.write_text(text)
+    new.rename(path)
+
+
+def names(daemon):
+    pools = {row["name"]: row for row in daemon.stats()["pools"]}
+    return [row["name"] for row in pools["web"]["backends"]]
+
+
+def taken(daemon, *expected):
+    wait_for(lambda: names(daemon) == list(expected), what=f"the backends {expected}")
+
+
+def told(daemon):
+    return [event["text"] for event in daemon.ctl_json("show events")["events"]
+            if event["kind"] == "backends_file"]
+
+
+def refused(daemon, *needles, count=1):
+    """So often a refusal was told; the last one, and what was wrong before it."""
+    def find():
+        texts = told(daemon)
+        found = [nth for nth, text in enumerate(texts) if "refused for" in text]
+        return texts[:found[-1]] if len(found) == count else None
+    texts = wait_for(find, what=f"refusal {count}")
+    for needle in needles:
+        assert any(re.search(needle, text) for text in texts), texts
+
+
+def spread(daemon):
+    return set(load("crc", daemon.address("web"), "--requests", 12)["origins"])
+
+
+# --- taking over ---
+
+def test_backends_of_the_file_are_backends(daemon, origin, path):
+    assert names(daemon) == ["a", "b"] and spread(daemon) == {"a", "b"}
+    put(path, lines(origin, "b", "c", more=" weight=3 max_connections=9"))
+    taken(daemon, "a", "b", "c")
+    assert daemon.backend("web", "c")["weight"] == 3 and spread(daemon) == {"a", "b", "c"}
+    event = wait_for(lambda: told(daemon), what="the event")[-1]
+    assert re.search(r"taken over, generation \d+, \d changes: pool web: backend", event), event
+    put(path, lines(origin, "d"))
+    taken(daemon, "a", "d")
+    assert "backends_file" in daemon.ctl("show config")
+
+
+def test_in_place(daemon, origin, path):
+    """Written in pieces and kept open: nothing is taken before it is closed."""
+    generation = daemon.ctl_json("show info")["generation"]
+    with open(path, "w", buffering=1) as out:
+        for name in "bcd":
+            out.write(lines(origin, name)[:-3])
+            out.flush()
+            out.write(lines(origin, name)[-3:])
+        until = time.monotonic() + 0.6  # a closed one would have been taken by then
+        while time.monotonic() < until:
+            assert daemon.ctl_json("show info")["generation"] == generation
+    taken(daemon, "a", "b", "c", "d")
+    assert not any("refused" in text for text in told(daemon))
+
+
+def test_editors(daemon, origin, path):
+    path.rename(f"{path}~")  # vim: the old one is the backup, a new one is written
+    path.write_text(lines(origin, "b", "c"))
+    taken(daemon, "a", "b", "c")
+    subprocess.run(["sed", "-i", "/^c /d", path], check=True)
+    taken(daemon, "a", "b")
+    with open(path, "r+") as out:
+        out.truncate(0)
+        out.write(lines(origin, "d"))
+    taken(daemon, "a", "d")
+    assert not any("refused" in text for text in told(daemon))
+
+
+def test_a_file_that_goes_and_comes_again(daemon, origin, path):
+    path.unlink()
+    refused(daemon, r'backends_file: ".*" cannot be read: No such file')
+    assert names(daemon) == ["a", "b"]
+    path.write_text(lines(origin, "c"))
+    taken(daemon, "a", "c")
+
+
+def test_a_link_that_is_switched(start, origin, folder):
+    """As a Kubernetes ConfigMap is mounted: backends -> ..data/backends, ..data -> a folder."""
+    def make(name, text):
+        (folder / name).mkdir()
+        (folder / name / "backends").write_text(text)
+        (folder / "..data_tmp").symlink_to(name)
+        (folder / "..data_tmp").rename(folder / "..data")
+    make("..1", lines(origin, "b"))
+    (folder / "backends").symlink_to("..data/backends")
+    daemon = start(Daemon(config(folder / "backends", {"a": origin.addresses[0]})))
+    assert names(daemon) == ["a", "b"]
+    make("..2", lines(origin, "c"))
+    taken(daemon, "a", "c")
+    (folder / "..2" / "backends").write_text(lines(origin, "d"))  # where the link leads to
+    taken(daemon, "a", "d")
+
+
+def test_many_lines(start, origin, path):
+    path.write_text(lines(origin, "b"))
+    daemon = start(Daemon(config(path, {"a": origin.addresses[0]})))
+    put(path, "".join(f"n{nth} 127.0.{nth // 250}.{nth % 250 + 1}:9 weight=0\n"
+                      for nth in range(1000)))
+    wait_for(lambda: len(names(daemon)) == 1001, what="a thousand backends")
+    put(path, lines(origin, "b"))
+    taken(daemon, "a", "b")
+
+
+def test_who_stays_loses_no_request(daemon, origin, path):
+    with Load("keepalive", daemon.address("web"), "--connections", 8,
+              "--duration", "60s") as running:
+        for other in "cdcd":
+            put(path, lines(origin, "b", other, more=" weight=2"))
+            taken(daemon, "a", "b", other)
+        report = running.finish()
+    assert report["errors"] == 0 and {"a", "b"} <= set(report["origins"])
+
+
+# --- refusing ---
+
+def test_bad_content_is_refused_whole(daemon, origin, path):
+    bad = (lines(origin, "c") + "d\n" + "e 127.0.0.1:1 weigth=3\nf 127.0.0.1:2 weight=x\n"
+           + 'g "127.0.0.1:3\na 127.0.0.1:4\n')
+    put(path, bad)
+    refused(daemon,
+            rf'^{path}:2: pool "web" / backend "d": no address; write NAME ADDRESS',
+            rf'^{path}:3: pool "web" / backend "e": unknown option "weigth"; did you mean "weight"',
+            rf'^{path}:4: pool "web" / backend "f": weight: "x": ',
+            rf'^{path}:5: pool "web": a double quote is not closed',
+            rf'^{path}:6: pool "web": "a" is given twice; first at .*sluice.conf:\d+')
+    assert names(daemon) == ["a", "b"] and spread(daemon) == {"a", "b"}
+    put(path, bad)  # the same is told once
+    put(path, bad + "h\n")
+    refused(daemon, rf'^{path}:7: ', count=2)
+    put(path, lines(origin, "c"))
+    taken(daemon, "a", "c")
+
+
+def test_an_empty_file_does_not_empty_its_pool(start, origin, path):
+    path.write_text(lines(origin, "a", "b"))
+    daemon = start(Daemon(config(path, {})))
+    path.write_text("")
+    refused(daemon, rf'^{path}: no backends, which would take away the last eligible one of pool "w')
+    assert names(daemon) == ["a", "b"]
+    put(path, lines(origin, "c"))  # all others at once is what deployments do
+    taken(daemon, "c")
+    path.write_text("# none\n")
+    refused(daemon, count=2)
+    assert daemon.ctl_json("reload")["changes"] == ["pool web: backend c removed"]
+
+
+def test_at_the_start_and_by_t(folder, origin, path):
+    text = folder / "sluice.conf"
+    text.write_text(config(path, {"a": origin.addresses[0]}))
+    def check():
+        done = subprocess.run([SLUICED, "-c", text, "-t"], capture_output=True, text=True,
+                              timeout=60)
+        return done.returncode, done.stderr
+    assert check()[0] == 1 and "No such file" in check()[1]
+    os.mkfifo(path)
+    assert check()[0] == 1 and "is a FIFO; it must be a regular file" in check()[1]
+    path.unlink()
+    path.mkdir()
+    assert check()[0] == 1 and "is a directory" in check()[1]
+    path.rmdir()
+    path.write_text("b nonsense\nc 127.0.0.1:1 backup=maybe\n")
+    status, said = check()
+    assert status == 1 and f"{path}:1: " in said and f"{path}:2: " in said, said
+    path.write_text("b 127.0.0.1:1\n")
+    assert check() == (0, "")
+    text.write_text(config("backends", {"a": origin.addresses[0]}))
+    assert check()[0] == 1 and "not an absolute path" in check()[1]
+
+
+# --- with reloads and commands ---
+
+def test_reload_and_check_config_read_it_anew(daemon, origin, path):
+    other = path.parent / "other"
+    other.write_text(lines(origin, "c", "d"))
+    daemon.write(config(other, {"a": origin.addresses[0]}))
+    changes = daemon.ctl_json("check config")["changes"]
+    assert "pool web: backend d added" in changes and names(daemon) == ["a", "b"]
+    daemon.signal(1)  # SIGHUP
+    taken(daemon, "a", "c", "d")
+    put(path, lines(origin, "b"))  # nobody's any more
+    put(other, lines(origin, "d"))
+    taken(daemon, "a", "d")
+    other.write_text("d\n")
+    with pytest.raises(CtlError, match="no address"):
+        daemon.ctl("reload")
+    assert names(daemon) == ["a", "d"]
+
+
+def test_the_main_file_is_not_read_with_it(daemon, origin, path):
+    daemon.write("nonsense")
+    put(path, lines(origin, "c"))
+    taken(daemon, "a", "c")
+
+
+def test_overrides_stand(daemon, origin, path):
+    daemon.ctl("drain backend web b")
+    daemon.ctl("set backend web a weight=5")
+    daemon.ctl(f"add backend web x {origin.addresses[3]}")
+    put(path, lines(origin, "b", "c"))
+    taken(daemon, "a", "b", "c", "x")
+    assert daemon.backend("web", "b")["admin"] == "drain"
+    assert daemon.backend("web", "a")["weight"] == 5
+    daemon.ctl("remove backend web c")
+    put(path, lines(origin, "c", "b", more=" max_connections=7"))
+    wait_for(lambda: "max_connections = 7" in daemon.ctl("show config"), what="the new option")
+    assert names(daemon) == ["a", "b", "x"]
+
+
+def test_names_in_the_file(daemon, origin, path):
+    port = origin.addresses[2].rpartition(":")[2]
+    put(path, f"c localhost:{port}\n")
+    taken(daemon, "a", "c@127.0.0.1")
+    daemon.ctl("drain backend web c")
+    assert daemon.backend("web", "c@127.0.0.1")["admin"] == "drain"
+    put(path, f"c localhost:{port} weight=4\n")
+    wait_for(lambda: daemon.backend("web", "c@127.0.0.1")["weight"] == 4, what="the weight")
+    assert daemon.backend("web", "c@127.0.0.1")["admin"] == "drain"
+
+
+def test_a_folder_that_goes_and_comes_again(start, origin, folder):
+    """Another folder of that name is watched in the old one's place."""
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "backends").write_text(lines(origin, "b"))
+    daemon = start(Daemon(config(inner / "backends", {"a": origin.addresses[0]})))
+    put(inner / "backends", lines(origin, "b", "c"))
+    taken(daemon, "a", "b", "c")
+    (folder / "new").mkdir()
+    (folder / "new" / "backends").write_text(lines(origin, "c"))
+    inner.rename(folder / "old")
+    (folder / "new").rename(inner)
+    taken(daemon, "a", "c")
+    put(inner / "backends", lines(origin, "d"))
+    taken(daemon, "a", "d")
