@@ -50,6 +50,7 @@ static struct {
     uint64_t dropped;    /* by this process */
     uint64_t unreported; /* of these, since the last line that told the number */
     pid_t pid;           /* whose counts these are */
+    char last_error[512];
 } state = {.fd = -1, .level = LOG_LEVEL_INFO};
 
 /* A line under construction. */
@@ -333,6 +334,11 @@ static bool emit_drops(void)
     return true;
 }
 
+const char *log_last_error(void)
+{
+    return state.last_error;
+}
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
     int saved = errno;
@@ -341,6 +347,9 @@ void log_write(enum log_level level, const char *message, const struct log_field
         return;
     }
     claim_counts();
+    if (level == LOG_LEVEL_ERROR) {
+        (void)snprintf(state.last_error, sizeof(state.last_error), "%s", message);
+    }
     if ((state.unreported > 0 && !emit_drops()) || !emit_message(level, message, fields)) {
         state.dropped++;
         state.unreported++;

@@ -1,6 +1,8 @@
 /*
  * Verbs about the configuration as a whole, and the end of the daemon. In master.
  */
+#include <unistd.h>
+
 #include "ctl/change.h"
 #include "ctl/command.h"
 #include "ctl/format.h"
@@ -68,6 +70,24 @@ static enum command_outcome run_check_config(struct request *request)
 static enum command_outcome run_reload(struct request *request)
 {
     request->host.ops->reload(request->host.self, &request->who, change_answer, request);
+    return COMMAND_PENDING;
+}
+
+static enum command_outcome run_upgrade(struct request *request)
+{
+    const char *path = request->n_args > 0 ? request->args[0] : NULL;
+
+    if (path && path[0] != '/') {
+        reply_error(&request->reply, "PATH must be an absolute path here: the daemon has another "
+                                     "working directory");
+        return COMMAND_DONE;
+    }
+    if (path && request->who.uid != 0 && request->who.uid != geteuid()) {
+        reply_error(&request->reply, "only root and the daemon's own user may name the program; "
+                                     "leave PATH out to run the installed one");
+        return COMMAND_DONE;
+    }
+    request->host.ops->upgrade(request->host.self, path, &request->who, change_answer, request);
     return COMMAND_PENDING;
 }
 
@@ -150,6 +170,17 @@ const struct command cmd_reload = {
     .arguments = "",
     .help = "reads the configuration file again; all of it is taken or nothing",
     .run = run_reload,
+};
+
+const struct command cmd_upgrade = {
+    .words = "upgrade",
+    .level = CTL_LEVEL_ADMINISTER,
+    .flags = COMMAND_CHANGES,
+    .args_max = 1,
+    .arguments = "[PATH]",
+    .help = "starts the installed program, or PATH, beside this one; once it serves this one takes "
+            "no new clients, and its sessions go on for upgrade_timeout",
+    .run = run_upgrade,
 };
 
 const struct command cmd_stop = {

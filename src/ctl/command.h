@@ -62,7 +62,7 @@ extern const struct command cmd_set_backend, cmd_set_pool, cmd_set_service, cmd_
     cmd_ready_backend, cmd_add_backend, cmd_remove_backend, cmd_reset_backend, cmd_reset_pool,
     cmd_reset_all; /* cmd_change.c */
 extern const struct command cmd_show_config, cmd_show_diff, cmd_check_config, cmd_reload,
-    cmd_stop;                         /* cmd_config.c */
+    cmd_upgrade, cmd_stop;            /* cmd_config.c */
 extern const struct command cmd_help; /* cmd_help.c */
 
 #endif

@@ -50,9 +50,9 @@ struct model_global {
     char **control_read, **control_operate, **control_administer;
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
-    uint32_t stop_delay_ms, drain_timeout_ms;
+    uint32_t stop_delay_ms, drain_timeout_ms, upgrade_timeout_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
-    char *hash_seed; /* NULL: not given, one is made */
+    char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
 };
 

@@ -120,6 +120,10 @@ const struct option_def option_table[] = {
     {GLOBAL(drain_timeout_ms), .name = "drain_timeout", .type = OPTION_TIME, .default_text = "30s",
      .max = TIME_MAX, .reloadable = true,
      .help = "How long sessions may go on after a stop was asked for; 0s: none."},
+    {GLOBAL(upgrade_timeout_ms), .name = "upgrade_timeout", .type = OPTION_TIME,
+     .default_text = "0s", .max = TIME_MAX, .reloadable = true,
+     .help = "How long the sessions of the old daemon may go on after an upgrade, or after its "
+             "master was killed; 0s: no limit."},
 
     {SERVICE(listen), .name = "listen", .type = OPTION_LIST, .required = true, .reloadable = true,
      .help = "Addresses that take clients: ADDRESS:PORT, [V6]:PORT (IPv6 only) or unix:PATH. "

@@ -23,6 +23,7 @@
 #include "ctl/memory.h"
 #include "master.h"
 #include "monitor.h"
+#include "succession.h"
 #include "worker.h"
 
 /* A process that lives shorter than this counts as having failed at once … */
@@ -132,15 +133,19 @@ static int sync_snapshot(struct child *child)
 
 static int sync_listeners(struct child *child)
 {
+    const struct listeners *listeners = child->master->listeners;
     uint32_t id;
     int fd;
-    for (size_t i = 0; listeners_get(child->master->listeners, i, child->id, &id, &fd); i++) {
+    for (size_t i = 0; listeners_get(listeners, i, child->id, 0, &id, &fd); i++) {
         if (id < child->next_listener) {
             continue;
         }
-        int error = tell(child, MESSAGE_LISTENER, id, fd);
-        if (error != 0) {
-            return error;
+        for (size_t nth = 0; listeners_get(listeners, i, child->id, nth, &id, &fd) && fd >= 0;
+             nth++) {
+            int error = tell(child, MESSAGE_LISTENER, id, fd);
+            if (error != 0) {
+                return error;
+            }
         }
         child->next_listener = id + 1;
     }
@@ -180,7 +185,8 @@ static void child_sync(struct child *child)
         return;
     }
     int error = sync_snapshot(child);
-    if (error == 0 && !is_monitor(child) && !child->master->stopping) {
+    if (error == 0 && !is_monitor(child) && !child->master->stopping &&
+        !succession_is_waiting(child->master)) {
         error = sync_listeners(child);
     }
     if (error == 0) {

@@ -9,6 +9,8 @@
 #include "edit.h"
 #include "master.h"
 #include "restore.h"
+#include "succession.h"
+#include "upgrade.h"
 
 static uint64_t count_dropped(const struct master *master)
 {
@@ -37,6 +39,9 @@ static void host_info(void *host, struct ctl_host_info *out)
         .log_dropped = count_dropped(master),
         .stopping = master->leaving,
     };
+    if (!succession_is_shared(master, &out->draining_pid, &out->draining_sessions)) {
+        out->draining_pid = 0;
+    }
 }
 
 static uint64_t host_memory(void *host, pid_t pid)
@@ -70,6 +75,9 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
     struct master *master = host;
     struct errlist errors = {0};
     struct change_list changes = {0};
+    if (upgrade_refuses(master, done, arg)) {
+        return;
+    }
     if (health_set_fail(master, fail, who, clock_now_ms())) {
         change_add(&changes, "global: health %s", fail ? "auto -> fail" : "fail -> auto");
         restore_save(master, &errors);
@@ -82,13 +90,18 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
 static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who,
                       bool force, ctl_change_fn *done, void *arg)
 {
-    edit_start(host, edit, who, force, done, arg);
+    if (!upgrade_refuses(host, done, arg)) {
+        edit_start(host, edit, who, force, done, arg);
+    }
 }
 
 static void host_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
 {
     struct master *master = host;
-    load_start(master, master->config_file, CONF_UID_SELF, false, who->text, who->why, done, arg);
+    if (!upgrade_refuses(master, done, arg)) {
+        load_start(master, master->config_file, CONF_UID_SELF, false, who->text, who->why, done,
+                   arg);
+    }
 }
 
 static void host_check_config(void *host, const char *path, const struct ctl_who *who,
@@ -119,6 +132,12 @@ static void host_explain(void *host, const struct explanation_question *question
     explain_start(host, question, done, arg);
 }
 
+static void host_upgrade(void *host, const char *program, const struct ctl_who *who,
+                         ctl_change_fn *done, void *arg)
+{
+    upgrade_start(host, program, who->text, who->why, done, arg);
+}
+
 static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 {
     struct master *master = host;
@@ -141,5 +160,6 @@ const struct ctl_host_ops master_host_ops = {
     .sessions = host_sessions,
     .close = host_close,
     .explain = host_explain,
+    .upgrade = host_upgrade,
     .stop = host_stop,
 };

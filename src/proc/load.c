@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "expiry.h"
 #include "master.h"
@@ -13,6 +14,7 @@
 #include "registries.h"
 #include "resolve.h"
 #include "restore.h"
+#include "systemd.h"
 
 struct load_job {
     TAILQ_ENTRY(load_job) link;
@@ -77,6 +79,9 @@ static void job_end(void *arg, uint32_t behind)
         change_list_free(&job->changes);
     } else if (!job->check_only) {
         record(job);
+    }
+    if (!job->check_only) {
+        systemd_ready(master->systemd);
     }
     job->done(job->arg, &job->errors, &job->changes, master->model->generation);
     job_free(job);
@@ -262,6 +267,9 @@ void load_start(struct master *master, const char *path, uid_t uid, bool check_o
                              .done = done,
                              .arg = arg};
     TAILQ_INSERT_TAIL(&master->loads, job, link);
+    if (!check_only) {
+        systemd_reloading(master->systemd, clock_now_us());
+    }
     begin_next(master);
 }
 

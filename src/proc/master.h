@@ -11,6 +11,7 @@
 #include "ctl/host.h"
 #include "ctl/server.h"
 #include "ctl/standing.h"
+#include "inherited.h"
 #include "listeners.h"
 #include "machine.h"
 #include "message.h"
@@ -43,13 +44,16 @@ struct child {
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
-struct load_job; /* load.c: a file being read */
-struct edit;     /* edit.c: a change by command under way */
-struct ack;      /* acks.c: someone waits for a generation to be in force */
-struct closing;  /* closings.c: a command that workers are being told */
-struct listing;  /* sessions.c: a collection of session lists under way */
-struct inquiry;  /* explain.c: a question to a worker under way */
-struct notice;   /* notices.c */
+struct succession; /* succession.c: what came from whoever was before */
+struct upgrade;    /* upgrade.c: handing over */
+struct systemd;    /* systemd.c */
+struct load_job;   /* load.c: a file being read */
+struct edit;       /* edit.c: a change by command under way */
+struct ack;        /* acks.c: someone waits for a generation to be in force */
+struct closing;    /* closings.c: a command that workers are being told */
+struct listing;    /* sessions.c: a collection of session lists under way */
+struct inquiry;    /* explain.c: a question to a worker under way */
+struct notice;     /* notices.c */
 TAILQ_HEAD(load_jobs, load_job);
 TAILQ_HEAD(edits, edit);
 TAILQ_HEAD(listings, listing);
@@ -145,6 +149,7 @@ struct ports_watch {
 
 struct master {
     const char *config_file; /* absolute */
+    const char *program;     /* likewise: what an upgrade runs */
     struct event_base *base;
     struct scoreboard sb;
     struct conf_tree *tree; /* the file as it was read last, without the operator's overrides … */
@@ -166,10 +171,14 @@ struct master {
     struct capacity capacity;              /* of it, for the running model */
     struct events *events;
     struct ctl_server *control;
+    struct succession *succession;
+    struct upgrade *upgrade; /* NULL before the first */
+    struct systemd *systemd;
+    struct event *feeding; /* of the supervisor's watchdog */
     struct event *signals[6];
-    struct event *sweep; /* of retired places */
-    struct event *hurry; /* the end of waiting for an end at once */
-    struct event *delay; /* the end of stop_delay */
+    struct event *sweep;  /* of retired places */
+    struct event *hurry;  /* the end of waiting for an end at once */
+    struct event *delay;  /* the end of stop_delay */
     struct event *expiry; /* expiry.c: the next end of what was set for a time */
     struct watchdog watchdog;
     bool leaving; /* a stop was asked for; not stopping yet during stop_delay */
@@ -223,6 +232,12 @@ void children_renew_log(struct master *master);
  * has changed.
  */
 bool publish(struct master *master, struct model *model, struct errlist *errors);
+
+/* --- serving.c --- */
+
+/* The one that came along is taken, else it is made. Returns 0 or -errno, which was logged. */
+int master_open_control(struct master *master);
+void master_announce(struct master *master);
 
 /* --- limits.c --- */
 
@@ -364,12 +379,20 @@ extern const struct ctl_host_ops master_host_ops;
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
 /* Everyone resets its sessions and ends; who does not at once is killed. */
 void master_end_now(struct master *master);
+/* No new clients; sessions may go on for drain_ms, UINT64_MAX: without limit. */
+void master_drain(struct master *master, uint64_t drain_ms, const char *by);
+/* A drain is to be over within ms. */
+void master_hasten(struct master *master, uint64_t ms);
+/* Ends the loop of a daemon that stops, once nobody is left to be waited for. */
+void master_leave_when_empty(struct master *master);
 void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built and resolved, and the tree that it was built from (both
- * owned from now on). Returns the exit status. */
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree);
+/* Runs the daemon with a model that is built and resolved, the tree that it was built from, and
+ * what came with the process (all owned from now on). program: what an upgrade runs. Returns the
+ * exit status. */
+int master_run(const char *config_file, const char *program, struct model *model,
+               struct conf_tree *tree, struct inherited *inherited);
 
 #endif

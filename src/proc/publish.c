@@ -126,6 +126,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors)
     snapshot_unmap(master->running);
     master->running = running;
     master->connections_limit = limit;
+    atomic_store(&master->sb.header->upgrade_timeout_ms, model->global.upgrade_timeout_ms);
     master->capacity = capacity;
     model_free(master->model);
     master->model = model;

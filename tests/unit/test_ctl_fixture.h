@@ -294,6 +294,16 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     fake_answer_or_hold(done, arg);
 }
 
+static void fake_upgrade(void *host, const char *program, const struct ctl_who *who,
+                         ctl_change_fn *done, void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "upgrade to %s by %s",
+             program != NULL ? program : "its own", who->text);
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
 static void fake_reload(void *host, const struct ctl_who *who, ctl_change_fn *done, void *arg)
 {
     ck_assert_ptr_eq(host, &fake);
@@ -394,6 +404,7 @@ static const struct ctl_host_ops fake_ops = {
     .edit = fake_edit,
     .set_health = fake_set_health,
     .reload = fake_reload,
+    .upgrade = fake_upgrade,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
     .close = fake_close,

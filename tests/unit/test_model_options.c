@@ -116,6 +116,7 @@ static const struct accepted accepted[] = {
     {"global", "stop_delay = \"0s\"", NULL},
     {"global", "stop_delay = \"40d\"", NULL},
     {"global", "drain_timeout = \"0s\"", NULL},
+    {"global", "upgrade_timeout = \"1h\"", NULL},
     {"global", "drain_timeout = \"40d\"", NULL},
     {"service", "listen = { \"0.0.0.0:80\", \"[::]:80\" }", NULL},
     {"service", "listen = \"unix:/run/x\"", "listen = { \"unix:/run/x\" }"},
@@ -807,7 +808,7 @@ END_TEST
 static const char known[] =
     "global: workers max_connections buffer_memory user group control_socket control_mode "
     "control_read control_operate control_administer log log_format log_level state_file hash_seed "
-    "stop_delay drain_timeout\n"
+    "stop_delay drain_timeout upgrade_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "healthz\n"
@@ -910,7 +911,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 17 + 15 + 20);
+    ck_assert_uint_eq(n, 18 + 15 + 20);
 }
 END_TEST
 
