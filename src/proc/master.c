@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -225,18 +224,6 @@ static void reload_done(void *arg, const struct errlist *errors, const struct ch
     }
 }
 
-static void upgrade_done(void *arg, const struct errlist *errors, const struct change_list *changes,
-                         uint32_t generation)
-{
-    (void)changes;
-    (void)generation;
-    const struct errlist_item *first = errlist_first_error(errors);
-    if (first != NULL) {
-        log_error(first->text);
-        master_event(arg, "refused", NULL, NULL, "SIGUSR2", NULL, first->text);
-    }
-}
-
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     (void)what;
@@ -248,7 +235,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         master_leave_when_empty(master);
         break;
     case SIGUSR2:
-        upgrade_start(master, NULL, "SIGUSR2", NULL, upgrade_done, master);
+        upgrade_by_signal(master);
         break;
     case SIGHUP:
         if (upgrade_refuses(master, reload_done, master)) {
@@ -310,16 +297,6 @@ void master_settings_changed(struct master *master)
     log_set_level((enum log_level)global->log_level);
     chmod(global->control_socket, global->control_mode);
     children_renew_log(master);
-}
-
-/* As many descriptors as the system lets us have. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 static int make_wakes(struct master *master)
@@ -390,7 +367,7 @@ static bool find_privileges(struct master *master, const struct model *model)
 
 static int start(struct master *master, struct model *model)
 {
-    raise_descriptor_limit();
+    limits_raise_descriptors();
     limits_look(master, true);
     master->n_workers = capacity_workers(model, master->machine.cpus);
     if (!find_privileges(master, model)) {

@@ -241,6 +241,8 @@ void master_announce(struct master *master);
 
 /* --- limits.c --- */
 
+/* As many descriptors as the system lets us have. */
+void limits_raise_descriptors(void);
 /* Reads what this machine allows, anew; what sessions use up is kept as it was the first time. */
 void limits_look(struct master *master, bool is_first);
 /* How many connections are the limit with that model (0: none), and by what. */

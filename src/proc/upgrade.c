@@ -438,6 +438,24 @@ void upgrade_start(struct master *master, const char *program, const char *by, c
     master_event(master, "upgrade", NULL, NULL, by, why, "upgrading: another program is started");
 }
 
+/* Nobody waits for an answer. */
+static void told_by_signal(void *arg, const struct errlist *errors,
+                           const struct change_list *changes, uint32_t generation)
+{
+    (void)changes;
+    (void)generation;
+    const struct errlist_item *first = errlist_first_error(errors);
+    if (first != NULL) {
+        log_error(first->text);
+        master_event(arg, "refused", NULL, NULL, "SIGUSR2", NULL, first->text);
+    }
+}
+
+void upgrade_by_signal(struct master *master)
+{
+    upgrade_start(master, NULL, "SIGUSR2", NULL, told_by_signal, master);
+}
+
 void upgrade_sweep(struct master *master)
 {
     if (master->upgrade != NULL && master->upgrade->handover.header != NULL) {

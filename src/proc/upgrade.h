@@ -13,6 +13,7 @@ struct master;
  */
 void upgrade_start(struct master *master, const char *program, const char *by, const char *why,
                    ctl_change_fn *done, void *arg);
+void upgrade_by_signal(struct master *master);
 /* Whether changes are to be refused, since a successor would not know of them; says so then. */
 bool upgrade_refuses(struct master *master, ctl_change_fn *done, void *arg);
 /* Whether this daemon has handed over, and only drains. */

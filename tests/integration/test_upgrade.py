@@ -284,6 +284,29 @@ def test_a_stop_meanwhile_ends_both(daemon, folder):
         daemon.stop()
 
 
+def test_a_master_killed_meanwhile_leaves_nobody(start, folder):
+    backend = start(Origin("echo"))
+    config = write_config(folder, service("echo") + pool("echo", backend.addresses))
+    script = write_script(folder, "exec sleep 600")
+    daemon = start(Process([sluice.SLUICED, "-c", config], folder))
+    daemon.ready_when(lambda: (folder / "ctl.sock").exists())
+    with connect(f"unix:{folder}/ctl.sock") as sock:
+        sock.sendall(f"upgrade {script}\n".encode())
+        wait_for(lambda: any("sleep" in name_of(pid) for pid in family(daemon.pid)),
+                 what="the attempt to begin")
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait()
+        wait_for(lambda: not family(daemon.pid), what="the end of all")
+    again = start(Process([sluice.SLUICED, "-c", config], folder))
+    def answers():
+        try:
+            return ask(folder, "show services")["services"]
+        except OSError:
+            return None
+    again.ready_when(answers)
+    again.stop()
+
+
 # --- the supervisor ---
 
 class Supervisor:
