@@ -49,7 +49,7 @@ step() {
 # postfix: never in the place of another mail server.
 # shellcheck disable=SC2046
 install_packages "${BUILD_PACKAGES[@]}" clang check python3 python3-pytest procps \
-    socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
+    socat curl openssl nginx-light apache2-utils wrk systemd redis-server redis-tools python3-redis \
     python3-pymemcache postgresql \
     postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
     iproute2 nftables util-linux $([ -e /usr/sbin/sendmail ] || echo postfix) || {
