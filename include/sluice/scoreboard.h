@@ -344,6 +344,7 @@ struct sb_header {
                                         is read: even that would take memory for all of them */
     _Atomic uint32_t ports_missed;   /* the same of ports_out in rows, for master, who looks at it
                                         again and again */
+    _Atomic uint32_t upgrade_timeout_ms; /* master writes: for workers that outlive it; 0: none */
     _Atomic uint32_t sources_turned; /* times that an address to connect from could be used no more,
                                         or again: then master looks through the pairs */
     _Alignas(128) _Atomic uint32_t active; /* client connections, whole daemon */

@@ -34,6 +34,7 @@ static struct {
     pid_t pid;           /* whose counts these are */
     uint64_t stamped_s;  /* the second that stamp is of; 0: none */
     char stamp[STAMP_MAX];
+    char last_error[512];
 } state = {.sink = {.fd = -1}, .level = LOG_LEVEL_INFO};
 
 /* Lines that wait for log_flush(). Not touched, and so no memory, in who has none. */
@@ -267,6 +268,11 @@ void log_keep(enum log_level level, const char *message, const struct log_field 
     kept.ends[kept.n++] = from + (uint32_t)build(kept.room + 1 + from, level, message, fields);
 }
 
+const char *log_last_error(void)
+{
+    return state.last_error;
+}
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
     int saved = errno;
@@ -276,6 +282,9 @@ void log_write(enum log_level level, const char *message, const struct log_field
     }
     log_flush();
     claim_counts();
+    if (level == LOG_LEVEL_ERROR) {
+        (void)snprintf(state.last_error, sizeof(state.last_error), "%s", message);
+    }
     if (!emit_drops() || !emit(level, message, fields)) {
         count_dropped(1);
     }

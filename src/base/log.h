@@ -57,6 +57,8 @@ void log_set_level(enum log_level level);
 void log_set_role(const char *role);
 bool log_enabled(enum log_level level);
 uint64_t log_dropped(void); /* lines this process could not write */
+/* What the last error of this process said, "" before the first; for whoever has no log to read. */
+const char *log_last_error(void);
 /* The descriptor in use, to be kept over a close_range(). -1 before log_open. */
 int log_fd(void);
 enum log_target log_target(void); /* what that is */

@@ -1,6 +1,8 @@
 /*
  * Verbs about the configuration as a whole, and the end of the daemon. In master.
  */
+#include <unistd.h>
+
 #include "ctl/change.h"
 #include "ctl/command.h"
 #include "ctl/format.h"
@@ -81,6 +83,24 @@ static enum command_outcome run_reload(struct request *request)
     }
     request->host.ops->reload(request->host.self, confirm_ms, &request->who, change_answer,
                               request);
+    return COMMAND_PENDING;
+}
+
+static enum command_outcome run_upgrade(struct request *request)
+{
+    const char *path = request->n_args > 0 ? request->args[0] : NULL;
+
+    if (path && path[0] != '/') {
+        reply_error(&request->reply, "PATH must be an absolute path here: the daemon has another "
+                                     "working directory");
+        return COMMAND_DONE;
+    }
+    if (path && request->who.uid != 0 && request->who.uid != geteuid()) {
+        reply_error(&request->reply, "only root and the daemon's own user may name the program; "
+                                     "leave PATH out to run the installed one");
+        return COMMAND_DONE;
+    }
+    request->host.ops->upgrade(request->host.self, path, &request->who, change_answer, request);
     return COMMAND_PENDING;
 }
 
@@ -166,6 +186,17 @@ const struct command cmd_reload = {
             "TIME",
     .options = (const char *const[]){"confirm", NULL},
     .run = run_reload,
+};
+
+const struct command cmd_upgrade = {
+    .words = "upgrade",
+    .level = CTL_LEVEL_ADMINISTER,
+    .flags = COMMAND_CHANGES,
+    .args_max = 1,
+    .arguments = "[PATH]",
+    .help = "starts the installed program, or PATH, beside this one; once it serves this one takes "
+            "no new clients, and its sessions go on for upgrade_timeout",
+    .run = run_upgrade,
 };
 
 const struct command cmd_stop = {

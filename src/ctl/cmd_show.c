@@ -19,8 +19,8 @@ static struct view view_now(const struct request *request)
 
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
-        stopping, events_dropped, file_runs, confirm_until_ms, memory_master_bytes,
-        memory_monitor_bytes, memory_workers_bytes;
+        stopping, draining_pid, draining_sessions, events_dropped, file_runs, confirm_until_ms,
+        memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
     const char *config_file, *status, *health_answers, *connections_limited_by;
     const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
@@ -43,6 +43,8 @@ static const struct column info_columns[] = {
     INFO(confirm_until_ms, "to be confirmed until", COLUMN_WALL_MS),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
+    INFO(draining_pid, "drains after upgrade, pid", COLUMN_UINT),
+    INFO(draining_sessions, "its sessions", COLUMN_UINT),
     INFO(health_answers, "health answers", COLUMN_TEXT),
     INFO(workers, "workers", COLUMN_UINT),
     INFO(descriptors_limit, "descriptors per worker", COLUMN_UINT),
@@ -103,6 +105,8 @@ static void put_info(struct request *request, const struct view *view,
         .status = info->status,
         .overrides = view->overrides ? view->overrides->count : 0,
         .stopping = info->stopping,
+        .draining_pid = info->draining_pid > 0 ? (uint64_t)info->draining_pid : REPLY_NONE,
+        .draining_sessions = info->draining_pid > 0 ? info->draining_sessions : REPLY_NONE,
         .health_answers =
             atomic_load_explicit(&header->health_fail, memory_order_relaxed) ? "fail" : "auto",
         .workers = header->n_workers,

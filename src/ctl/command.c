@@ -51,6 +51,7 @@ const struct command *const command_table[] = {
     &cmd_show_configs,
     &cmd_rollback,
     &cmd_save,
+    &cmd_upgrade,
     &cmd_stop,
     &cmd_help,
     NULL,

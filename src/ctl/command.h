@@ -64,7 +64,7 @@ extern const struct command cmd_set_backend, cmd_set_pool, cmd_set_service, cmd_
     cmd_reset_service, cmd_reset_all;                        /* cmd_change.c */
 extern const struct command cmd_pause_pool, cmd_resume_pool; /* cmd_pause.c */
 extern const struct command cmd_show_config, cmd_show_diff, cmd_check_config, cmd_reload,
-    cmd_stop;                         /* cmd_config.c */
+    cmd_upgrade, cmd_stop;            /* cmd_config.c */
 extern const struct command cmd_show_configs, cmd_rollback, cmd_confirm,
     cmd_save;                         /* cmd_configs.c */
 extern const struct command cmd_help; /* cmd_help.c */

@@ -110,6 +110,8 @@ struct ctl_host_info {
     uint64_t reload_wall_ms;           /* end of the last one; 0: there was none */
     bool reload_failed;                /* the last one */
     bool stopping;                     /* or waiting to: stop_delay */
+    pid_t draining_pid; /* of the daemon before an upgrade, whose sessions go on; 0: none does */
+    uint32_t draining_sessions;
 };
 
 /* The configurations that are kept. */
@@ -179,6 +181,9 @@ struct ctl_host_ops {
                   ctl_close_fn *done, void *arg);
     /* question is copied. */
     void (*explain)(void *host, const struct explanation_question *question, ctl_explain_fn *done,
+                    void *arg);
+    /* Another program takes over: program, or (NULL) the one that this daemon was started from. */
+    void (*upgrade)(void *host, const char *program, const struct ctl_who *who, ctl_change_fn *done,
                     void *arg);
     /* Begins an orderly stop, with stop_delay first; within_ms: instead of drain_timeout,
      * UINT64_MAX: not said. Does not destroy the server before control returns to the loop. */

@@ -287,6 +287,21 @@ void ctl_server_destroy(struct ctl_server *server)
     free(server);
 }
 
+void ctl_server_pause(struct ctl_server *server, bool paused)
+{
+    if (paused) {
+        event_del(server->accept_event);
+        event_del(server->resume_timer);
+    } else {
+        event_add(server->accept_event, NULL);
+    }
+}
+
+int ctl_server_listener(const struct ctl_server *server)
+{
+    return server->listen_fd;
+}
+
 void ctl_server_set_limits(struct ctl_server *server, const struct ctl_limits *limits)
 {
     server->limits = *limits;

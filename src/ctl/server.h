@@ -8,6 +8,7 @@
 #ifndef SLUICE_CTL_SERVER_H
 #define SLUICE_CTL_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,10 @@ struct ctl_server *ctl_server_create(struct event_base *base, int listen_fd,
 /* Closes all clients; requests under way finish into nothing. Does not unlink the socket. NULL is
  * allowed. */
 void ctl_server_destroy(struct ctl_server *server);
+
+/* While paused nobody is accepted; clients that are there go on. */
+void ctl_server_pause(struct ctl_server *server, bool paused);
+int ctl_server_listener(const struct ctl_server *server); /* stays the server's */
 
 /* The bounds above, for tests that cannot wait for them. */
 struct ctl_limits {

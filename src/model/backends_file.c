@@ -331,9 +331,9 @@ static bool is_from(const struct conf_section *section, const char *path)
 
 bool backends_file_has(const struct conf_section *section)
 {
-    const char *path = section->parent != NULL && section->parent->schema != NULL
-                           ? backends_file_of(section->parent)
-                           : NULL;
+    bool is_backend =
+        section->schema->name != NULL && strcmp(section->schema->name, "backend") == 0;
+    const char *path = is_backend ? backends_file_of(section->parent) : NULL;
 
     return path != NULL && is_from(section, path);
 }

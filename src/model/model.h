@@ -52,7 +52,7 @@ struct model_global {
     char **status_allow; /* CIDRs */
     char *log;
     uint32_t log_format, log_level; /* enums of base/log.h */
-    uint32_t stop_delay_ms, drain_timeout_ms, close_over_ms;
+    uint32_t stop_delay_ms, drain_timeout_ms, close_over_ms, upgrade_timeout_ms;
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
     char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;

@@ -135,6 +135,10 @@ const struct option_def option_table[] = {
      .help = "Sessions that a draining backend or a paused pool still has are closed evenly over "
              "the last part of the time they were given, which is this long, or all of it where "
              "that is shorter; 0s: all at its end."},
+    {GLOBAL(upgrade_timeout_ms), .name = "upgrade_timeout", .type = OPTION_TIME,
+     .default_text = "0s", .max = TIME_MAX, .reloadable = true,
+     .help = "How long the sessions of the old daemon may go on after an upgrade, or after its "
+             "master was killed; 0s: no limit."},
 
     {SERVICE(listen), .name = "listen", .type = OPTION_LIST, .required = true, .reloadable = true,
      .help = "Addresses that take clients: ADDRESS:PORT, [V6]:PORT (IPv6 only) or unix:PATH. "

@@ -23,6 +23,8 @@
 #include "ctl/memory.h"
 #include "master.h"
 #include "monitor.h"
+#include "succession.h"
+#include "upgrade.h"
 #include "worker.h"
 
 /* A process that lives shorter than this counts as having failed at once … */
@@ -72,11 +74,8 @@ static void close_all_but(int *keep, size_t n)
 static void keep_own_descriptors(const struct child *child, int channel)
 {
     const struct master *master = child->master;
-    int keep[WORKERS_MAX + 4] = {channel, log_fd()};
+    int keep[WORKERS_MAX + 3] = {channel, log_fd()};
     size_t n = 2;
-    if (is_monitor(child) && master->status_fd >= 0) {
-        keep[n++] = master->status_fd;
-    }
     for (uint32_t i = 0; i <= master->n_workers; i++) {
         keep[n++] = master->wakes[i];
     }
@@ -104,7 +103,7 @@ static _Noreturn void child_main(struct child *child, int channel)
     }
     if (is_monitor(child)) {
         exit(monitor_run(channel, master->wakes, master->n_workers,
-                         master->wakes[master->n_workers], master->status_fd, &master->sb));
+                         master->wakes[master->n_workers], &master->sb));
     }
     exit(worker_run(child->id, channel, master->wakes, &master->sb));
 }
@@ -137,15 +136,19 @@ static int sync_snapshot(struct child *child)
 
 static int sync_listeners(struct child *child)
 {
+    const struct listeners *listeners = child->master->listeners;
     uint32_t id;
     int fd;
-    for (size_t i = 0; listeners_get(child->master->listeners, i, child->id, &id, &fd); i++) {
+    for (size_t i = 0; listeners_get(listeners, i, child->id, 0, &id, &fd); i++) {
         if (id < child->next_listener) {
             continue;
         }
-        int error = tell(child, MESSAGE_LISTENER, id, fd);
-        if (error != 0) {
-            return error;
+        for (size_t nth = 0; listeners_get(listeners, i, child->id, nth, &id, &fd) && fd >= 0;
+             nth++) {
+            int error = tell(child, MESSAGE_LISTENER, id, fd);
+            if (error != 0) {
+                return error;
+            }
         }
         child->next_listener = id + 1;
     }
@@ -163,6 +166,22 @@ static int sync_log(struct child *child)
                                                .target = log_target()};
     int error = tell(child, MESSAGE_LOG, 0, log_fd());
     child->log_sent = error == 0;
+    return error;
+}
+
+/* One daemon at a time answers there, also during an upgrade. */
+static int sync_status(struct child *child)
+{
+    const struct master *master = child->master;
+    bool serves =
+        master->status_fd >= 0 && !succession_is_waiting(master) && !upgrade_is_over(master);
+    if (child->has_status == serves) {
+        return 0;
+    }
+    int error = tell(child, MESSAGE_STATUS, 0, serves ? master->status_fd : -1);
+    if (error == 0) {
+        child->has_status = serves;
+    }
     return error;
 }
 
@@ -199,7 +218,8 @@ static void child_sync(struct child *child)
         return;
     }
     int error = sync_snapshot(child);
-    if (error == 0 && !is_monitor(child) && !child->master->stopping) {
+    if (error == 0 && !is_monitor(child) && !child->master->stopping &&
+        !succession_is_waiting(child->master)) {
         error = sync_listeners(child);
     }
     if (error == 0) {
@@ -207,6 +227,9 @@ static void child_sync(struct child *child)
     }
     if (error == 0 && is_monitor(child)) {
         error = sync_names(child);
+    }
+    if (error == 0 && is_monitor(child)) {
+        error = sync_status(child);
     }
     if (error == 0 && is_monitor(child)) {
         error = notices_send(child->master);
@@ -481,6 +504,7 @@ static int spawn(struct child *child)
     }
     child->sent_generation = 0;
     child->sent_names = 0;
+    child->has_status = false;
     child->drain_sent = false;
     child->log_sent = false;
     child->next_listener = 0;

@@ -31,8 +31,8 @@ static void on_done(void *arg, const struct errlist *errors, const struct change
         errlist_print_item(&errors->items[i], &text);
         log_warning(str_text(&text), LOG_STR("why", expiry->why));
         bool is_refused = errors->items[i].severity == ERRLIST_ERROR;
-        master_event(expiry->master, is_refused ? "refused" : "admin", NULL, NULL, expiry->who.text, expiry->why,
-                     str_text(&text));
+        master_event(expiry->master, is_refused ? "refused" : "admin", NULL, NULL, expiry->who.text,
+                     expiry->why, str_text(&text));
     }
     free(expiry);
 }

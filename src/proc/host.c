@@ -9,6 +9,8 @@
 #include "edit.h"
 #include "master.h"
 #include "restore.h"
+#include "succession.h"
+#include "upgrade.h"
 
 static uint64_t count_dropped(const struct master *master)
 {
@@ -44,6 +46,9 @@ static void host_info(void *host, struct ctl_host_info *out)
         .events_dropped = master->journal.dropped,
         .stopping = master->leaving,
     };
+    if (!succession_is_shared(master, &out->draining_pid, &out->draining_sessions)) {
+        out->draining_pid = 0;
+    }
 }
 
 static uint64_t host_memory(void *host, pid_t pid)
@@ -92,6 +97,9 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
     struct master *master = host;
     struct errlist errors = {0};
     struct change_list changes = {0};
+    if (upgrade_refuses(master, done, arg)) {
+        return;
+    }
     if (health_set_fail(master, fail, who, clock_now_ms())) {
         change_add(&changes, "global: health %s", fail ? "auto -> fail" : "fail -> auto");
         restore_save(master, &errors);
@@ -104,13 +112,18 @@ static void host_set_health(void *host, bool fail, const struct ctl_who *who, ct
 static void host_edit(void *host, const struct ctl_edit *edit, const struct ctl_who *who,
                       bool force, ctl_change_fn *done, void *arg)
 {
-    edit_start(host, edit, who, force, done, arg);
+    if (!upgrade_refuses(host, done, arg)) {
+        edit_start(host, edit, who, force, done, arg);
+    }
 }
 
 static void host_reload(void *host, uint64_t confirm_ms, const struct ctl_who *who,
                         ctl_change_fn *done, void *arg)
 {
     struct master *master = host;
+    if (upgrade_refuses(master, done, arg)) {
+        return;
+    }
     load_start(master,
                &(struct load_ask){.kind = LOAD_RELOAD,
                                   .path = master->config_file,
@@ -124,6 +137,9 @@ static void host_reload(void *host, uint64_t confirm_ms, const struct ctl_who *w
 static void host_rollback(void *host, uint32_t generation, const struct ctl_who *who,
                           ctl_change_fn *done, void *arg)
 {
+    if (upgrade_refuses(host, done, arg)) {
+        return;
+    }
     load_start(
         host,
         &(struct load_ask){
@@ -178,6 +194,12 @@ static void host_explain(void *host, const struct explanation_question *question
     explain_start(host, question, done, arg);
 }
 
+static void host_upgrade(void *host, const char *program, const struct ctl_who *who,
+                         ctl_change_fn *done, void *arg)
+{
+    upgrade_start(host, program, who->text, who->why, done, arg);
+}
+
 static void host_stop(void *host, const struct ctl_who *who, uint64_t within_ms)
 {
     struct master *master = host;
@@ -206,5 +228,6 @@ const struct ctl_host_ops master_host_ops = {
     .sessions = host_sessions,
     .close = host_close,
     .explain = host_explain,
+    .upgrade = host_upgrade,
     .stop = host_stop,
 };

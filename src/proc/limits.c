@@ -2,7 +2,18 @@
  * How many connections the daemon takes: what the file says, or what this machine can carry. In
  * master.
  */
+#include <sys/resource.h>
+
 #include "master.h"
+
+void limits_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
 
 void limits_look(struct master *master, bool is_first)
 {

@@ -2,15 +2,17 @@
 #include "listeners.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "listening.h"
+#include "sluice/limits.h"
+
+/* They come back in one string of the environment, which may have 128 KiB. */
+#define STORED_NAMES_MAX (100U << 10)
 
 struct group {
     struct addr configured; /* as in the file: perhaps port 0 */
@@ -20,12 +22,20 @@ struct group {
     bool planned; /* opened by the plan under way */
     bool wanted;  /* named by the model being committed */
     bool linked;  /* a unix: path that is ours to remove */
+    bool lent;    /* it is, once this process serves: see listeners_hold() */
+    bool stored;  /* whoever keeps copies has them */
     size_t n_fds;
     int *fds;
+    size_t n_silent; /* the last ones of them do not listen yet: see listeners_hold() */
+    char name[INHERITED_NAME_MAX];
 };
 
 struct listeners {
     uint32_t n_workers;
+    bool holds;
+    struct inherited *inherited;
+    const struct listeners_keeper *keeper;
+    void *keeper_arg;
     struct group **groups;
     size_t count;
 };
@@ -37,6 +47,17 @@ struct listeners *listeners_create(uint32_t n_workers)
         listeners->n_workers = n_workers;
     }
     return listeners;
+}
+
+void listeners_inherit(struct listeners *listeners, struct inherited *inherited)
+{
+    listeners->inherited = inherited;
+}
+
+void listeners_keep(struct listeners *listeners, const struct listeners_keeper *keeper, void *arg)
+{
+    listeners->keeper = keeper;
+    listeners->keeper_arg = arg;
 }
 
 static void group_free(struct group *group)
@@ -73,108 +94,6 @@ static struct group *find(const struct listeners *listeners, uint32_t id)
     return NULL;
 }
 
-/* Options that accepted sockets inherit, and that a reload may change. */
-static void set_session_options(int fd, const struct addr *address,
-                                const struct model_service *service)
-{
-    if (address->ip.family == ADDR_UNIX) {
-        return;
-    }
-    int keepalive = service->keepalive_ms > 0;
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof(keepalive));
-    if (keepalive) {
-        int seconds = (int)((service->keepalive_ms + 999) / 1000);
-        int between = seconds / 4 > 0 ? seconds / 4 : 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &service->user_timeout_ms,
-               sizeof(service->user_timeout_ms));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    /* TCP_QUICKACK stays as it is: without it an acknowledgement could ride on the answer, but a
-     * client that writes its request in small pieces would wait for it each time. */
-}
-
-static void set_freebind(int fd, const struct addr *address)
-{
-    if (address->ip.family == ADDR_IPV4) {
-        setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &(int){1}, sizeof(int));
-    } else {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &(int){1}, sizeof(int));
-    }
-}
-
-/*
- * Opens one TCP listener. The first of a group binds without SO_REUSEPORT, so that an address that
- * another daemon listens on is refused instead of silently shared; it joins its group afterwards.
- */
-static int open_tcp(const struct addr *address, bool first, const struct model_service *service)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = addr_to_sockaddr(address, &sa);
-    FD_AUTO fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (address->ip.family == ADDR_IPV6) {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
-    }
-    if (service->freebind) {
-        set_freebind(fd, address);
-    }
-    if (!first) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int));
-    }
-    set_session_options(fd, address, service);
-    if (bind(fd, (struct sockaddr *)&sa, len) != 0 || listen(fd, (int)service->backlog) != 0) {
-        return -errno;
-    }
-    if (first) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int));
-    }
-    int kept = fd;
-    fd = -1;
-    return kept;
-}
-
-/* Whether somebody listens on a Unix socket path. */
-static bool unix_is_live(const struct sockaddr *sa, socklen_t len)
-{
-    FD_AUTO fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    return fd >= 0 && (connect(fd, sa, len) == 0 || errno == EAGAIN);
-}
-
-static int open_unix(const struct addr *address, const struct model_service *service)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = addr_to_sockaddr(address, &sa);
-    FD_AUTO fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (unix_is_live((struct sockaddr *)&sa, len)) {
-        return -EADDRINUSE;
-    }
-    struct stat st;
-    if (address->path[0] != '@' && lstat(address->path, &st) == 0) {
-        if (!S_ISSOCK(st.st_mode)) {
-            return -EEXIST;
-        }
-        unlink(address->path); /* left over by a process that is gone */
-    }
-    if (bind(fd, (struct sockaddr *)&sa, len) != 0 || listen(fd, (int)service->backlog) != 0) {
-        return -errno;
-    }
-    if (address->path[0] != '@') {
-        /* Like a TCP port, it is open to everyone who can reach it: the directory decides. */
-        chmod(address->path, 0666);
-    }
-    int kept = fd;
-    fd = -1;
-    return kept;
-}
-
 /* Whether one of our own groups stands in the way: the same port, and one address includes the
  * other. It may be about to go; the check of the model has made sure that both do not stay. */
 static bool overlaps_own(const struct listeners *listeners, const struct group *group)
@@ -192,45 +111,66 @@ static bool overlaps_own(const struct listeners *listeners, const struct group *
     return false;
 }
 
-static void read_bound(int fd, struct addr *out)
-{
-    struct sockaddr_storage sa;
-    socklen_t len = sizeof(sa);
-    getsockname(fd, (struct sockaddr *)&sa, &len);
-    addr_from_sockaddr((struct sockaddr *)&sa, len, out);
-}
-
-int listeners_open_single(const struct addr *address, uint32_t backlog, struct addr *out_bound)
-{
-    const struct model_service plain = {.freebind = true, .backlog = backlog};
-    bool is_unix = address->ip.family == ADDR_UNIX;
-    int fd = is_unix ? open_unix(address, &plain) : open_tcp(address, true, &plain);
-    *out_bound = *address;
-    if (fd >= 0 && !is_unix) {
-        read_bound(fd, out_bound);
-    }
-    return fd;
-}
-
 static int open_group(const struct listeners *listeners, struct group *group,
                       const struct model_service *service)
 {
     bool is_unix = group->configured.ip.family == ADDR_UNIX;
     bool join = !is_unix && overlaps_own(listeners, group);
     for (size_t i = 0; i < group->n_fds; i++) {
-        group->fds[i] = is_unix ? open_unix(&group->address, service)
-                                : open_tcp(&group->address, i == 0 && !join, service);
+        group->fds[i] = is_unix
+                            ? listening_open_unix(&group->address, service)
+                            : listening_open_tcp(&group->address, i == 0 && !join, true, service);
         if (group->fds[i] < 0) {
             int error = group->fds[i];
             group->fds[i] = -1;
             return error;
         }
         if (i == 0 && !is_unix) {
-            read_bound(group->fds[0], &group->address);
+            listening_read_address(group->fds[0], &group->address);
         }
     }
     group->linked = is_unix && group->configured.path[0] != '@';
     return 0;
+}
+
+/*
+ * The same group of another process, or a supervisor's single socket. It may have fewer members
+ * than there are workers: then it is completed, or, where the kernel does not let us (another user
+ * made it), shared. It may have more: all are served, since closing one would reset whoever waits
+ * in it. False: nothing was inherited.
+ */
+static bool inherit_group(const struct listeners *listeners, struct group *group,
+                          const struct model_service *service)
+{
+    static const size_t most = WORKERS_MAX;
+    bool is_ours, is_unix = group->configured.ip.family == ADDR_UNIX;
+    int *fds = malloc(most * sizeof(*fds));
+    size_t n = fds == NULL ? 0
+                           : inherited_take(listeners->inherited, &group->configured, group->name,
+                                            fds, is_unix ? 1 : most, &is_ours);
+    if (n == 0) {
+        free(fds);
+        return false;
+    }
+    free(group->fds);
+    group->fds = fds;
+    listening_read_address(fds[0], &group->address);
+    group->lent = is_ours && is_unix && group->configured.path[0] != '@';
+    group->linked = group->lent && !listeners->holds;
+    for (size_t i = 0; i < n && !is_unix; i++) {
+        setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int));
+    }
+    size_t inherited = n;
+    while (!is_unix && n < listeners->n_workers) {
+        fds[n] = listening_open_tcp(&group->address, false, !listeners->holds, service);
+        if (fds[n] < 0) {
+            break;
+        }
+        n++;
+    }
+    group->n_fds = n;
+    group->n_silent = listeners->holds ? n - inherited : 0;
+    return true;
 }
 
 static const char *advice(int error)
@@ -255,6 +195,17 @@ static const char *advice(int error)
     }
 }
 
+/* Not with colons, which part names where they come back. */
+static void name_group(struct group *group, const struct model_service *service)
+{
+    char text[ADDR_TEXT_MAX];
+    snprintf(group->name, sizeof(group->name), "%s,%s", service->name,
+             addr_format(&group->configured, text));
+    for (char *c = group->name; *c != '\0'; c++) {
+        *c = *c == ':' || *c <= ' ' || *c > '~' ? '+' : *c;
+    }
+}
+
 static struct group *group_new(const struct listeners *listeners,
                                const struct model_listener *listener,
                                const struct model_service *service)
@@ -275,6 +226,7 @@ static struct group *group_new(const struct listeners *listeners,
                             .planned = true,
                             .n_fds = n,
                             .fds = fds};
+    name_group(group, service);
     return group;
 }
 
@@ -296,7 +248,10 @@ static int plan_one(struct listeners *listeners, const struct model_service *ser
     struct group *group = find(listeners, listener->id);
     if (group == NULL) {
         group = group_new(listeners, listener, service);
-        int error = group == NULL ? -ENOMEM : open_group(listeners, group, service);
+        int error = group == NULL ? -ENOMEM
+                    : inherit_group(listeners, group, service)
+                        ? 0
+                        : open_group(listeners, group, service);
         if (error == 0 && !append(listeners, group)) {
             error = -ENOMEM;
         }
@@ -332,12 +287,20 @@ int listeners_plan(struct listeners *listeners, struct model *model, struct errl
     return failed;
 }
 
+static void forget(const struct listeners *listeners, const struct group *group)
+{
+    if (group->stored && listeners->keeper != NULL) {
+        listeners->keeper->forget(listeners->keeper_arg, group->name);
+    }
+}
+
 /* Removes the groups that test() says, keeping the order of the others. */
 static void remove_where(struct listeners *listeners, bool (*test)(const struct group *))
 {
     size_t kept = 0;
     for (size_t i = 0; i < listeners->count; i++) {
         if (test(listeners->groups[i])) {
+            forget(listeners, listeners->groups[i]);
             group_free(listeners->groups[i]);
         } else {
             listeners->groups[kept++] = listeners->groups[i];
@@ -364,7 +327,7 @@ void listeners_abort(struct listeners *listeners)
 static void adopt_options(struct group *group, const struct model_service *service)
 {
     for (size_t i = 0; i < group->n_fds; i++) {
-        set_session_options(group->fds[i], &group->configured, service);
+        listening_set_options(group->fds[i], &group->configured, service);
         if (group->backlog != service->backlog) {
             listen(group->fds[i], (int)service->backlog); /* on a listener: only the new length */
         }
@@ -391,14 +354,73 @@ void listeners_commit(struct listeners *listeners, const struct model *model)
     remove_where(listeners, is_unwanted);
 }
 
-bool listeners_get(const struct listeners *listeners, size_t index, uint32_t worker,
+bool listeners_get(const struct listeners *listeners, size_t index, uint32_t worker, size_t nth,
                    uint32_t *out_id, int *out_fd)
 {
     if (index >= listeners->count) {
         return false;
     }
     const struct group *group = listeners->groups[index];
+    size_t at = worker + nth * listeners->n_workers;
     *out_id = group->id;
-    *out_fd = group->fds[group->n_fds == 1 ? 0 : worker];
+    *out_fd = nth == 0            ? group->fds[worker % group->n_fds]
+              : at < group->n_fds ? group->fds[at]
+                                  : -1;
     return true;
+}
+
+void listeners_hold(struct listeners *listeners, bool holds)
+{
+    listeners->holds = holds;
+    for (size_t i = 0; i < listeners->count && !holds; i++) {
+        struct group *group = listeners->groups[i];
+        group->linked = group->linked || group->lent;
+        for (; group->n_silent > 0; group->n_silent--) {
+            (void)listen(group->fds[group->n_fds - group->n_silent], (int)group->backlog);
+        }
+    }
+}
+
+void listeners_disown(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        listeners->groups[i]->linked = listeners->groups[i]->lent = false;
+    }
+}
+
+void listeners_store(struct listeners *listeners)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; listeners->keeper != NULL && i < listeners->count; i++) {
+        struct group *group = listeners->groups[i];
+        bytes += group->n_fds * (strlen(group->name) + 1);
+        if (!group->stored && bytes <= STORED_NAMES_MAX &&
+            listeners->keeper->store(listeners->keeper_arg, group->name, group->fds,
+                                     group->n_fds)) {
+            group->stored = true;
+        }
+    }
+}
+
+void listeners_forget_all(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        forget(listeners, listeners->groups[i]);
+        listeners->groups[i]->stored = false;
+    }
+}
+
+bool listeners_walk(const struct listeners *listeners, size_t at, int *out_fd,
+                    const char **out_name)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        const struct group *group = listeners->groups[i];
+        if (at < group->n_fds) {
+            *out_fd = group->fds[at];
+            *out_name = group->name;
+            return true;
+        }
+        at -= group->n_fds;
+    }
+    return false;
 }

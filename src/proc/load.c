@@ -17,6 +17,7 @@
 #include "registries.h"
 #include "resolve.h"
 #include "restore.h"
+#include "systemd.h"
 
 #define LINES_TOLD 50 /* of one reload, as events: they are to hold more than one */
 
@@ -101,6 +102,12 @@ static void count_reload(struct reloads *reloads, bool failed)
     reloads->wall_ms = clock_wall_ms();
 }
 
+/* As whoever looks from outside would call it. */
+static bool is_reload(const struct load_job *job)
+{
+    return job->ask.kind != LOAD_CHECK && job->ask.kind != LOAD_BACKENDS;
+}
+
 static void begin_next(struct master *master);
 
 static void job_end(void *arg, uint32_t behind)
@@ -109,11 +116,14 @@ static void job_end(void *arg, uint32_t behind)
     struct master *master = job->master;
     acks_warn(&job->errors, master->model->generation, behind);
     errlist_sort(&job->errors);
-    if (job->ask.kind != LOAD_CHECK && job->ask.kind != LOAD_BACKENDS) {
+    if (is_reload(job)) {
         count_reload(&master->reloads, job->errors.errors > 0);
     }
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
+    }
+    if (is_reload(job)) {
+        systemd_ready(master->systemd);
     }
     job->done(job->arg, &job->errors, &job->changes, master->model->generation);
     job_free(job);
@@ -403,6 +413,9 @@ void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn
         is_copied = copy_text(&job->ask.by) && is_copied;
         is_copied = copy_text(&job->ask.why) && is_copied;
         if (is_copied) {
+            if (is_reload(job)) {
+                systemd_reloading(master->systemd, clock_now_us());
+            }
             begin_next(master);
             return;
         }

@@ -5,13 +5,11 @@
 #include "master.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,8 +19,13 @@
 #include "base/log.h"
 #include "edit.h"
 #include "expiry.h"
+#include "inherited.h"
 #include "preflight.h"
 #include "restore.h"
+#include "succession.h"
+#include "supervision.h"
+#include "systemd.h"
+#include "upgrade.h"
 
 #define SWEEP_SECONDS 1
 #define HURRY_MS      500
@@ -64,6 +67,7 @@ static void on_hurry(evutil_socket_t fd, short what, void *arg)
 void master_end_now(struct master *master)
 {
     master->drain_deadline_ms = clock_now_ms();
+    succession_stop(master, 0);
     children_drain_anew(master);
     struct timeval in = {.tv_usec = HURRY_MS * 1000};
     if (master->hurry != NULL ||
@@ -73,8 +77,13 @@ void master_end_now(struct master *master)
     }
 }
 
-static void leave_when_empty(struct master *master)
+void master_leave_when_empty(struct master *master)
 {
+    pid_t pid;
+    uint32_t sessions;
+    if (!master->stopping || succession_is_shared(master, &pid, &sessions)) {
+        return;
+    }
     for (uint32_t i = 0; i <= master->n_workers; i++) {
         if (master->children[i].pid > 0) {
             return;
@@ -85,17 +94,43 @@ static void leave_when_empty(struct master *master)
 
 static void begin_drain(struct master *master, const char *by)
 {
+    uint64_t now_ms = clock_now_ms();
     master->leaving = true;
     master->stopping = true;
-    master->drain_deadline_ms = clock_now_ms() + master->drain_ms;
-    log_info("stopping", LOG_STR("by", by), LOG_INT("drain_ms", master->drain_ms),
+    master->drain_deadline_ms =
+        master->drain_ms < UINT64_MAX - now_ms ? now_ms + master->drain_ms : UINT64_MAX;
+    if (!upgrade_is_over(master)) {
+        systemd_stopping(master->systemd);
+        listeners_forget_all(master->listeners);
+    }
+    succession_stop(master, master->drain_ms);
+    log_info(upgrade_is_over(master) ? "draining" : "stopping", LOG_STR("by", by),
+             LOG_INT("drain_ms", master->drain_ms == UINT64_MAX ? 0 : master->drain_ms),
              LOG_INT("connections",
                      atomic_load_explicit(&master->sb.header->active, memory_order_relaxed)));
     /* Ours go first: a worker then holds its queue alone, and empties it before it closes it. */
     listeners_destroy(master->listeners);
     master->listeners = listeners_create(master->n_workers);
     children_sync(master);
-    leave_when_empty(master);
+    master_leave_when_empty(master);
+}
+
+void master_drain(struct master *master, uint64_t drain_ms, const char *by)
+{
+    master->drain_ms = drain_ms;
+    begin_drain(master, by);
+}
+
+void master_hasten(struct master *master, uint64_t ms)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (ms == 0) {
+        master_end_now(master);
+    } else if (ms < UINT64_MAX - now_ms && now_ms + ms < master->drain_deadline_ms) {
+        master->drain_deadline_ms = now_ms + ms;
+        children_drain_anew(master);
+        succession_stop(master, ms);
+    }
 }
 
 static void on_delay_end(evutil_socket_t fd, short what, void *arg)
@@ -124,6 +159,7 @@ static bool delay_drain(struct master *master, uint32_t delay_ms)
 static void stop_now(struct master *master, const char *by)
 {
     log_warning("ending at once", LOG_STR("by", by));
+    upgrade_cancel(master, "this daemon was told to end");
     if (!master->stopping) {
         free_event(&master->delay);
         master->drain_ms = 0;
@@ -135,6 +171,7 @@ static void stop_now(struct master *master, const char *by)
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why)
 {
     uint32_t delay_ms = master->model->global.stop_delay_ms;
+    upgrade_cancel(master, "this daemon was told to stop");
     if (master->leaving) {
         stop_now(master, by);
         return;
@@ -210,12 +247,17 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     struct master *master = arg;
     switch (number) {
     case SIGCHLD:
+        upgrade_reap(master);
         children_reap(master);
-        if (master->stopping) {
-            leave_when_empty(master);
-        }
+        master_leave_when_empty(master);
+        break;
+    case SIGUSR2:
+        upgrade_by_signal(master);
         break;
     case SIGHUP:
+        if (upgrade_refuses(master, reload_done, master)) {
+            break;
+        }
         load_start(master,
                    &(struct load_ask){.kind = LOAD_RELOAD,
                                       .path = master->config_file,
@@ -240,9 +282,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 static int catch_signals(struct master *master)
 {
-    static const int numbers[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGINT, SIGTERM};
+    static const int numbers[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGTERM};
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN); /* kept for upgrades; must not end the daemon meanwhile */
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         master->signals[i] = evsignal_new(master->base, numbers[i], on_signal, master);
         if (master->signals[i] == NULL || event_add(master->signals[i], NULL) != 0) {
@@ -260,6 +301,9 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     drains_work(master);
     registry_sweep(master->registry, children_oldest_generation(master));
     pools_sweep(master);
+    succession_sweep(master);
+    upgrade_sweep(master);
+    supervision_sweep(master);
     children_sync(master);                /* what somebody could not take before */
     (void)scoreboard_settle(&master->sb); /* what a repair had to leave for later */
 }
@@ -273,42 +317,6 @@ void master_settings_changed(struct master *master)
     log_set_level((enum log_level)global->log_level);
     chmod(global->control_socket, global->control_mode);
     children_renew_log(master);
-}
-
-/* As many descriptors as the system lets us have. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-/* The folder of the control socket is made if only its last part is missing (/run/sluice). */
-static int open_control(struct master *master)
-{
-    const struct model_global *global = &master->model->global;
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof(folder), "%s", global->control_socket);
-    mkdir(dirname(folder), 0755);
-    int fd = ctl_listen(global->control_socket, global->control_mode);
-    if (fd < 0) {
-        log_error("cannot open the control socket",
-                  LOG_STR("control_socket", global->control_socket),
-                  LOG_STR("error", strerror(-fd)),
-                  LOG_STR("hint", fd == -EADDRINUSE
-                                      ? "another sluiced is running with it"
-                                      : "set control_socket in global to a writable place"));
-        return fd;
-    }
-    if (master->privileges.drop) {
-        (void)!chown(global->control_socket, (uid_t)-1, master->privileges.gid);
-    }
-    struct ctl_host host = {
-        .ops = &master_host_ops, .self = master, .sb = &master->sb, .events = master->events};
-    master->control = ctl_server_create(master->base, fd, &host);
-    return master->control != NULL ? 0 : -ENOMEM;
 }
 
 static int make_wakes(struct master *master)
@@ -348,7 +356,9 @@ static int make_parts(struct master *master)
         master->pairs == NULL || master->listeners == NULL || master->children == NULL) {
         return -ENOMEM;
     }
-    return catch_signals(master);
+    error = supervision_start(master);
+    succession_prepare(master);
+    return error != 0 ? error : catch_signals(master);
 }
 
 static bool publish_first(struct master *master, struct model *model)
@@ -377,7 +387,7 @@ static bool find_privileges(struct master *master, const struct model *model)
 
 static int start(struct master *master, struct model *model)
 {
-    raise_descriptor_limit();
+    limits_raise_descriptors();
     limits_look(master, true);
     master->n_workers = capacity_workers(model, master->machine.cpus);
     if (!find_privileges(master, model)) {
@@ -399,8 +409,9 @@ static int start(struct master *master, struct model *model)
     if (!publish_first(master, model)) {
         return -EINVAL;
     }
+    succession_published(master);
     names_follow(master);
-    error = open_control(master);
+    error = succession_is_waiting(master) ? 0 : master_open_control(master);
     if (error != 0) {
         return error;
     }
@@ -424,27 +435,7 @@ static int start(struct master *master, struct model *model)
     configs_note(master, &(struct configs_news){
                              .by = "master", .why = "start", .is_file = master->configs.file_runs});
     backends_files_renew(master);
-    restore_save(master, NULL);
-    return ticking ? 0 : -ENOMEM;
-}
-
-static void announce(const struct master *master)
-{
-    for (size_t i = 0; i < master->model->n_services; i++) {
-        const struct model_service *service = &master->model->services[i];
-        for (size_t j = 0; j < service->n_listeners; j++) {
-            char text[ADDR_TEXT_MAX];
-            log_info("listening", LOG_STR("service", service->name),
-                     LOG_STR("address", addr_format(&service->listeners[j].address, text)));
-        }
-    }
-    if (master->status_fd >= 0) {
-        log_info("status address", LOG_STR("address", master->status_text));
-    }
-    log_info("ready", LOG_INT("workers", master->n_workers),
-             LOG_INT("connections_limit", master->connections_limit),
-             LOG_STR("connections_limited_by", limits_reason(master)),
-             LOG_STR("control", master->model->global.control_socket), LOG_INT("pid", getpid()));
+    return ticking && succession_begin(master) ? 0 : -ENOMEM;
 }
 
 static void teardown(struct master *master)
@@ -461,13 +452,19 @@ static void teardown(struct master *master)
     explain_cancel_all(master);
     notices_drop_all(master);
     names_end(master);
+    upgrade_cancel(master, "this daemon ends");
     if (master->control != NULL) {
         ctl_server_destroy(master->control);
-        unlink(master->model->global.control_socket);
+        if (!upgrade_is_over(master)) {
+            unlink(master->model->global.control_socket);
+        }
     }
     status_close(master);
+    upgrade_destroy(master);
     listeners_destroy(master->listeners);
     drains_end(master);
+    succession_destroy(master);
+    supervision_end(master);
     expiry_end(master);
     configs_end(master);
     restore_end(master);
@@ -500,16 +497,18 @@ static void teardown(struct master *master)
     free(master);
 }
 
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
-               const struct names *names)
+int master_run(const char *config_file, const char *program, struct model *model,
+               struct conf_tree *tree, const struct names *names, struct inherited *inherited)
 {
     struct master *master = calloc(1, sizeof(*master));
-    if (master == NULL) {
+    if (succession_create(master, inherited) != 0) {
+        free(master);
         model_free(model);
         conf_tree_free(tree);
         return EXIT_FAILURE;
     }
     master->config_file = config_file;
+    master->program = program;
     master->tree = tree;
     master->names = *names;
     master->snapshot = -1;
@@ -525,11 +524,11 @@ int master_run(const char *config_file, struct model *model, struct conf_tree *t
     setproctitle("master");
     int status = EXIT_FAILURE;
     if (start(master, model) == 0) {
-        announce(master);
-        master_event(master, "start", NULL, NULL, "master", NULL, "started");
         event_base_dispatch(master->base);
         log_info("ended");
         status = EXIT_SUCCESS;
+    } else {
+        succession_fail(master);
     }
     teardown(master);
     return status;

@@ -12,6 +12,7 @@
 #include "ctl/host.h"
 #include "ctl/server.h"
 #include "ctl/standing.h"
+#include "inherited.h"
 #include "journal.h"
 #include "listeners.h"
 #include "machine.h"
@@ -44,11 +45,15 @@ struct child {
     uint32_t sent_names;       /* to the monitor: turn of that list; 0: none */
     uint32_t ready_generation; /* what this process said it works with; 0: nothing yet */
     bool drain_sent;
+    bool has_status; /* the monitor: serves the status address */
     bool log_sent;
     uint64_t started_ms;
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
+struct succession;     /* succession.c: what came from whoever was before */
+struct upgrade;        /* upgrade.c: handing over */
+struct systemd;        /* systemd.c */
 struct load_job;       /* load.c: a file being read */
 struct backends_files; /* backends_file.c */
 struct edit;           /* edit.c: a change by command under way */
@@ -189,6 +194,7 @@ struct reloads {
 
 struct master {
     const char *config_file; /* absolute */
+    const char *program;     /* likewise: what an upgrade runs */
     struct event_base *base;
     struct scoreboard sb;
     struct conf_tree *tree; /* the file as it was read last, without the operator's overrides … */
@@ -214,7 +220,11 @@ struct master {
     struct capacity capacity;              /* of it, for the running model */
     struct events *events;
     struct ctl_server *control;
-    int status_fd; /* status.c; -1: there is none */
+    struct succession *succession;
+    struct upgrade *upgrade; /* NULL before the first */
+    struct systemd *systemd;
+    struct event *feeding; /* of the supervisor's watchdog */
+    int status_fd;         /* status.c; -1: there is none */
     struct addr status_address;
     char status_text[ADDR_TEXT_MAX]; /* "": off */
     struct event *signals[6];
@@ -284,8 +294,16 @@ bool publish(struct master *master, struct model *model, struct errlist *errors,
 void publish_weigh(const struct master *master, const struct model *model, struct errlist *errors,
                    struct change_list *changes);
 
+/* --- serving.c --- */
+
+/* The one that came along is taken, else it is made. Returns 0 or -errno, which was logged. */
+int master_open_control(struct master *master);
+void master_announce(struct master *master);
+
 /* --- limits.c --- */
 
+/* As many descriptors as the system lets us have. */
+void limits_raise_descriptors(void);
 /* Reads what this machine allows, anew; what sessions use up is kept as it was the first time. */
 void limits_look(struct master *master, bool is_first);
 /* How many connections are the limit with that model (0: none), and by what. */
@@ -481,13 +499,20 @@ extern const struct ctl_host_ops master_host_ops;
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
 /* Everyone resets its sessions and ends; who does not at once is killed. */
 void master_end_now(struct master *master);
+/* No new clients; sessions may go on for drain_ms, UINT64_MAX: without limit. */
+void master_drain(struct master *master, uint64_t drain_ms, const char *by);
+/* A drain is to be over within ms. */
+void master_hasten(struct master *master, uint64_t ms);
+/* Ends the loop of a daemon that stops, once nobody is left to be waited for. */
+void master_leave_when_empty(struct master *master);
 void master_event(struct master *master, const char *kind, const char *pool, const char *backend,
                   const char *by, const char *why, const char *text);
 /* The running model's global section may differ from the last one: log, control socket. */
 void master_settings_changed(struct master *master);
-/* Runs the daemon with a model that is built, and the tree and the names that it was built from
- * (all owned from now on). Returns the exit status. */
-int master_run(const char *config_file, struct model *model, struct conf_tree *tree,
-               const struct names *names);
+/* Runs the daemon with a model that is built, the tree and the names that it was built from, and
+ * what came with the process (all owned from now on). program: what an upgrade runs. Returns the
+ * exit status. */
+int master_run(const char *config_file, const char *program, struct model *model,
+               struct conf_tree *tree, const struct names *names, struct inherited *inherited);
 
 #endif

@@ -18,6 +18,7 @@ size_t message_bytes(const struct message *message)
     case MESSAGE_PAGE_WANTED:
     case MESSAGE_PAGE_MADE:
     case MESSAGE_NAMES:
+    case MESSAGE_STATUS:
         return MESSAGE_HEAD_BYTES;
     case MESSAGE_DRAIN:
         return MESSAGE_HEAD_BYTES + sizeof(message->deadline_ms);

@@ -27,6 +27,8 @@ enum message_type {
     MESSAGE_NOTIFY,       /* number: of the notice; notify: a program to run; to the monitor */
     MESSAGE_PAGE_MADE, /* number: enum status_page; the page in a file, or none; to the monitor */
     MESSAGE_NAMES,     /* one descriptor: the names to watch, each with its NUL; to the monitor */
+    MESSAGE_STATUS, /* one descriptor: what the status address is served on, or none; to the monitor
+                     */
     /* worker, monitor → master */
     MESSAGE_RESYNC,      /* something could not be taken: send all of it again */
     MESSAGE_READY,       /* number: the generation it works with now */

@@ -44,7 +44,8 @@ struct monitor {
     struct check_engine *engine;
     struct notify *notify;
     struct outbox *outbox;
-    struct status *status; /* NULL: there is none */
+    struct status *status;                  /* NULL: there is none, or it is not ours to serve */
+    const struct snapshot_header *snapshot; /* for the first status; NULL once it has it */
     struct name_watch *names;
     struct message message;
 };
@@ -133,6 +134,9 @@ static void take_snapshot(struct monitor *monitor, uint32_t generation, int fd)
     int error = snapshot == NULL ? -errno : check_engine_apply(monitor->engine, snapshot);
     if (error == 0 && monitor->status != NULL) {
         status_take_snapshot(monitor->status, snapshot);
+    } else if (error == 0) {
+        snapshot_unmap(monitor->snapshot);
+        monitor->snapshot = snapshot;
     } else {
         snapshot_unmap(snapshot);
     }
@@ -143,6 +147,20 @@ static void take_snapshot(struct monitor *monitor, uint32_t generation, int fd)
     }
     atomic_store(&monitor->sb->header->monitor_generation, generation);
     outbox_send_number(monitor->outbox, MESSAGE_READY, generation);
+}
+
+/* fd is owned; -1: another daemon serves it from now on. */
+static void take_status(struct monitor *monitor, int fd)
+{
+    struct status_host host = {.sb = monitor->sb, .ask = ask_for_page, .arg = monitor};
+    status_destroy(monitor->status);
+    monitor->status = fd < 0 ? NULL : status_create(monitor->base, fd, &host);
+    if (monitor->status != NULL && monitor->snapshot != NULL) {
+        status_take_snapshot(monitor->status, monitor->snapshot);
+        monitor->snapshot = NULL;
+    } else if (fd >= 0 && monitor->status == NULL) {
+        log_error("the status address is not served: out of memory");
+    }
 }
 
 static void handle_message(struct monitor *monitor, int fd)
@@ -161,6 +179,9 @@ static void handle_message(struct monitor *monitor, int fd)
             return; /* fd is the page's now */
         }
         break;
+    case MESSAGE_STATUS:
+        take_status(monitor, fd);
+        return; /* fd is its now */
     case MESSAGE_NAMES:
         name_watch_take(monitor->names, fd);
         return; /* fd is its now */
@@ -247,14 +268,7 @@ static struct event_base *new_base(void)
     return base; /* what says nothing of priority has the middle one, which is the last of two */
 }
 
-static int open_status(struct monitor *monitor, int listen_fd)
-{
-    struct status_host host = {.sb = monitor->sb, .ask = ask_for_page, .arg = monitor};
-    monitor->status = listen_fd < 0 ? NULL : status_create(monitor->base, listen_fd, &host);
-    return listen_fd >= 0 && monitor->status == NULL ? -ENOMEM : 0;
-}
-
-static int setup(struct monitor *monitor, int alarm, int status)
+static int setup(struct monitor *monitor, int alarm)
 {
     uint64_t seed = 0;
     (void)!getrandom(&seed, sizeof(seed), 0);
@@ -270,8 +284,7 @@ static int setup(struct monitor *monitor, int alarm, int status)
         monitor->notify == NULL) {
         return -ENOMEM;
     }
-    int error = open_status(monitor, status);
-    return error == 0 ? listen_to(monitor, alarm) : error;
+    return listen_to(monitor, alarm);
 }
 
 static void free_event(struct event *event)
@@ -284,6 +297,7 @@ static void free_event(struct event *event)
 static void teardown(struct monitor *monitor)
 {
     status_destroy(monitor->status);
+    snapshot_unmap(monitor->snapshot);
     check_engine_destroy(monitor->engine);
     notify_destroy(monitor->notify);
     name_watch_destroy(monitor->names);
@@ -299,11 +313,10 @@ static void teardown(struct monitor *monitor)
     fd_close(&monitor->channel);
 }
 
-int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, int status,
-                struct scoreboard *sb)
+int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, struct scoreboard *sb)
 {
     struct monitor monitor = {.channel = channel, .wakes = wakes, .n_wakes = n_wakes, .sb = sb};
-    int error = setup(&monitor, alarm, status);
+    int error = setup(&monitor, alarm);
     if (error != 0) {
         log_error("monitor cannot start", LOG_STR("error", strerror(-error)));
     } else {

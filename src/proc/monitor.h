@@ -9,11 +9,9 @@
 /*
  * Runs the checks until master says to end or is gone. wakes: the workers' eventfds, written to
  * when a health has changed, or what checks ask for, or who is ejected. alarm: an eventfd that
- * workers write to when a backend has failed them often enough; -1: there is none. status: the
- * listening socket of the status address; -1: there is none. channel and status are owned. Returns
- * the exit status.
+ * workers write to when a backend has failed them often enough; -1: there is none. channel is
+ * owned. Returns the exit status.
  */
-int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, int status,
-                struct scoreboard *sb);
+int monitor_run(int channel, const int *wakes, size_t n_wakes, int alarm, struct scoreboard *sb);
 
 #endif

@@ -20,6 +20,8 @@
 #include "base/log.h"
 #include "master.h"
 #include "notify.h"
+#include "succession.h"
+#include "upgrade.h"
 
 #define NOTICES_MAX    512
 #define LOG_EVERY_MS   1000
@@ -216,6 +218,9 @@ void notices_add(struct master *master, const char *pool, const struct message_n
         master->model != NULL ? model_find_pool(master->model, pool) : NULL;
     if (found == NULL || found->notify == NULL || found->notify[0] == '\0') {
         return;
+    }
+    if (succession_is_waiting(master) || upgrade_is_over(master)) {
+        return; /* another daemon looks at the same backends, and is the one that serves */
     }
     struct message_notify notify = *facts;
     notify.wall_ms = clock_wall_ms();

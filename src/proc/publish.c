@@ -139,6 +139,7 @@ bool publish(struct master *master, struct model *model, struct errlist *errors,
     snapshot_unmap(master->running);
     master->running = running;
     master->connections_limit = limit;
+    atomic_store(&master->sb.header->upgrade_timeout_ms, model->global.upgrade_timeout_ms);
     master->capacity = capacity;
     drains_publish(master, master->model, model);
     model_free(master->model);

@@ -16,6 +16,7 @@
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
+#include "succession.h"
 
 #define EVENT_KIND "state"
 
@@ -72,6 +73,9 @@ static bool open_file(struct master *master, const struct model_global *global)
         log_error("out of memory");
         return false;
     }
+    if (succession_is_waiting(master)) {
+        return true; /* its predecessor still has the lock */
+    }
     int result = state_file_lock(&master->state_file, &holder);
     return result != 1 || refuse_shared(master, path, global->state_file != NULL, holder);
 }
@@ -94,6 +98,21 @@ static void put_aside(struct master *master, const char *problem)
         state_file_free(&master->state_file);
     }
     tell(master, str_text(&text));
+}
+
+/* What a predecessor hands over is newer than its file, or all there is. */
+static bool read_handed(struct master *master, struct state *out)
+{
+    STR_AUTO problem = {0};
+    size_t len;
+    const char *text = succession_state(master, &len);
+    if (text == NULL ||
+        state_decode(text, len, clock_now_ms(), clock_wall_ms(), out, &problem) == 0) {
+        return text != NULL;
+    }
+    str_append(&problem, "; what was changed by command comes from the state file");
+    tell(master, str_text(&problem));
+    return false;
 }
 
 static void read_file(struct master *master, struct state *out)
@@ -223,11 +242,12 @@ bool restore_start(struct master *master, struct model **model)
         return false;
     }
     if (master->state_file.name != NULL &&
-        master->state_file.lock >= 0) { /* never two daemons in one file */
+        (master->state_file.lock >= 0 ||
+         succession_is_waiting(master))) { /* never of another daemon */
         journal_start(&master->journal, master->state_file.folder, master->state_file.name,
                       master->events);
     }
-    if (master->state_file.name != NULL) {
+    if (!read_handed(master, &state) && master->state_file.name != NULL) {
         read_file(master, &state);
     }
     master->hash_seed = state.hash_seed;
@@ -260,18 +280,23 @@ static int write_state(struct master *master, const struct str *text)
     return state_file_write(&master->state_file, str_text(text), text->len);
 }
 
-void restore_save(struct master *master, struct errlist *errors)
+void restore_encode(struct master *master, struct str *out)
 {
     bool is_failed = atomic_load(&master->sb.header->health_fail) != 0;
     struct state state = {.hash_seed = master->hash_seed,
                           .health_fail = is_failed ? master->health.said_by : NULL,
                           .overrides = master->overrides};
+    configs_save(master, &state);
+    state_encode(&state, out);
+}
+
+void restore_save(struct master *master, struct errlist *errors)
+{
     STR_AUTO text = {0};
-    if (master->state_file.name == NULL) {
+    if (master->state_file.name == NULL || succession_is_waiting(master)) {
         return;
     }
-    configs_save(master, &state);
-    state_encode(&state, &text);
+    restore_encode(master, &text);
     int error = text.failed ? -ENOMEM : write_state(master, &text);
     if (error == 0) {
         return;

@@ -7,6 +7,7 @@
 #define SLUICE_PROC_RESTORE_H
 
 #include "base/errlist.h"
+#include "base/str.h"
 #include "model/model.h"
 
 struct master;
@@ -17,6 +18,8 @@ struct master;
  * whether the daemon may start: not with the file of another one that runs.
  */
 bool restore_start(struct master *master, struct model **model);
+/* Appends the text of what is kept, as model/state.h has it. */
+void restore_encode(struct master *master, struct str *out);
 /* To be called whenever something of it has changed, and once the start is over. Waits for the
  * disk. When that fails, it is a warning in errors (may be NULL), in the log and an event. */
 void restore_save(struct master *master, struct errlist *errors);

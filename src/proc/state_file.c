@@ -90,6 +90,13 @@ int state_file_lock(struct state_file *file, pid_t *out_holder)
     return 0;
 }
 
+void state_file_unlock(struct state_file *file)
+{
+    if (file->name != NULL) {
+        fd_close(&file->lock);
+    }
+}
+
 /* --- reading --- */
 
 static int judge(int fd, size_t max, struct str *out_problem)

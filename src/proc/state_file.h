@@ -22,6 +22,8 @@ int state_file_init(struct state_file *file, const char *path);
 /* Takes the lock unless it is held already. Returns 0; 1 when another process holds it, with its
  * pid (0: not known); or -errno. */
 int state_file_lock(struct state_file *file, pid_t *out_holder);
+/* Leaves it to another process, until state_file_lock(). */
+void state_file_unlock(struct state_file *file);
 /* Returns 0 with the content; -ENOENT; 1 when it cannot be ours, with why; or -errno. At most max
  * bytes are read. */
 int state_file_read(const struct state_file *file, size_t max, struct str *out,

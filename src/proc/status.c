@@ -15,7 +15,10 @@
 #include "ctl/metrics.h"
 #include "ctl/status.h"
 #include "ctl/view.h"
+#include "listening.h"
 #include "master.h"
+#include "succession.h"
+#include "upgrade.h"
 
 #define BACKLOG 128
 
@@ -27,7 +30,12 @@ int status_open(struct master *master)
     if (text == NULL || addr_parse(text, true, &address, &problem) != 0) {
         return 0; /* it is off: what is written was looked through with the file */
     }
-    int fd = listeners_open_single(&address, BACKLOG, &master->status_address);
+    int fd = succession_take(master, &address, "status");
+    if (fd >= 0) {
+        listening_read_address(fd, &master->status_address);
+    } else {
+        fd = listening_open_single(&address, BACKLOG, &master->status_address);
+    }
     if (fd < 0) {
         log_error("cannot open the status address", LOG_STR("status", text),
                   LOG_STR("error", strerror(-fd)),
@@ -42,7 +50,9 @@ int status_open(struct master *master)
 void status_close(struct master *master)
 {
     const struct addr *address = &master->status_address;
-    if (master->status_fd >= 0 && address->ip.family == ADDR_UNIX && address->path[0] != '@') {
+    bool is_anothers = succession_is_waiting(master) || upgrade_is_over(master);
+    if (master->status_fd >= 0 && !is_anothers && address->ip.family == ADDR_UNIX &&
+        address->path[0] != '@') {
         unlink(address->path);
     }
     fd_close(&master->status_fd);

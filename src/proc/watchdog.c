@@ -81,7 +81,8 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
         watchdog->grace_until_ms = now_ms + GRACE_MS;
     }
     watchdog->turn_ms = now_ms;
-    if (master->stopping && now_ms > master->drain_deadline_ms + OVERDUE_MS) {
+    if (master->stopping && now_ms > OVERDUE_MS &&
+        now_ms - OVERDUE_MS > master->drain_deadline_ms) {
         master_end_now(master); /* somebody did not end when its time was over */
         return;
     }

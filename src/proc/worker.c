@@ -102,15 +102,16 @@ static void teardown(struct worker *worker)
     fd_close(&worker->reserve);
 }
 
-/* Without master nobody can reload or replace: what is established goes on to its end, and the
- * listening addresses are left to a successor. */
+/* Without master nobody can reload or replace: what is established goes on to its end, or for
+ * upgrade_timeout, and the listening addresses are left to a successor. */
 static void master_is_gone(struct worker *worker)
 {
+    uint32_t most_ms = atomic_load(&worker->sb->header->upgrade_timeout_ms);
     log_error("master is gone: no new clients, sessions go on to their end");
     event_del(&worker->channel_event);
     fd_close(&worker->channel);
     worker->draining = true;
-    proxy_drain(worker->proxy, UINT64_MAX);
+    proxy_drain(worker->proxy, most_ms > 0 ? clock_now_ms() + most_ms : UINT64_MAX);
 }
 
 static void ask_again(struct worker *worker)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -167,11 +168,17 @@ static void empty_and_close(struct listener *listener)
     free(listener);
 }
 
+static bool is_same_socket(int a, int b)
+{
+    struct stat of_a, of_b;
+    return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_ino == of_b.st_ino;
+}
+
 int listener_add(struct proxy *proxy, uint32_t id, int fd)
 {
     struct listener *other;
     LIST_FOREACH (other, &proxy->listeners, link) {
-        if (other->id == id) {
+        if (other->id == id && is_same_socket(other->fd, fd)) {
             close(fd);
             return -EEXIST;
         }

@@ -13,6 +13,7 @@
 #include "model/model.h"
 #include "proc/configuration.h"
 #include "proc/master.h"
+#include "proc/succession.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -36,7 +37,7 @@ static void print_usage(FILE *out)
                  "  -h          print this\n"
                  "\n"
                  "Signals: HUP reloads, TERM drains and ends, a second TERM or INT ends at once,\n"
-                 "USR1 reopens the log. See sluicectl for everything else.\n");
+                 "USR1 reopens the log, USR2 upgrades. See sluicectl for everything else.\n");
 }
 
 /* Returns -1 to go on, else the exit status. */
@@ -97,6 +98,14 @@ static int report(const struct options *options, struct model *model)
     return EXIT_SUCCESS;
 }
 
+/* As it is now: once a package has replaced it, only the path still leads to a program. */
+static const char *own_program(char path[static PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return path;
+}
+
 int main(int argc, char **argv, char **envp)
 {
     struct options options = {.file = CONFIGURATION_FILE};
@@ -104,11 +113,13 @@ int main(int argc, char **argv, char **envp)
     if (status >= 0) {
         return status;
     }
+    struct inherited *inherited = options.test ? NULL : succession_receive();
     struct conf_tree *tree = NULL;
     struct names names = {0};
     struct model *model = configuration_read(options.file, options.strict, &tree, &names);
     if (model == NULL) {
         fprintf(stderr, "sluiced: %s is not usable\n", options.file);
+        inherited_free(inherited);
         return EXIT_FAILURE;
     }
     if (options.test) {
@@ -117,9 +128,10 @@ int main(int argc, char **argv, char **envp)
         names_free(&names);
         return report(&options, model);
     }
-    char path[PATH_MAX];
-    if (realpath(options.file, path) == NULL) {
+    char path[PATH_MAX], program[PATH_MAX];
+    if (inherited == NULL || realpath(options.file, path) == NULL) {
         fprintf(stderr, "sluiced: %s: %s\n", options.file, strerror(errno));
+        inherited_free(inherited);
         model_free(model);
         conf_tree_free(tree);
         names_free(&names);
@@ -129,16 +141,18 @@ int main(int argc, char **argv, char **envp)
     log_set_role("master");
     log_set_format((enum log_format)model->global.log_format);
     log_set_level((enum log_level)model->global.log_level);
+    inherited_restore_stderr(inherited);
     int error = log_open(model->global.log);
     if (error != 0) {
         fprintf(stderr,
                 "sluiced: cannot open log \"%s\": %s; choose a writable path, a daemon that runs "
                 "(syslog, journal) or \"stderr\"\n",
                 model->global.log, strerror(-error));
+        inherited_free(inherited);
         model_free(model);
         conf_tree_free(tree);
         names_free(&names);
         return EXIT_FAILURE;
     }
-    return master_run(path, model, tree, &names);
+    return master_run(path, own_program(program), model, tree, &names, inherited);
 }

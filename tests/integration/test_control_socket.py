@@ -76,7 +76,7 @@ ARGUMENTS = {
     "maintain backend": "web a",
     "help": "show",
 }
-AT_THE_END = ["stop", "rollback", "confirm"]  # or in tests of their own
+AT_THE_END = ["stop", "upgrade", "rollback", "confirm"]  # or in tests of their own
 
 
 def test_every_command_as_text_and_as_json(start, daemon):
@@ -246,7 +246,7 @@ def test_denied_changes_nothing_and_is_told(start, origin):
     daemon = start(Daemon(web(origin), control_mode="0666", control_read=["nobody"]))
     before = daemon.ctl("show config"), daemon.stats()["generation"]
     assert as_user(NOBODY, daemon, "show", "pools").returncode == 0
-    for words in (["drain", "backend", "web", "a"], ["stop"], ["reload"],
+    for words in (["drain", "backend", "web", "a"], ["stop"], ["reload"], ["upgrade"],
                   ["set", "backend", "web", "a", "weight=0", "why=mischief", "force"],
                   ["check", "config", "/etc/passwd"]):
         assert as_user(NOBODY, daemon, *words).returncode == 1
@@ -254,9 +254,9 @@ def test_denied_changes_nothing_and_is_told(start, origin):
     assert (daemon.ctl("show config"), daemon.stats()["generation"]) == before
     refused = [event for event in daemon.ctl_json("show events")["events"]
                if event["kind"] == "refused"]
-    assert len(refused) == 6
-    assert all(f"uid {NOBODY.pw_uid}" in event["by"] for event in refused[:5])
-    assert f"uid {DAEMON_USER.pw_uid}" in refused[5]["by"]
+    assert len(refused) == 7
+    assert all(f"uid {NOBODY.pw_uid}" in event["by"] for event in refused[:6])
+    assert f"uid {DAEMON_USER.pw_uid}" in refused[6]["by"]
     assert 'msg="control request refused"' in daemon.log()
 
 

@@ -52,6 +52,7 @@ static const struct {
     {"show configs", CTL_LEVEL_ADMINISTER, "show configs"},
     {"rollback", CTL_LEVEL_ADMINISTER, "rollback 3"},
     {"save", CTL_LEVEL_ADMINISTER, "save /tmp/x.conf"},
+    {"upgrade", CTL_LEVEL_ADMINISTER, "upgrade why=\"new package\""},
     {"stop", CTL_LEVEL_ADMINISTER, "stop within=5s"},
 };
 
@@ -140,7 +141,8 @@ static const struct {
     {"show upstreams pool=web", {"unknown option pool="}},
     {"show source-ports wev", {"no pool wev", "did you mean web"}},
     {"show source-ports web x", {"pool web has no backend \"x\"", "see show backends web"}},
-    {"upgrade /bin/false", {"unknown command"}},
+    {"upgrade bin/false", {"PATH must be an absolute path"}},
+    {"upgrade /bin/false /bin/true", {"too many words"}},
     {"explain", {"something is missing", "usage: explain SERVICE CLIENT[:PORT] [to=ADDRESS]"}},
     {"explain web", {"something is missing"}},
     {"explain web 10.0.0.1 10.0.0.2", {"too many words"}},
@@ -373,6 +375,7 @@ static const struct {
     {"reload confirm=5m", "reload confirm=300000"},
     {"rollback", "rollback 0 by uid 1001 pid 42"},
     {"rollback 12 why=x", "rollback 12 by uid 1001 pid 42"},
+    {"upgrade", "upgrade to its own by uid 1001 pid 42"},
     {"explain web 10.1.2.3", "explain web 10.1.2.3 to 0.0.0.0:80"},
     {"show sessions", "sessions service=-1 row=-1 client=-/0 idle=0 limit=100"},
     {"close session 281474976710657 why=stuck",

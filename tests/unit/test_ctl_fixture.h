@@ -338,6 +338,16 @@ static void fake_edit(void *host, const struct ctl_edit *edit, const struct ctl_
     fake_answer_or_hold(done, arg);
 }
 
+static void fake_upgrade(void *host, const char *program, const struct ctl_who *who,
+                         ctl_change_fn *done, void *arg)
+{
+    ck_assert_ptr_eq(host, &fake);
+    snprintf(fake.asked, sizeof(fake.asked), "upgrade to %s by %s",
+             program != NULL ? program : "its own", who->text);
+    fake.n_asked++;
+    fake_answer_or_hold(done, arg);
+}
+
 static void fake_reload(void *host, uint64_t confirm_ms, const struct ctl_who *who,
                         ctl_change_fn *done, void *arg)
 {
@@ -472,6 +482,7 @@ static const struct ctl_host_ops fake_ops = {
     .rollback = fake_rollback,
     .confirm = fake_confirm,
     .configs = fake_give_configs,
+    .upgrade = fake_upgrade,
     .check_config = fake_check_config,
     .sessions = fake_sessions,
     .close = fake_close,

@@ -118,6 +118,7 @@ static const struct accepted accepted[] = {
     {"global", "stop_delay = \"0s\"", NULL},
     {"global", "stop_delay = \"40d\"", NULL},
     {"global", "drain_timeout = \"0s\"", NULL},
+    {"global", "upgrade_timeout = \"1h\"", NULL},
     {"global", "drain_timeout = \"40d\"", NULL},
     {"service", "listen = { \"0.0.0.0:80\", \"[::]:80\" }", NULL},
     {"service", "listen = \"unix:/run/x\"", "listen = { \"unix:/run/x\" }"},
@@ -823,7 +824,7 @@ END_TEST
 static const char known[] =
     "global: workers max_connections buffer_memory user group control_socket control_mode "
     "control_read control_operate control_administer status status_allow log log_format "
-    "log_level state_file hash_seed stop_delay drain_timeout close_over\n"
+    "log_level state_file hash_seed stop_delay drain_timeout close_over upgrade_timeout\n"
     "service: listen freebind backlog pool fallback_pool idle_timeout half_close_timeout keepalive "
     "user_timeout max_connections accept_rate persistence persistence_mask persistence_mask6 "
     "session_log admin healthz\n"
@@ -931,7 +932,7 @@ START_TEST(the_schema_is_the_table)
             n++;
         }
     }
-    ck_assert_uint_eq(n, 20 + 17 + 24);
+    ck_assert_uint_eq(n, 21 + 17 + 24);
 }
 END_TEST
 

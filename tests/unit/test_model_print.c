@@ -101,7 +101,7 @@ START_TEST(defaults_only_on_request)
         "    control_administer = { }\n"
         "    status_allow = { \"127.0.0.0/8\", \"::1/128\" }\n    log = \"stderr\"\n"
         "    log_format = \"logfmt\"\n    log_level = \"info\"\n"
-        "    stop_delay = \"0s\"\n    drain_timeout = \"30s\"\n    close_over = \"1m\"\n}\n"
+        "    stop_delay = \"0s\"\n    drain_timeout = \"30s\"\n    close_over = \"1m\"\n    upgrade_timeout = \"0s\"\n}\n"
         "service \"web\" {\n    listen = { \"127.0.0.1:80\" }\n    freebind = true\n"
         "    backlog = 4096\n    pool = \"web\"\n    idle_timeout = \"1h\"\n"
         "    half_close_timeout = \"30s\"\n    keepalive = \"1m\"\n"
@@ -304,6 +304,7 @@ static void write_configuration(struct str *out)
     MAYBE(out, "hash_seed", "x", "\"a\\\"b\"");
     MAYBE(out, "stop_delay", "\"0s\"", "\"10s\"");
     MAYBE(out, "drain_timeout", "\"0s\"", "0", "\"30s\"");
+    MAYBE(out, "upgrade_timeout", "\"0s\"", "\"1h\"");
     str_append(out, "}\n");
     for (unsigned i = 0; i < n_services; i++) {
         str_printf(out, "service \"s%u\" {\nlisten = { \"127.0.0.1:%u\"%s }\n", i, i + 1,

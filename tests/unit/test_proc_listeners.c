@@ -48,7 +48,7 @@ static int fd_of(size_t index, uint32_t worker)
 {
     uint32_t id;
     int fd;
-    return listeners_get(set, index, worker, &id, &fd) ? fd : -1;
+    return listeners_get(set, index, worker, 0, &id, &fd) ? fd : -1;
 }
 
 static bool reaches(const struct addr *address)
