@@ -14,22 +14,27 @@ from sluice import family, wait_for
 SOURCES = [pathlib.Path("/etc/apt/sources.list"), *pathlib.Path("/etc/apt/sources.list.d").glob("*")]
 
 
+def release():
+    return re.search(r"^VERSION_CODENAME=(\w+)$", pathlib.Path("/etc/os-release").read_text(), re.M)[1]
+
+
 def mirror():
-    """Where this machine gets its Debian packages from, and which release it takes."""
+    """Where this machine gets the packages of its own release from."""
     for source in SOURCES:
         text = source.read_text() if source.is_file() else ""
-        if match := re.search(r"^deb\s+(?:\[.*?\]\s+)?(https?://\S+)\s+(\w+)\s", text, re.M):
-            return match.groups()
-        uri, suite = (re.search(rf"^{key}:\s*(\S+)", text, re.M) for key in ("URIs", "Suites"))
-        if uri and suite:
-            return uri[1], suite[1]
-    raise LookupError("no Debian mirror in /etc/apt")
+        if match := re.search(rf"^deb\s+(?:\[.*?\]\s+)?(https?://\S+)\s+{release()}\s", text, re.M):
+            return match[1]
+        for stanza in re.split(r"\n\s*\n", text):
+            uri = re.search(r"^URIs:\s*(https?://\S+)", stanza, re.M)
+            if uri and re.search(rf"^Suites:.*\b{release()}\b(?!-)", stanza, re.M):
+                return uri[1]
+    raise LookupError(f"/etc/apt knows no mirror of {release()}")
 
 
 def make_root(folder, packages):
-    url, suite = mirror()
-    subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(packages), suite,
-                    folder, url], check=True, stdout=subprocess.DEVNULL, timeout=900)
+    subprocess.run(["debootstrap", "--variant=minbase", "--include=" + ",".join(packages),
+                    release(), folder, mirror()], check=True, stdout=subprocess.DEVNULL,
+                   timeout=900)
 
 
 class Container:

@@ -93,7 +93,7 @@ def machine(packages, tmp_path_factory):
                             capture_output=True, text=True).stdout
     depends = [re.match(r"[^ |]+", field.strip())[0] for field in fields.split(",")]
     made = folder / "root"
-    make_root(made, {"systemd", "systemd-sysv", "dbus", *depends})
+    make_root(made, {"systemd", "systemd-sysv", "dbus", "procps", *depends})
     for package in packages:
         shutil.copy(package, made / "root")
     try:
