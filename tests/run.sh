@@ -48,7 +48,7 @@ step() {
 
 # postfix: never in the place of another mail server.
 # shellcheck disable=SC2046
-install_packages "${BUILD_PACKAGES[@]}" clang check strace python3 python3-pytest procps \
+install_packages "${BUILD_PACKAGES[@]}" clang check strace python3 python3-pytest python3-pytest-xdist procps \
     socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
     python3-pymemcache postgresql \
     postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
@@ -113,11 +113,13 @@ for program in build/test/tests/fuzz/replay_*; do
     step "replay ${program##*/}" timeout 300 "$program" || true
 done
 
-# Everything that drives the real programs.
+# Everything that drives the real programs; they mostly wait for each other.
+processes=$(nproc)
+[ "$processes" -le 4 ] || processes=4
 echo "== integration tests"
 results=$(mktemp --suffix=.xml)
-timeout 3600 /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" tests \
-    "${words[@]}"
+timeout 3600 /usr/bin/python3 -m pytest -q -p no:cacheprovider --junitxml="$results" \
+    -n "$processes" --dist loadfile tests "${words[@]}"
 status=$?
 sums=$(/usr/bin/python3 - "$results" <<'PY'
 import sys, xml.etree.ElementTree as tree
