@@ -331,9 +331,8 @@ static bool is_from(const struct conf_section *section, const char *path)
 
 bool backends_file_has(const struct conf_section *section)
 {
-    const char *path = section->parent != NULL && section->parent->schema != NULL
-                           ? backends_file_of(section->parent)
-                           : NULL;
+    bool is_inside = section->parent != NULL && section->parent->parent != NULL; /* not the root */
+    const char *path = is_inside ? backends_file_of(section->parent) : NULL;
 
     return path != NULL && is_from(section, path);
 }
