@@ -286,6 +286,24 @@ static void tell_slow_start(const struct view *view, const struct standing *stan
            period_ms / unit_ms, in_seconds ? "s" : "ms");
 }
 
+/* Of a name that does not resolve, why. */
+static void tell_unresolved(const struct view *view, const struct standing *standing, size_t index,
+                            char buf[static VIEW_REASON_MAX])
+{
+    const struct ctl_host *host = view->host;
+    const struct model_pool *pool = model_find_pool(view->model, standing->pool->name);
+    const struct model_backend *backend =
+        pool ? model_find_backend(pool, standing->backends[index].name) : NULL;
+    STR_AUTO name = {0};
+    uint64_t since_ms;
+    const char *trouble = NULL;
+
+    if (backend && names_take(backend->address_text, &name))
+        trouble = host->ops->name_trouble(host->self, str_text(&name), &since_ms);
+    if (trouble)
+        append(buf, ": %s", trouble);
+}
+
 static void tell_health(const struct view *view, const struct standing *standing, size_t index,
                         enum backend_state state, char buf[static VIEW_REASON_MAX])
 {
@@ -298,6 +316,8 @@ static void tell_health(const struct view *view, const struct standing *standing
     } else {
         scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
         append(buf, "%s", reason);
+        if (backend->address.ip.family == ADDR_NONE)
+            tell_unresolved(view, standing, index, buf);
     }
     if (state == BACKEND_UP) {
         tell_asked_weight(view, backend, buf);

@@ -43,7 +43,7 @@ struct model *configuration_read(const char *file, bool strict, struct conf_tree
         model = configuration_build(tree, &names, &errors);
     }
     if (model != NULL) {
-        preflight_names(model, strict, &errors);
+        preflight_names(model, &names, strict, &errors);
         preflight_machine(model, strict, &errors);
         preflight_start(model, strict, &errors);
     }

@@ -142,7 +142,7 @@ static bool build_model(struct load_job *job, struct overrides *kept)
 /* What only this machine can know. */
 static void judge_here(struct load_job *job)
 {
-    preflight_names(job->model, false, &job->errors);
+    preflight_names(job->model, &job->names, false, &job->errors);
     preflight_machine(job->model, false, &job->errors);
     limits_look(job->master, false);
     limits_warn(job->master, job->model, &job->errors);
