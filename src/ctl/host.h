@@ -140,6 +140,10 @@ struct ctl_host_ops {
      */
     const struct snapshot_header *(*snapshot)(void *host);
     const struct overrides *(*overrides)(void *host);
+    /* Appends the running configuration as a file that loads back to it. And why that does not say
+     * what the override does; NULL: it does. */
+    void (*print)(void *host, struct str *out);
+    const char *(*unsaid)(void *host, const struct override *override);
     /* The one that holds that slot and is losing its sessions; false: there is none. As valid. */
     bool (*drain)(void *host, uint32_t slot, struct ctl_drain *out);
     const struct names *(*names)(void *host); /* that backends ask for */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "edit.h"
 #include "master.h"
+#include "registries.h"
 #include "restore.h"
 
 static uint64_t count_dropped(const struct master *master)
@@ -74,6 +75,24 @@ static const char *host_name_trouble(void *host, const char *name, uint64_t *out
 static const struct overrides *host_overrides(void *host)
 {
     return &((const struct master *)host)->overrides;
+}
+
+static void host_print(void *host, struct str *out)
+{
+    const struct master *master = host;
+    struct model *model =
+        overrides_build_file(&master->overrides, master->tree, master->model, &daemon_registries);
+    if (model != NULL) {
+        model_print_names(model, master->model, false, out);
+    }
+    out->failed = out->failed || model == NULL;
+    model_free(model);
+}
+
+static const char *host_unsaid(void *host, const struct override *override)
+{
+    const struct master *master = host;
+    return override_unsaid(&master->overrides, master->tree, override);
 }
 
 static bool host_drain(void *host, uint32_t slot, struct ctl_drain *out)
@@ -192,6 +211,8 @@ const struct ctl_host_ops master_host_ops = {
     .model = host_model,
     .snapshot = host_snapshot,
     .overrides = host_overrides,
+    .print = host_print,
+    .unsaid = host_unsaid,
     .drain = host_drain,
     .names = host_names,
     .name_trouble = host_name_trouble,

@@ -38,6 +38,7 @@ static struct {
     struct model model;
     struct fake_snapshot snapshot;
     struct overrides overrides;
+    const char *unsaid;
     struct scoreboard sb;
     struct ctl_host host;
     /* What it was asked last. */
@@ -256,6 +257,19 @@ static const struct overrides *fake_overrides(void *host)
     return &fake.overrides;
 }
 
+static void fake_print(void *host, struct str *out)
+{
+    ck_assert_ptr_eq(host, &fake);
+    model_print(&fake.model, false, out);
+}
+
+static const char *fake_unsaid(void *host, const struct override *override)
+{
+    ck_assert_ptr_eq(host, &fake);
+    ck_assert_ptr_nonnull(override);
+    return fake.unsaid;
+}
+
 static struct names_answer fake_answers[] = {
     {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 5}}},
     {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 6}}, .port = 8080},
@@ -463,6 +477,8 @@ static const struct ctl_host_ops fake_ops = {
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
     .drain = fake_drain,
+    .print = fake_print,
+    .unsaid = fake_unsaid,
     .names = fake_names,
     .name_trouble = fake_name_trouble,
     .health = fake_health,
