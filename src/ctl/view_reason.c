@@ -24,8 +24,8 @@ __attribute__((format(printf, 2, 3))) static void append(char buf[static VIEW_RE
 
 /* --- overrides --- */
 
-const struct override *view_override(const struct view *view, const char *pool, const char *backend,
-                                     const char *option)
+static const struct override *find_override(const struct view *view, const char *pool,
+                                            const char *backend, const char *option)
 {
     struct override key = {.kind = OVERRIDE_SET,
                            .pool = (char *)(uintptr_t)pool,
@@ -38,6 +38,20 @@ const struct override *view_override(const struct view *view, const char *pool, 
     key.kind = OVERRIDE_ADDED;
     key.option = NULL;
     return overrides_find(view->overrides, &key);
+}
+
+/* What is about an address of a name comes after what is about the name. */
+const struct override *view_override(const struct view *view, const char *pool, const char *backend,
+                                     const char *option)
+{
+    const struct override *found = find_override(view, pool, backend, option);
+    size_t len = backend ? names_template_length(backend) : 0;
+    STR_AUTO name = {0};
+
+    if (found || len == 0)
+        return found;
+    str_append_n(&name, backend, len);
+    return find_override(view, pool, str_text(&name), option);
 }
 
 const char *view_deciding_option(const struct snapshot_backend *backend, enum backend_state state)
