@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "edit.h"
@@ -98,6 +99,11 @@ static const char *host_unsaid(void *host, const struct override *override)
 static bool host_drain(void *host, uint32_t slot, struct ctl_drain *out)
 {
     return drains_get(host, slot, out);
+}
+
+static uint64_t host_backends_files(void *host, const char **out_refused)
+{
+    return backends_files_taken_ms(host, out_refused);
 }
 
 static void host_health(void *host, const struct model_service *service, struct ctl_health *out)
@@ -216,6 +222,7 @@ const struct ctl_host_ops master_host_ops = {
     .drain = host_drain,
     .names = host_names,
     .name_trouble = host_name_trouble,
+    .backends_files = host_backends_files,
     .health = host_health,
     .edit = host_edit,
     .set_health = host_set_health,

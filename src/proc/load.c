@@ -217,6 +217,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     master_settings_changed(master);
     names_follow(master);
     backends_files_renew(master);
+    backends_files_taken(master);
     expiry_renew(master);
     if (job->ask.kind != LOAD_BACKENDS) {
         record(job);

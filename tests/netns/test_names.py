@@ -265,7 +265,7 @@ def test_a_start_does_not_wait_for_a_silent_server(start, machine, server, origi
     assert daemon.backend("s", "b")["state"] != "up"
     assert 'address "b.test:8000" does not resolve (no answer in time)' in daemon.all()
     wait_event(daemon, "b.test does not resolve")
-    assert daemon.backend("s", "b")["reason"] == "its name does not resolve: no answer in time"
+    assert daemon.backend("s", "b")["reason"].endswith("does not resolve: no answer in time")
     server.manner.clear()
     wait_backends(daemon, "a", f"b@{TWO}")
 

@@ -270,6 +270,13 @@ static const char *fake_unsaid(void *host, const struct override *override)
     return fake.unsaid;
 }
 
+static uint64_t fake_backends_files(void *host, const char **out_refused)
+{
+    ck_assert_ptr_eq(host, &fake);
+    *out_refused = "/b:1: no address";
+    return 1700000000000;
+}
+
 static struct names_answer fake_answers[] = {
     {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 5}}},
     {.ip = {.family = ADDR_IPV4, .bytes = {10, 0, 0, 6}}, .port = 8080},
@@ -478,6 +485,7 @@ static const struct ctl_host_ops fake_ops = {
     .overrides = fake_overrides,
     .drain = fake_drain,
     .print = fake_print,
+    .backends_files = fake_backends_files,
     .unsaid = fake_unsaid,
     .names = fake_names,
     .name_trouble = fake_name_trouble,
