@@ -93,10 +93,21 @@ bool model_backend_is_from_file(const struct model_pool *pool, const struct mode
            strcmp(pool->backends_file, backend->file) == 0;
 }
 
+/* In one line, with all that was set by command. */
 static void print_from_file(const struct model_backend *backend, struct str *out)
 {
-    str_printf(out, "    # from backends_file: backend \"%s\" { address = \"%s\" … }\n",
-               backend->name, model_backend_shown(backend));
+    const struct section_info *info = options_section(SECTION_BACKEND);
+
+    str_printf(out, "    # from backends_file: backend \"%s\" {", backend->name);
+    for (size_t i = 0; i < info->n_options; i++) {
+        const struct option_def *option = &info->options[i];
+
+        if (option_given(option, backend) && !option_is_default(option, backend)) {
+            str_printf(out, " %s = ", option->name);
+            option_print(option, backend, out);
+        }
+    }
+    str_append(out, " }\n");
 }
 
 /* What it stands for; running NULL: not known. */
