@@ -35,6 +35,8 @@ struct session_info {
     uint32_t is_spliced_in, is_spliced_out; /* else copied */
 };
 
+#define SESSION_FILTER_MORE_MAX 255 /* with the first one as many as a name has addresses */
+
 /* Which sessions are meant; ANY or zero in a field: all. */
 struct session_filter {
     uint32_t service_row;    /* SESSION_FILTER_ANY: any */
@@ -42,10 +44,12 @@ struct session_filter {
     struct addr_cidr client; /* family ADDR_NONE: any */
     uint64_t idle_ms;        /* at least */
     uint32_t limit;          /* most records */
-    uint32_t pad;
+    uint32_t n_more;
     uint64_t id; /* this one alone; 0: any */
     /* Those whose backend's sessions are to be closed by then (sb_slot.close_by_ms); 0: any */
     uint64_t close_by_ms;
+    uint32_t more[SESSION_FILTER_MORE_MAX]; /* rows that will do as well as row does */
+    uint32_t pad;
 };
 
 /* Sessions to be closed by command: those that are there when it is taken. */

@@ -85,11 +85,14 @@ void change_print_config(struct request *request, struct str *out)
     const struct overrides *list = host->ops->overrides(host->self);
 
     for (size_t i = 0; list && i < list->count; i++) {
-        str_append(out, "# override: ");
+        const char *unsaid = host->ops->unsaid(host->self, &list->items[i]);
+
+        str_printf(out, "# override%s%s: ", unsaid ? " that is not below, for " : "",
+                   unsaid ? unsaid : "");
         change_describe_override(list, &list->items[i], out);
         str_append_char(out, '\n');
     }
-    model_print(host->ops->model(host->self), false, out);
+    host->ops->print(host->self, out);
 }
 
 void change_put_standing(struct request *request)

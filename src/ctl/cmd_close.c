@@ -62,17 +62,15 @@ static enum command_outcome run_session(struct request *request)
 /* Returns 0, or -EINVAL with the reply an error. */
 static int take_backend(struct request *request, const char *pair)
 {
-    const struct model_pool *pool;
-    const struct model_backend *backend;
+    const struct model_pool *pool = request_find_pair(request, pair, &request->closing.filter);
 
-    if (request_find_pair(request, pair, &pool, &backend) != 0)
+    if (!pool)
         return -EINVAL;
-    request->closing.filter.row = backend->row;
     /* The words stay as long as the request; the model may be another one by then. */
     request->closing.backend = strchr(pair, '/') + 1;
     str_append(&request->closing_pool, pool->name);
     request->closing.pool = str_text(&request->closing_pool);
-    str_printf(&request->closing_what, "pool %s, backend %s", pool->name, backend->name);
+    str_printf(&request->closing_what, "pool %s, backend %s", pool->name, request->closing.backend);
     return 0;
 }
 

@@ -20,7 +20,7 @@ static enum command_outcome run_show_config(struct request *request)
 
     change_print_config(request, &text);
     if (text.failed) {
-        reply_error(reply, "the configuration is too large to be shown");
+        reply_error(reply, "the configuration is too large to be shown, or memory has run out");
         return COMMAND_DONE;
     }
     if (reply->as_json)

@@ -169,7 +169,7 @@ static enum command_outcome run_save(struct request *request)
 
     change_print_config(request, &text);
     if (text.failed) {
-        reply_error(reply, "the configuration is too large to be shown");
+        reply_error(reply, "the configuration is too large to be shown, or memory has run out");
         return COMMAND_DONE;
     }
     if (reply->as_json) {

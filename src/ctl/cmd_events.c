@@ -5,6 +5,7 @@
 
 #include "ctl/command.h"
 #include "ctl/request.h"
+#include "model/names.h"
 
 #define LIMIT_DEFAULT 100
 
@@ -28,6 +29,12 @@ struct event_filter {
     const char *by;         /* a part of it, or NULL */
 };
 
+/* Also an address of the name. */
+static bool is_or_of(const char *backend, const char *name)
+{
+    return strcmp(backend, name) == 0 || names_is_of(backend, name);
+}
+
 static bool is_meant(const struct event_filter *filter, const struct event_record *event)
 {
     size_t pool_bytes = strlen(event->pool);
@@ -40,7 +47,7 @@ static bool is_meant(const struct event_filter *filter, const struct event_recor
         return false;
     return !filter->pair || (strncmp(filter->pair, event->pool, pool_bytes) == 0 &&
                              filter->pair[pool_bytes] == '/' &&
-                             strcmp(filter->pair + pool_bytes + 1, event->backend) == 0);
+                             is_or_of(event->backend, filter->pair + pool_bytes + 1));
 }
 
 /* Index of the first event to show, so that at most limit of those meant follow. */

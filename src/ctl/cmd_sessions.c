@@ -146,15 +146,7 @@ static int filter_by_names(struct request *request, struct session_filter *filte
             return -EINVAL;
         filter->service_row = service->row;
     }
-    if (pair) {
-        const struct model_pool *pool;
-        const struct model_backend *backend;
-
-        if (request_find_pair(request, pair, &pool, &backend) != 0)
-            return -EINVAL;
-        filter->row = backend->row;
-    }
-    return 0;
+    return pair && !request_find_pair(request, pair, filter) ? -EINVAL : 0;
 }
 
 static int filter_by_values(struct request *request, struct session_filter *filter)

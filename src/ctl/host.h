@@ -142,11 +142,18 @@ struct ctl_host_ops {
      */
     const struct snapshot_header *(*snapshot)(void *host);
     const struct overrides *(*overrides)(void *host);
+    /* Appends the running configuration as a file that loads back to it. And why that does not say
+     * what the override does; NULL: it does. */
+    void (*print)(void *host, struct str *out);
+    const char *(*unsaid)(void *host, const struct override *override);
     /* The one that holds that slot and is losing its sessions; false: there is none. As valid. */
     bool (*drain)(void *host, uint32_t slot, struct ctl_drain *out);
     const struct names *(*names)(void *host); /* that backends ask for */
     /* What is wrong with a name, and since when; NULL: nothing, *out_since_ms stays. */
     const char *(*name_trouble)(void *host, const char *name, uint64_t *out_since_ms);
+    /* Of all files of backends: when the running ones were read, on the wall's clock; and what was
+     * wrong when one changed since, as valid, or NULL. */
+    uint64_t (*backends_files)(void *host, const char **out_refused);
     /* Of a service of the running model, or of the whole daemon (NULL), as of this moment: for the
      * verb and for whatever else answers such questions, so that all say the same. */
     void (*health)(void *host, const struct model_service *service, struct ctl_health *out);

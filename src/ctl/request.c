@@ -392,28 +392,41 @@ const struct model_service *request_find_service(struct request *request, const 
     return service;
 }
 
-int request_find_pair(struct request *request, const char *pair, const struct model_pool **out_pool,
-                      const struct model_backend **out_backend)
+/* The rows of all that commands mean by that name. */
+static void filter_rows(const struct model_pool *pool, const char *name,
+                        struct session_filter *filter)
+{
+    _Static_assert(NAMES_ANSWERS_MAX <= SESSION_FILTER_MORE_MAX + 1, "all addresses of a name");
+    filter->row = SESSION_FILTER_ANY;
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+
+        if (!model_backend_is_meant(backend, name))
+            continue;
+        if (filter->row == SESSION_FILTER_ANY)
+            filter->row = backend->row;
+        else if (filter->n_more < SESSION_FILTER_MORE_MAX)
+            filter->more[filter->n_more++] = backend->row;
+    }
+}
+
+const struct model_pool *request_find_pair(struct request *request, const char *pair,
+                                           struct session_filter *filter)
 {
     const char *slash = strchr(pair, '/');
     const struct model_pool *pool;
-    const struct model_backend *backend;
     STR_AUTO name = {0};
 
     if (!slash) {
         reply_error(&request->reply, "backend=%s names no pool; write backend=POOL/NAME", pair);
-        return -EINVAL;
+        return NULL;
     }
     str_append_n(&name, pair, (size_t)(slash - pair));
     pool = request_find_pool(request, str_text(&name));
-    if (!pool)
-        return -EINVAL;
-    backend = request_find_backend(request, pool, slash + 1);
-    if (!backend)
-        return -EINVAL;
-    *out_pool = pool;
-    *out_backend = backend;
-    return 0;
+    if (!pool || !request_has_backend(request, pool, slash + 1))
+        return NULL;
+    filter_rows(pool, slash + 1, filter);
+    return pool;
 }
 
 int request_option_time(struct request *request, const char *name, uint64_t *out_ms)

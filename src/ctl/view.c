@@ -371,6 +371,20 @@ static void sum_backends(const struct view *view, const struct model_pool *pool,
     }
 }
 
+static void look_at_file(const struct view *view, const struct model_pool *pool,
+                         struct view_pool *out)
+{
+    const struct ctl_host *host = view->host;
+
+    out->backends_file = pool->backends_file;
+    out->backends_file_wall_ms = REPLY_NONE;
+    if (!pool->backends_file)
+        return;
+    out->backends_file_wall_ms = host->ops->backends_files(host->self, &out->backends_file_refused);
+    for (size_t i = 0; i < pool->n_backends; i++)
+        out->backends_from_file += model_backend_is_from_file(pool, &pool->backends[i]);
+}
+
 void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out)
 {
     struct standing standing;
@@ -395,6 +409,7 @@ void view_pool(const struct view *view, const struct model_pool *pool, struct vi
         out->paused_seconds = by ? since(view->wall_ms, by->wall_ms) / 1000 : 0;
     }
     sum_backends(view, pool, &standing, out);
+    look_at_file(view, pool, out);
     for (size_t i = 0; view->overrides && i < view->overrides->count; i++) {
         const char *of = view->overrides->items[i].pool;
 

@@ -132,6 +132,10 @@ struct view_pool {
     uint64_t panic, backups_used, paused;
     uint64_t paused_seconds; /* 0: it is not, or by the file */
     const char *paused_by;   /* "": it is not */
+    /* Of its backends_file, NULL or REPLY_NONE without one: its backends that came from there, when
+     * it was read, and what was wrong with any of these files since (NULL: nothing). */
+    const char *backends_file, *backends_file_refused;
+    uint64_t backends_from_file, backends_file_wall_ms;
 };
 void view_pool(const struct view *view, const struct model_pool *pool, struct view_pool *out);
 extern const struct column view_pool_columns[];

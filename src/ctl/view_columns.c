@@ -203,6 +203,10 @@ const struct column view_pool_columns[] = {
     COLUMN(view_pool, paused_seconds, "PAUSED_FOR", COLUMN_SECONDS),
     COLUMN(view_pool, paused_by, "PAUSED_BY", COLUMN_TEXT),
     COLUMN(view_pool, overrides, "OVERRIDES", COLUMN_UINT),
+    COLUMN(view_pool, backends_file, NULL, COLUMN_TEXT),
+    COLUMN(view_pool, backends_from_file, NULL, COLUMN_UINT),
+    COLUMN(view_pool, backends_file_wall_ms, NULL, COLUMN_WALL_MS),
+    COLUMN(view_pool, backends_file_refused, NULL, COLUMN_TEXT),
     {0},
 };
 

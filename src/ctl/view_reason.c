@@ -24,8 +24,8 @@ __attribute__((format(printf, 2, 3))) static void append(char buf[static VIEW_RE
 
 /* --- overrides --- */
 
-const struct override *view_override(const struct view *view, const char *pool, const char *backend,
-                                     const char *option)
+static const struct override *find_override(const struct view *view, const char *pool,
+                                            const char *backend, const char *option)
 {
     struct override key = {.kind = OVERRIDE_SET,
                            .pool = (char *)(uintptr_t)pool,
@@ -38,6 +38,20 @@ const struct override *view_override(const struct view *view, const char *pool, 
     key.kind = OVERRIDE_ADDED;
     key.option = NULL;
     return overrides_find(view->overrides, &key);
+}
+
+/* What is about an address of a name comes after what is about the name. */
+const struct override *view_override(const struct view *view, const char *pool, const char *backend,
+                                     const char *option)
+{
+    const struct override *found = find_override(view, pool, backend, option);
+    size_t len = backend ? names_template_length(backend) : 0;
+    STR_AUTO name = {0};
+
+    if (found || len == 0)
+        return found;
+    str_append_n(&name, backend, len);
+    return find_override(view, pool, str_text(&name), option);
 }
 
 const char *view_deciding_option(const struct snapshot_backend *backend, enum backend_state state)
@@ -286,6 +300,24 @@ static void tell_slow_start(const struct view *view, const struct standing *stan
            period_ms / unit_ms, in_seconds ? "s" : "ms");
 }
 
+/* Of a name that does not resolve, why. */
+static void tell_unresolved(const struct view *view, const struct standing *standing, size_t index,
+                            char buf[static VIEW_REASON_MAX])
+{
+    const struct ctl_host *host = view->host;
+    const struct model_pool *pool = model_find_pool(view->model, standing->pool->name);
+    const struct model_backend *backend =
+        pool ? model_find_backend(pool, standing->backends[index].name) : NULL;
+    STR_AUTO name = {0};
+    uint64_t since_ms;
+    const char *trouble = NULL;
+
+    if (backend && names_take(backend->address_text, &name))
+        trouble = host->ops->name_trouble(host->self, str_text(&name), &since_ms);
+    if (trouble)
+        append(buf, ": %s", trouble);
+}
+
 static void tell_health(const struct view *view, const struct standing *standing, size_t index,
                         enum backend_state state, char buf[static VIEW_REASON_MAX])
 {
@@ -298,6 +330,8 @@ static void tell_health(const struct view *view, const struct standing *standing
     } else {
         scoreboard_get_health(view->sb, backend->slot, &since_ms, reason);
         append(buf, "%s", reason);
+        if (backend->address.ip.family == ADDR_NONE)
+            tell_unresolved(view, standing, index, buf);
     }
     if (state == BACKEND_UP) {
         tell_asked_weight(view, backend, buf);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends_file.h"
 #include "edits.h"
 
 #define OPTIONS_MAX 32 /* of one section, at least */
@@ -228,6 +229,39 @@ struct model *overrides_build(const struct overrides *list, const struct conf_tr
                               struct errlist *errors)
 {
     return edits_build(list, NULL, tree, names, registries, errors);
+}
+
+struct model *overrides_build_file(const struct overrides *list, const struct conf_tree *tree,
+                                   const struct model *running,
+                                   const struct model_registries *registries)
+{
+    struct errlist told = {0}; /* when it came into force */
+    struct model *model = overrides_build(list, tree, NULL, registries, &told);
+
+    errlist_free(&told);
+    if (model != NULL && model_keep_fixed(running, model) != 0) {
+        model_free(model);
+        model = NULL;
+    }
+    return model;
+}
+
+const char *override_unsaid(const struct overrides *list, const struct conf_tree *tree,
+                            const struct override *item)
+{
+    struct override added = {.kind = OVERRIDE_ADDED, .pool = item->pool, .backend = item->backend};
+    const struct conf_section *pool;
+    const struct conf_section *backend;
+
+    if (item->backend == NULL || overrides_find(list, &added) != NULL) {
+        return NULL;
+    }
+    pool = conf_find_section(&tree->root, "pool", item->pool);
+    backend = pool != NULL ? conf_find_section(pool, "backend", item->backend) : NULL;
+    if (backend != NULL) {
+        return backends_file_has(backend) ? "it is about a backend of a backends_file" : NULL;
+    }
+    return "it is about one address of a name";
 }
 
 /* A copy of the tree without what was removed, and with what was added. NULL without memory. */

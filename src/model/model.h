@@ -284,8 +284,14 @@ void model_diff(const struct model *old_model, const struct model *new_model,
  * new_model may only be freed then. */
 int model_keep_fixed(const struct model *running, struct model *new_model);
 
-/* The model in file syntax; reads back to the same. all: options at their defaults too. */
+/* The model in file syntax; reads back to the same. all: options at their defaults too. Backends
+ * from a backends_file, which would collide with themselves, are comments. */
 void model_print(const struct model *model, bool all, struct str *out);
+/* The same of a model whose names are not expanded; comments say what they stand for in running. */
+void model_print_names(const struct model *model, const struct model *running, bool all,
+                       struct str *out);
+/* Whether it came from its pool's backends_file, itself or what it is an address of. */
+bool model_backend_is_from_file(const struct model_pool *pool, const struct model_backend *backend);
 
 /* --- option table, for help and the manual --- */
 

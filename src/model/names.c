@@ -246,6 +246,15 @@ int names_set(struct names *names, const char *name, const struct names_answer *
     return 1;
 }
 
+void names_note(struct names *names, const char *name, const char *trouble)
+{
+    struct names_entry *entry = find_entry(names, name);
+
+    if (entry != NULL) {
+        entry->trouble = trouble;
+    }
+}
+
 int names_copy(struct names *to, const struct names *from)
 {
     for (size_t i = 0; i < from->count; i++) {

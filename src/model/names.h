@@ -23,7 +23,8 @@ struct names_answer {
 struct names_entry {
     char *name; /* "host" or "srv:NAME", as the file has it */
     struct names_answer *answers;
-    size_t n; /* 0: never resolved */
+    size_t n;            /* 0: never resolved … */
+    const char *trouble; /* … and why, as of the last look-up; static. NULL: not known */
 };
 
 struct names { /* zeroed is empty; by name */
@@ -38,6 +39,8 @@ int names_set(struct names *names, const char *name, const struct names_answer *
 /* Into an empty one. 0 or -ENOMEM, to empty then. */
 int names_copy(struct names *to, const struct names *from);
 void names_free(struct names *names);
+/* Says of a name that is among them why it does not resolve: a static text. */
+void names_note(struct names *names, const char *name, const char *trouble);
 /* Gives each name of to that has no answers those that it has in from: a name server that is away
  * takes nothing away. 0 or -ENOMEM, with some of it done then. */
 int names_hold(struct names *to, const struct names *from);

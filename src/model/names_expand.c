@@ -140,15 +140,19 @@ static bool refuses(const struct conf_section *pool)
     return option != NULL && option->n_values == 1 && strcmp(option->values[0].text, "refuse") == 0;
 }
 
-static void tell_unresolved(const struct conf_section *backend, struct errlist *errors)
+static void tell_unresolved(const struct conf_section *backend, const struct names_entry *entry,
+                            struct errlist *errors)
 {
+    const char *trouble = entry != NULL ? entry->trouble : NULL;
     const struct conf_value *value = &conf_find(backend, "address")->values[0];
     STR_AUTO text = {0};
 
-    str_printf(&text,
-               "the name in address \"%s\" does not resolve; mend the name or the resolver, or "
-               "write an IP address",
-               value->secret ? value->raw : value->text);
+    str_printf(
+        &text,
+        "the name in address \"%s\" does not resolve%s%s%s; mend the name or the resolver, or "
+        "write an IP address",
+        value->secret ? value->raw : value->text, trouble != NULL ? " (" : "",
+        trouble != NULL ? trouble : "", trouble != NULL ? ")" : "");
     tell(backend, ERRLIST_ERROR, str_text(&text), errors);
 }
 
@@ -175,7 +179,7 @@ static bool expand_backend(struct conf_section *backend, const struct conf_secti
     if (added > 0) {
         conf_remove_section(backend);
     } else if (refuses(origin->parent)) {
-        tell_unresolved(origin, errors);
+        tell_unresolved(origin, entry, errors);
     }
     return !name.failed;
 }

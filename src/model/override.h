@@ -117,6 +117,16 @@ struct model *overrides_build(const struct overrides *list, const struct conf_tr
                               const struct names *names, const struct model_registries *registries,
                               struct errlist *errors);
 /*
+ * The same as a file would have it: names stay as they are, and what a reload cannot change is as
+ * in running, which is overrides_build() of the same. NULL without memory.
+ */
+struct model *overrides_build_file(const struct overrides *list, const struct conf_tree *tree,
+                                   const struct model *running,
+                                   const struct model_registries *registries);
+/* Why that file cannot say what the record says; NULL: it does. */
+const char *override_unsaid(const struct overrides *list, const struct conf_tree *tree,
+                            const struct override *item);
+/*
  * After a file was read into tree, and file_model built from it (names as they are): kept, empty
  * before, gets what still stands; dropped a warning for each that does not: its target is gone, the
  * file changed that very value (it wins), or has a backend of that name itself, or the whole cannot

@@ -166,17 +166,17 @@ static void print_template(const struct overrides *list, const struct model_pool
     section_fini(SECTION_BACKEND, &typed);
 }
 
-/* No file can say it of one address of a name, so it is said. */
-static void print_address(const struct overrides *list, const struct model_pool *pool,
-                          const struct model_backend *backend, struct str *out)
+/* What the file cannot say of a backend is a comment, and why. */
+static void print_unsaid(const struct overrides *list, const struct model_pool *pool,
+                         const char *backend, const char *why, struct str *out)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct override *item = &list->items[i];
 
-        if (item->kind == OVERRIDE_SET && is_about(item, NULL, pool->name, backend->name)) {
+        if (item->kind == OVERRIDE_SET && is_about(item, NULL, pool->name, backend)) {
             print_comment(item, "    ", "", out);
-            str_printf(out, "    # backend \"%s\": %s = %s, for one address of a name\n",
-                       backend->name, item->option, item->value);
+            str_printf(out, "    # backend \"%s\": %s = %s, %s\n", backend, item->option,
+                       item->value, why);
         }
     }
 }
@@ -189,9 +189,35 @@ static void print_removed(const struct overrides *list, const char *pool, struct
 
         if (item->kind == OVERRIDE_REMOVED && strcmp(item->pool, pool) == 0) {
             print_comment(item, "    ", "removed ", out);
-            str_printf(out, "    # backend \"%s\" { address = \"%s\" … }: leave this section out\n",
+            str_printf(out,
+                       "    # backend \"%s\" { address = \"%s\" … }: leave this section (or its "
+                       "line in backends_file) out\n",
                        item->backend, item->file_value != NULL ? item->file_value : "");
         }
+    }
+}
+
+/* The backend at that index; with the first address of a name also the name. */
+static void print_any(const struct overrides *list, const struct model_pool *pool, size_t index,
+                      struct str *out)
+{
+    static const char there[] = "of its line in backends_file";
+    const struct model_backend *backend = &pool->backends[index];
+    const char *before = index > 0 ? pool->backends[index - 1].of : NULL;
+    bool is_there = model_backend_is_from_file(pool, backend);
+    bool is_first = backend->of != NULL && (before == NULL || strcmp(before, backend->of) != 0);
+
+    if (backend->of != NULL) {
+        if (is_first && is_there) {
+            print_unsaid(list, pool, backend->of, there, out);
+        } else if (is_first) {
+            print_template(list, pool, backend->of, out);
+        }
+        print_unsaid(list, pool, backend->name, "for one address of a name", out);
+    } else if (is_there) {
+        print_unsaid(list, pool, backend->name, there, out);
+    } else {
+        print_backend(list, pool, backend, out);
     }
 }
 
@@ -249,17 +275,7 @@ void overrides_print(const struct overrides *list, const struct model *model, st
         open_section("pool", pool->name, out);
         print_set(list, SECTION_POOL, pool, &key, "    ", out);
         for (size_t j = 0; j < pool->n_backends; j++) {
-            struct model_backend *backend = &pool->backends[j];
-            const char *before = j > 0 ? pool->backends[j - 1].of : NULL;
-
-            if (backend->of == NULL) {
-                print_backend(list, pool, backend, out);
-                continue;
-            }
-            if (before == NULL || strcmp(before, backend->of) != 0) {
-                print_template(list, pool, backend->of, out);
-            }
-            print_address(list, pool, backend, out);
+            print_any(list, pool, j, out);
         }
         print_removed(list, pool->name, out);
         str_append(out, "}\n");

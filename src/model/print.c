@@ -2,6 +2,8 @@
  * The model as a configuration file, in the order in which it was read. Made from the option table,
  * but for the nesting of sections. In master.
  */
+#include <string.h>
+
 #include "options.h"
 
 static void indent(struct str *out, unsigned depth)
@@ -83,7 +85,68 @@ static void print_reuse(const struct model_reuse *reuse, bool all, unsigned dept
     close_section(depth, out);
 }
 
-static void print_pool(const struct model_pool *pool, bool all, struct str *out)
+/* --- backends --- */
+
+bool model_backend_is_from_file(const struct model_pool *pool, const struct model_backend *backend)
+{
+    return pool->backends_file != NULL && backend->file != NULL &&
+           strcmp(pool->backends_file, backend->file) == 0;
+}
+
+/* In one line, with all that was set by command. */
+static void print_from_file(const struct model_backend *backend, struct str *out)
+{
+    const struct section_info *info = options_section(SECTION_BACKEND);
+
+    str_printf(out, "    # from backends_file: backend \"%s\" {", backend->name);
+    for (size_t i = 0; i < info->n_options; i++) {
+        const struct option_def *option = &info->options[i];
+
+        if (option_given(option, backend) && !option_is_default(option, backend)) {
+            str_printf(out, " %s = ", option->name);
+            option_print(option, backend, out);
+        }
+    }
+    str_append(out, " }\n");
+}
+
+/* What it stands for; running NULL: not known. */
+static void print_addresses(const struct model_backend *template, const struct model_pool *running,
+                            const char *indent, struct str *out)
+{
+    STR_AUTO list = {0};
+
+    for (size_t i = 0; template->named && running != NULL && i < running->n_backends; i++) {
+        const struct model_backend *backend = &running->backends[i];
+
+        if (backend->of != NULL && strcmp(backend->of, template->name) == 0) {
+            str_printf(&list, "%s%s", list.len > 0 ? ", " : "", model_backend_shown(backend));
+        }
+    }
+    if (list.len > 0) {
+        str_printf(out, "%s# now %s\n", indent, str_text(&list));
+    }
+    out->failed = out->failed || list.failed;
+}
+
+static void print_backend(const struct model_pool *pool, const struct model_backend *backend,
+                          const struct model_pool *running, bool all, struct str *out)
+{
+    if (model_backend_is_from_file(pool, backend)) {
+        print_from_file(backend, out);
+        print_addresses(backend, running, "    #     ", out);
+        return;
+    }
+    open_section(SECTION_BACKEND, backend->name, 1, out);
+    print_options(SECTION_BACKEND, backend, all, 2, out);
+    print_addresses(backend, running, "        ", out);
+    print_checks(backend->own_checks, backend->n_own_checks, all, 2, out);
+    close_section(1, out);
+}
+
+/* running: the same pool as it runs, or NULL. */
+static void print_pool(const struct model_pool *pool, const struct model_pool *running, bool all,
+                       struct str *out)
 {
     open_section(SECTION_POOL, pool->name, 0, out);
     print_options(SECTION_POOL, pool, all, 1, out);
@@ -97,17 +160,18 @@ static void print_pool(const struct model_pool *pool, bool all, struct str *out)
     }
     print_checks(pool->checks, pool->n_checks, all, 1, out);
     for (size_t i = 0; i < pool->n_backends; i++) {
-        const struct model_backend *backend = &pool->backends[i];
-
-        open_section(SECTION_BACKEND, backend->name, 1, out);
-        print_options(SECTION_BACKEND, backend, all, 2, out);
-        print_checks(backend->own_checks, backend->n_own_checks, all, 2, out);
-        close_section(1, out);
+        print_backend(pool, &pool->backends[i], running, all, out);
     }
     close_section(0, out);
 }
 
 void model_print(const struct model *model, bool all, struct str *out)
+{
+    model_print_names(model, NULL, all, out);
+}
+
+void model_print_names(const struct model *model, const struct model *running, bool all,
+                       struct str *out)
 {
     STR_AUTO global = {0};
 
@@ -123,7 +187,9 @@ void model_print(const struct model *model, bool all, struct str *out)
         close_section(0, out);
     }
     for (size_t i = 0; i < model->n_pools; i++) {
-        print_pool(&model->pools[i], all, out);
+        const struct model_pool *pool = &model->pools[i];
+
+        print_pool(pool, running != NULL ? model_find_pool(running, pool->name) : NULL, all, out);
     }
     out->failed = out->failed || global.failed;
 }

@@ -50,6 +50,7 @@ struct backends_files {
     bool is_lost;            /* a folder cannot be watched, and that was told */
     bool is_loading, is_due; /* due: something has changed meanwhile */
     char *refused;           /* what was told of faults last; NULL: all is well */
+    uint64_t taken_wall_ms;  /* what runs was read then */
 };
 
 /* --- following up --- */
@@ -135,8 +136,7 @@ static void on_loaded(void *arg, const struct errlist *errors, const struct chan
     if (errors->errors > 0) {
         tell_refused(files, errors);
     } else {
-        free(files->refused);
-        files->refused = NULL;
+        backends_files_taken(files->master); /* it may be as it was */
         for (size_t i = 0; i < changes->count; i++) {
             log_info(changes->lines[i], LOG_STR("by", EVENT_KIND));
         }
@@ -351,7 +351,8 @@ static struct backends_files *create(struct master *master)
     if (files == NULL) {
         return NULL;
     }
-    *files = (struct backends_files){.master = master, .inotify = -1};
+    *files =
+        (struct backends_files){.master = master, .inotify = -1, .taken_wall_ms = clock_wall_ms()};
     files->timer = evtimer_new(master->base, on_time, files);
     if (files->timer == NULL) {
         free(files);
@@ -373,6 +374,23 @@ void backends_files_renew(struct master *master)
                   "fs.inotify.max_user_instances too small?",
                   LOG_STR("error", strerror(errno)));
     }
+}
+
+void backends_files_taken(struct master *master)
+{
+    struct backends_files *files = master->backends_files;
+    if (files != NULL) {
+        free(files->refused);
+        files->refused = NULL;
+        files->taken_wall_ms = clock_wall_ms();
+    }
+}
+
+uint64_t backends_files_taken_ms(const struct master *master, const char **out_refused)
+{
+    const struct backends_files *files = master->backends_files;
+    *out_refused = files != NULL ? files->refused : NULL;
+    return files != NULL ? files->taken_wall_ms : 0;
 }
 
 void backends_files_end(struct master *master)

@@ -284,7 +284,7 @@ static struct model *build_kept(const struct kept_config *kept, const struct mod
         model = configuration_build(*out_tree, names, errors);
     }
     if (model != NULL && errors->errors == 0) {
-        preflight_names(model, false, errors);
+        preflight_names(model, names, false, errors);
         preflight_machine(model, false, errors);
     }
     if (model == NULL || errors->errors > 0 || model_keep_fixed(file_model, model) != 0) {

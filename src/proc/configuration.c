@@ -43,7 +43,7 @@ struct model *configuration_read(const char *file, bool strict, struct conf_tree
         model = configuration_build(tree, &names, &errors);
     }
     if (model != NULL) {
-        preflight_names(model, strict, &errors);
+        preflight_names(model, &names, strict, &errors);
         preflight_machine(model, strict, &errors);
         preflight_start(model, strict, &errors);
     }
@@ -67,6 +67,17 @@ struct model *configuration_read(const char *file, bool strict, struct conf_tree
     }
     errlist_free(&errors);
     return model;
+}
+
+void configuration_print(const struct conf_tree *tree, const struct model *model, struct str *out)
+{
+    static const struct overrides none;
+    struct model *file_model = overrides_build_file(&none, tree, model, &daemon_registries);
+    if (file_model != NULL) {
+        model_print_names(file_model, model, true, out);
+    }
+    out->failed = out->failed || file_model == NULL;
+    model_free(file_model);
 }
 
 void configuration_weigh(const struct model *model)

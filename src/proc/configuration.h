@@ -28,4 +28,8 @@ void configuration_weigh(const struct model *model);
 struct model *configuration_build(const struct conf_tree *tree, struct names *names,
                                   struct errlist *errors);
 
+/* Appends it as what is in force, as a file with all defaults; names stay, and comments say what
+ * they stand for. model: of the tree, with names expanded. */
+void configuration_print(const struct conf_tree *tree, const struct model *model, struct str *out);
+
 #endif

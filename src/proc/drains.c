@@ -126,6 +126,9 @@ static void look_at(struct master *master, const struct model_pool *pool,
     bool drains = backend->admin == ADMIN_DRAIN;
     const struct override *said =
         drains ? find_override(master, pool->name, backend->name, "admin") : NULL;
+    if (drains && said == NULL && backend->of != NULL) { /* of the name as a whole */
+        said = find_override(master, pool->name, backend->of, "admin");
+    }
     const struct override *paused =
         pool->paused ? find_override(master, pool->name, NULL, "paused") : NULL;
     uint64_t pause_ms = paused != NULL ? paused->close_ms : 0;

@@ -564,7 +564,7 @@ static void on_resolved(void *arg)
     edit->resolving = NULL;
     errlist_free(&edit->errors);
     if (plan(edit) && keep_names(edit) && build(edit, &edit->master->names)) {
-        preflight_names(edit->model, false, &found);
+        preflight_names(edit->model, &edit->names, false, &found);
         take_faults(edit, &found);
         errlist_free(&found);
     }

@@ -4,10 +4,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backends_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "edit.h"
 #include "master.h"
+#include "registries.h"
 #include "restore.h"
 #include "succession.h"
 #include "upgrade.h"
@@ -81,9 +83,32 @@ static const struct overrides *host_overrides(void *host)
     return &((const struct master *)host)->overrides;
 }
 
+static void host_print(void *host, struct str *out)
+{
+    const struct master *master = host;
+    struct model *model =
+        overrides_build_file(&master->overrides, master->tree, master->model, &daemon_registries);
+    if (model != NULL) {
+        model_print_names(model, master->model, false, out);
+    }
+    out->failed = out->failed || model == NULL;
+    model_free(model);
+}
+
+static const char *host_unsaid(void *host, const struct override *override)
+{
+    const struct master *master = host;
+    return override_unsaid(&master->overrides, master->tree, override);
+}
+
 static bool host_drain(void *host, uint32_t slot, struct ctl_drain *out)
 {
     return drains_get(host, slot, out);
+}
+
+static uint64_t host_backends_files(void *host, const char **out_refused)
+{
+    return backends_files_taken_ms(host, out_refused);
 }
 
 static void host_health(void *host, const struct model_service *service, struct ctl_health *out)
@@ -214,9 +239,12 @@ const struct ctl_host_ops master_host_ops = {
     .model = host_model,
     .snapshot = host_snapshot,
     .overrides = host_overrides,
+    .print = host_print,
+    .unsaid = host_unsaid,
     .drain = host_drain,
     .names = host_names,
     .name_trouble = host_name_trouble,
+    .backends_files = host_backends_files,
     .health = host_health,
     .edit = host_edit,
     .set_health = host_set_health,

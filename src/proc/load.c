@@ -152,7 +152,7 @@ static bool build_model(struct load_job *job, struct overrides *kept)
 /* What only this machine can know. */
 static void judge_here(struct load_job *job)
 {
-    preflight_names(job->model, false, &job->errors);
+    preflight_names(job->model, &job->names, false, &job->errors);
     preflight_machine(job->model, false, &job->errors);
     limits_look(job->master, false);
     limits_warn(job->master, job->model, &job->errors);
@@ -227,6 +227,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     master_settings_changed(master);
     names_follow(master);
     backends_files_renew(master);
+    backends_files_taken(master);
     expiry_renew(master);
     if (job->ask.kind != LOAD_BACKENDS) {
         record(job);

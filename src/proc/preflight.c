@@ -23,7 +23,19 @@ static enum errlist_severity grade(bool strict)
     return strict ? ERRLIST_ERROR : ERRLIST_WARNING;
 }
 
-void preflight_names(const struct model *model, bool strict, struct errlist *errors)
+/* " (NXDOMAIN)", or "" where it is not known. */
+static void print_trouble(const struct names *names, const char *address, struct str *out)
+{
+    STR_AUTO name = {0};
+    const struct names_entry *entry =
+        names_take(address, &name) ? names_find(names, str_text(&name)) : NULL;
+    if (entry != NULL && entry->n == 0 && entry->trouble != NULL) {
+        str_printf(out, " (%s)", entry->trouble);
+    }
+}
+
+void preflight_names(const struct model *model, const struct names *names, bool strict,
+                     struct errlist *errors)
 {
     for (size_t i = 0; i < model->n_pools; i++) {
         const struct model_pool *pool = &model->pools[i];
@@ -35,10 +47,12 @@ void preflight_names(const struct model *model, bool strict, struct errlist *err
             char section[2 * NAME_BYTES_MAX + 32];
             snprintf(section, sizeof(section), "pool \"%s\" / backend \"%s\"", pool->name,
                      backend->name);
+            STR_AUTO why = {0};
+            print_trouble(names, backend->address_text, &why);
             errlist_add(errors, grade(strict), backend->file, backend->line, section,
-                        "the name in address \"%s\" does not resolve, so the backend is down; "
+                        "the name in address \"%s\" does not resolve%s, so the backend is down; "
                         "mend the name or the resolver, or write an IP address",
-                        model_backend_shown(backend));
+                        model_backend_shown(backend), str_text(&why));
         }
     }
 }

@@ -10,11 +10,13 @@
 
 #include "base/errlist.h"
 #include "model/model.h"
+#include "model/names.h"
 #include "privileges.h"
 
-/* After the look-up: names without an address, but for those of pools that say on_unresolved =
- * "refuse", which have no model. */
-void preflight_names(const struct model *model, bool strict, struct errlist *errors);
+/* After the look-up, names being what came of it: those without an address, but for those of pools
+ * that say on_unresolved = "refuse", which have no model. */
+void preflight_names(const struct model *model, const struct names *names, bool strict,
+                     struct errlist *errors);
 /* Whether a pool is transparent. */
 bool preflight_wants_any_source(const struct model *model);
 /* False, and an error for each of those pools: the workers may not serve it. */

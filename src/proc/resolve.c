@@ -130,8 +130,11 @@ static void take_answer(struct resolve *resolve, const struct answer *answer, si
                                            .weight = result->answers[i].weight};
         answers[i].ip.port = 0;
     }
+    const char *name = resolve->asked[answer->index];
     if (result->n > 0) {
-        (void)names_set(resolve->names, resolve->asked[answer->index], answers, result->n);
+        (void)names_set(resolve->names, name, answers, result->n);
+    } else if (result->outcome < DNS_OUTCOME_COUNT) {
+        names_note(resolve->names, name, dns_outcome_texts[result->outcome]);
     }
 }
 

@@ -217,7 +217,7 @@ static bool reapply(struct master *master, struct model **model)
     if (built != NULL) {
         overrides_free(&master->overrides);
         master->overrides = kept;
-        preflight_names(built, false, &errors);
+        preflight_names(built, &master->names, false, &errors);
         model_free(*model);
         *model = built;
     }

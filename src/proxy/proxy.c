@@ -330,11 +330,20 @@ uint64_t proxy_closes_by(const struct session *s)
                                       memory_order_relaxed);
 }
 
+static bool is_in_rows(uint32_t row, const struct session_filter *filter)
+{
+    bool is_in = filter->row == SESSION_FILTER_ANY || filter->row == row;
+    for (uint32_t i = 0; i < filter->n_more && i < SESSION_FILTER_MORE_MAX && !is_in; i++) {
+        is_in = filter->more[i] == row;
+    }
+    return is_in;
+}
+
 bool proxy_matches(const struct session *s, const struct session_filter *filter)
 {
     return (filter->id == 0 || filter->id == s->id) &&
            (filter->service_row == SESSION_FILTER_ANY || filter->service_row == s->service_row) &&
-           (filter->row == SESSION_FILTER_ANY || filter->row == s->row) &&
+           is_in_rows(s->row, filter) &&
            (filter->client.ip.family == ADDR_NONE ||
             addr_cidr_contains(&filter->client, &s->peer)) &&
            (filter->close_by_ms == 0 ||

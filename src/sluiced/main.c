@@ -84,17 +84,21 @@ static int parse(int argc, char **argv, struct options *options)
     return -1;
 }
 
-static int report(const struct options *options, struct model *model)
+static int report(const struct options *options, const struct conf_tree *tree,
+                  const struct model *model)
 {
     if (options->print) {
         STR_AUTO text = {0};
-        model_print(model, true, &text);
+        configuration_print(tree, model, &text);
+        if (text.failed) {
+            fprintf(stderr, "sluiced: out of memory\n");
+            return EXIT_FAILURE;
+        }
         fputs(str_text(&text), stdout);
     } else {
         printf("%s: good: %zu services, %zu pools\n", options->file, model->n_services,
                model->n_pools);
     }
-    model_free(model);
     return EXIT_SUCCESS;
 }
 
@@ -124,9 +128,11 @@ int main(int argc, char **argv, char **envp)
     }
     if (options.test) {
         configuration_weigh(model);
+        status = report(&options, tree, model);
+        model_free(model);
         conf_tree_free(tree);
         names_free(&names);
-        return report(&options, model);
+        return status;
     }
     char path[PATH_MAX], program[PATH_MAX];
     if (inherited == NULL || realpath(options.file, path) == NULL) {

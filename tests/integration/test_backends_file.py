@@ -47,6 +47,10 @@ def names(daemon):
     return [row["name"] for row in pools["web"]["backends"]]
 
 
+def shown(daemon):
+    return daemon.ctl_json("show pools")["pools"][0]
+
+
 def taken(daemon, *expected):
     wait_for(lambda: names(daemon) == list(expected), what=f"the backends {expected}")
 
@@ -171,11 +175,17 @@ def test_bad_content_is_refused_whole(daemon, origin, path):
             rf'^{path}:5: pool "web": a double quote is not closed',
             rf'^{path}:6: pool "web": "a" is given twice; first at .*sluice.conf:\d+')
     assert names(daemon) == ["a", "b"] and spread(daemon) == {"a", "b"}
+    row = shown(daemon)
+    assert (row["backends_file"], row["backends_from_file"]) == (str(path), 1)
+    assert row["backends_file_refused"].startswith(f"{path}:2: ")
     put(path, bad)  # the same is told once
     put(path, bad + "h\n")
     refused(daemon, rf'^{path}:7: ', count=2)
     put(path, lines(origin, "c"))
     taken(daemon, "a", "c")
+    now = wait_for(lambda: shown(daemon)["backends_file_refused"] is None and shown(daemon),
+                   what="no refusal")
+    assert now["backends_file_wall_ms"] > row["backends_file_wall_ms"]
 
 
 def test_an_empty_file_does_not_empty_its_pool(start, origin, path):

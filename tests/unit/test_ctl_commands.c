@@ -733,6 +733,10 @@ START_TEST(config_with_overrides_as_comments)
     says(text, "# override: pool web, backend c: admin = maintenance");
     says(text, "pool \"web\"");
     says(run("show config json"), "\"config\":\"# override");
+    fake.unsaid = "it is about one address of a name";
+    says(run("show config"), "# override that is not below, for it is about one address of a name: "
+                             "pool web, backend c: admin = maintenance");
+    fake.unsaid = NULL;
 }
 END_TEST
 

@@ -38,6 +38,7 @@ static struct {
     struct model model;
     struct fake_snapshot snapshot;
     struct overrides overrides;
+    const char *unsaid;
     struct scoreboard sb;
     struct ctl_host host;
     /* What it was asked last. */
@@ -254,6 +255,26 @@ static const struct overrides *fake_overrides(void *host)
 {
     ck_assert_ptr_eq(host, &fake);
     return &fake.overrides;
+}
+
+static void fake_print(void *host, struct str *out)
+{
+    ck_assert_ptr_eq(host, &fake);
+    model_print(&fake.model, false, out);
+}
+
+static const char *fake_unsaid(void *host, const struct override *override)
+{
+    ck_assert_ptr_eq(host, &fake);
+    ck_assert_ptr_nonnull(override);
+    return fake.unsaid;
+}
+
+static uint64_t fake_backends_files(void *host, const char **out_refused)
+{
+    ck_assert_ptr_eq(host, &fake);
+    *out_refused = "/b:1: no address";
+    return 1700000000000;
 }
 
 static struct names_answer fake_answers[] = {
@@ -473,6 +494,9 @@ static const struct ctl_host_ops fake_ops = {
     .snapshot = fake_snapshot,
     .overrides = fake_overrides,
     .drain = fake_drain,
+    .print = fake_print,
+    .backends_files = fake_backends_files,
+    .unsaid = fake_unsaid,
     .names = fake_names,
     .name_trouble = fake_name_trouble,
     .health = fake_health,

@@ -322,7 +322,8 @@ START_TEST(printing)
         "        weight = 4\n"
         "    }\n"
         "    # removed by uid 0, 1970-01-01T00:00:00.005Z\n"
-        "    # backend \"b\" { address = \"h.example:80\" … }: leave this section out\n"
+        "    # backend \"b\" { address = \"h.example:80\" … }: leave this section (or its "
+        "line in backends_file) out\n"
         "}\n";
     struct override drained = {.pool = (char[]){"web"},
                                .backend = (char[]){"a"},

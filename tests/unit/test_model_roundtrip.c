@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 
+#include "model/backends_file.h"
 #include "model/options.h"
 #include "model/override.h"
 #include "test_model_fixture.h"
@@ -111,6 +112,7 @@ struct config {
 };
 
 static char secret[] = "/tmp/sluice-secret-XXXXXX";
+static char backends[] = "/tmp/sluice-backends-XXXXXX";
 
 static void put_value(const char *value, struct str *out)
 {
@@ -301,6 +303,16 @@ static void override_some(const struct conf_tree *tree)
     overrides_free(&list);
 }
 
+static void free_config(struct config *config)
+{
+    for (size_t p = 0; p < PLACES; p++) {
+        for (size_t i = 0; i < config->n[p]; i++) {
+            free(config->lines[p][i]);
+        }
+    }
+    free(config);
+}
+
 START_TEST(what_is_saved_loads_back_to_the_same)
 {
     struct config *config = calloc(1, sizeof(*config));
@@ -322,32 +334,231 @@ START_TEST(what_is_saved_loads_back_to_the_same)
     override_some(tree);
     model_free(model);
     conf_tree_free(tree);
-    for (size_t p = 0; p < PLACES; p++) {
-        for (size_t i = 0; i < config->n[p]; i++) {
-            free(config->lines[p][i]);
-        }
-    }
-    free(config);
+    free_config(config);
 }
 END_TEST
+
+/* --- with names and a file of backends --- */
+
+static void put_line(struct config *config, size_t p, const char *name, const char *value)
+{
+    const struct option_def *option = options_find(places[p].kind, name);
+    STR_AUTO line = {0};
+
+    str_printf(&line, "%s = \"%s\"", name, value);
+    for (size_t i = 0; i < config->n[p]; i++) {
+        if (config->options[p][i] == option) {
+            free(config->lines[p][i]);
+            config->lines[p][i] = str_take(&line);
+            return;
+        }
+    }
+    add_line(config, p, option, str_take(&line));
+}
+
+static struct conf_tree *read_whole(const char *text)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = conf_read_text("f", text, strlen(text), model_schema(), &errors);
+    STR_AUTO printed = {0};
+
+    conf_complete(tree, &errors);
+    errlist_print(&errors, &printed);
+    ck_assert_msg(tree != NULL && errors.errors == 0, "%s: %s", str_text(&printed), text);
+    errlist_free(&errors);
+    return tree;
+}
+
+static struct model *build_with(const struct overrides *list, const struct conf_tree *tree,
+                                const struct names *names)
+{
+    struct errlist errors = {0};
+    struct model *model = overrides_build(list, tree, names, &fixture_registries, &errors);
+
+    errlist_free(&errors);
+    return model;
+}
+
+/* But that backends of the file come last, also after those that were added. */
+static void expect_no_change(const struct model *from, const struct model *to, const char *text)
+{
+    static const char order[] = "pool web: order of backends changed";
+    struct change_list changes = {0};
+
+    model_diff(from, to, &changes);
+    for (size_t i = 0; i < changes.count; i++) {
+        ck_assert_msg(strcmp(changes.lines[i], order) == 0, "%s: %s", text, changes.lines[i]);
+    }
+    change_list_free(&changes);
+}
+
+/* The text, read with its backends_file, is that model without any override. */
+static void expect_text_is(const char *text, const struct model *model, const struct names *names)
+{
+    static const struct overrides none;
+    struct conf_tree *tree = read_whole(text);
+    struct model *again = build_with(&none, tree, names);
+
+    ck_assert_msg(again != NULL, "%s", text);
+    expect_no_change(model, again, text);
+    expect_no_change(again, model, text);
+    model_free(again);
+    conf_tree_free(tree);
+}
+
+static void set(struct overrides *list, enum override_kind kind, const char *backend,
+                const char *option, const char *value)
+{
+    struct override_setting address = {(char *)"address", (char *)"c.example:80"};
+    bool is_added = kind == OVERRIDE_ADDED;
+
+    overrides_set(list, &(struct override){.kind = kind,
+                                           .pool = (char *)"web",
+                                           .backend = (char *)(uintptr_t)backend,
+                                           .option = (char *)(uintptr_t)option,
+                                           .value = (char *)(uintptr_t)value,
+                                           .settings = is_added ? &address : NULL,
+                                           .n_settings = is_added,
+                                           .by = (char *)"me"});
+}
+
+static void say_much(struct overrides *list)
+{
+    set(list, OVERRIDE_SET, "a", "weight", "78");
+    set(list, OVERRIDE_SET, "b", "weight", "77");
+    set(list, OVERRIDE_SET, "b@10.0.0.5", "weight", "3");
+    set(list, OVERRIDE_REMOVED, "b@10.0.0.6", NULL, NULL);
+    set(list, OVERRIDE_ADDED, "c", NULL, NULL);
+    set(list, OVERRIDE_SET, "c", "admin", "drain");
+    set(list, OVERRIDE_SET, "c@10.0.0.7", "admin", "maintenance");
+    set(list, OVERRIDE_SET, "f1", "weight", "4");
+    set(list, OVERRIDE_SET, "g", "weight", "5");
+    set(list, OVERRIDE_REMOVED, "f2", NULL, NULL);
+}
+#define UNSAID 6 /* of them: about b@…, c@…, f1, f2, g */
+
+static void look_up(struct names *names, const char *name, const uint8_t *lasts, size_t n)
+{
+    struct names_answer answers[2] = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        answers[i].ip = (struct addr_ip){.family = ADDR_IPV4, .bytes = {10, 0, 0, lasts[i]}};
+    }
+    ck_assert_int_eq(names_set(names, name, answers, n), 1);
+}
+
+static size_t drop_unsaid(struct overrides *list, const struct conf_tree *tree)
+{
+    struct overrides all = {0};
+    size_t n = 0;
+
+    overrides_copy(&all, list);
+    for (size_t i = 0; i < all.count; i++) {
+        if (override_unsaid(&all, tree, &all.items[i]) != NULL) {
+            overrides_drop(list, &all.items[i]);
+            n++;
+        }
+    }
+    overrides_free(&all);
+    return n;
+}
+
+static void expect_all_ways(const struct conf_tree *tree, const struct names *names)
+{
+    static const struct overrides none;
+    struct overrides list = {0};
+    STR_AUTO saved = {0};
+    STR_AUTO effective = {0};
+    STR_AUTO kept = {0};
+
+    say_much(&list);
+    struct model *running = build_with(&list, tree, names);
+    struct model *bare = build_with(&none, tree, names);
+    struct model *file = overrides_build_file(&list, tree, running, &fixture_registries);
+    model_print_names(file, running, false, &saved);
+    model_print_names(file, running, true, &effective);
+    conf_tree_print(tree, backends_file_has, &kept);
+    ck_assert_uint_eq(drop_unsaid(&list, tree), UNSAID);
+    struct model *said = build_with(&list, tree, names);
+
+    ck_assert_ptr_nonnull(strstr(str_text(&saved), "# now 10.0.0.5:80\n"));
+    ck_assert_ptr_nonnull(strstr(str_text(&saved), "# from backends_file: backend \"f1\""));
+    expect_text_is(str_text(&saved), said, names);
+    expect_text_is(str_text(&effective), said, names);
+    expect_text_is(str_text(&kept), bare, names);
+    model_free(said);
+    model_free(file);
+    model_free(bare);
+    model_free(running);
+    overrides_free(&list);
+}
+
+/* What is not said in the file is all that is missing in it; names and the file go on. */
+START_TEST(names_and_files_stay_alive)
+{
+    static const struct overrides none;
+    struct names names = {0};
+    size_t fitting = 0;
+
+    look_up(&names, "b.example", (const uint8_t[]){5, 6}, 2);
+    look_up(&names, "c.example", (const uint8_t[]){7, 8}, 2);
+    look_up(&names, "g.example", (const uint8_t[]){9}, 1);
+    for (uint32_t seed = 0; seed < SEEDS; seed++) {
+        struct config *config = calloc(1, sizeof(*config));
+        STR_AUTO text = {0};
+
+        state = 88172645u + seed * 7919;
+        grow(config);
+        put_line(config, 3, "backends_file", backends);
+        put_line(config, 10, "address", "b.example:80");
+        print_config(config, &text);
+        struct conf_tree *tree = read_whole(str_text(&text));
+        struct overrides list = {0};
+        say_much(&list);
+        struct model *bare = build_with(&none, tree, &names);
+        struct model *running = build_with(&list, tree, &names);
+        if (bare != NULL && running != NULL) { /* some options do not go with them */
+            expect_all_ways(tree, &names);
+            fitting++;
+        }
+        model_free(bare);
+        model_free(running);
+        overrides_free(&list);
+        conf_tree_free(tree);
+        free_config(config);
+    }
+    ck_assert_uint_ge(fitting, SEEDS / 2);
+    names_free(&names);
+}
+END_TEST
+
+static bool make_file(char *path, const char *text)
+{
+    int fd = mkstemp(path);
+    bool is_made = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    close(fd);
+    return is_made;
+}
 
 int main(void)
 {
     Suite *suite = suite_create("model_roundtrip");
     TCase *tcase = tcase_create("all");
     SRunner *runner = srunner_create(suite);
-    int fd = mkstemp(secret);
     int failed = 1;
 
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, what_is_saved_loads_back_to_the_same, 0, SEEDS);
+    tcase_add_test(tcase, names_and_files_stay_alive);
     suite_add_tcase(suite, tcase);
-    if (fd >= 0 && write(fd, "the secret\n", 11) == 11) {
+    if (make_file(secret, "the secret\n") &&
+        make_file(backends, "f1 10.0.0.11:80 weight=3\nf2 10.0.0.12:80\ng g.example:81\n")) {
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
     }
-    close(fd);
     unlink(secret);
+    unlink(backends);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
