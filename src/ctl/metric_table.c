@@ -111,6 +111,8 @@ const struct metric metric_table[] = {
     DAEMON("log_dropped_total", COUNTER, "log_dropped", "Log lines that could not be written."),
     DAEMON("notices_dropped_total", COUNTER, "notices_dropped",
            "Notices for which no notify program was run."),
+    DAEMON("events_dropped_total", COUNTER, "events_dropped",
+           "Events that are not kept in their file."),
     DAEMON("persistence_refused_total", COUNTER, "leases_refused",
            "Clients whose backend could not be kept in mind, as the table was full."),
     DAEMON("monitor_restarts_total", COUNTER, "monitor_restarts",
@@ -168,6 +170,7 @@ const struct metric metric_table[] = {
     POOL("queued_peak", GAUGE, "queued_peak", "Most of them at once."),
     POOL("panic", GAUGE, "panic", "1 while health is ignored, as too few backends are up."),
     POOL("backups_used", GAUGE, "backups_used", "1 while backups take new sessions."),
+    POOL("paused", GAUGE, "paused", "1 while the pool is paused, and new sessions wait."),
     POOL("overrides", GAUGE, "overrides", "Changes by command that stand against the file."),
 
     LABEL("backend_", "state", GAUGE, BACKEND, "state",

@@ -34,7 +34,7 @@ struct page {
 struct daemon_row {
     const char *version;
     uint64_t start_time, healthy, stopping, overrides, reloads, reload_failures, reload_success,
-        reload_time, log_dropped, notices_dropped, leases_refused, monitor_restarts,
+        reload_time, log_dropped, notices_dropped, events_dropped, leases_refused, monitor_restarts,
         descriptors_limit, status_requests, status_refused;
 };
 
@@ -55,6 +55,7 @@ static const struct column daemon_columns[] = {
     DAEMON(reload_time, COLUMN_WALL_MS),
     DAEMON(log_dropped, COLUMN_UINT),
     DAEMON(notices_dropped, COLUMN_UINT),
+    DAEMON(events_dropped, COLUMN_UINT),
     DAEMON(leases_refused, COLUMN_UINT),
     DAEMON(monitor_restarts, COLUMN_UINT),
     DAEMON(descriptors_limit, COLUMN_UINT),
@@ -277,6 +278,7 @@ static void put_daemon(struct page *page)
         .reload_time = info->reload_wall_ms ? info->reload_wall_ms : header->started_wall_ms,
         .log_dropped = info->log_dropped,
         .notices_dropped = info->notices_dropped,
+        .events_dropped = info->events_dropped,
         .leases_refused = LOAD(header->leases_refused),
         .monitor_restarts = LOAD(header->monitor_restarts),
         .descriptors_limit = info->descriptors_limit,

@@ -128,6 +128,10 @@ def test_metrics_and_figures_are_those_of_show_stats(start):
     assert checked.returncode == 0 and not checked.stdout + checked.stderr, checked
     check_packaging(page, status.get("/metrics")[2])
 
+    assert page['sluice_pool_paused{pool="web"}'] == 0 and page["sluice_events_dropped_total"] == 0
+    daemon.ctl("pause pool web")
+    wait_for(lambda: status.metrics()['sluice_pool_paused{pool="web"}'] == 1, what="the pause")
+
 
 def check_packaging(page, text):
     """Alerts and the Grafana dashboard ask for metrics that there are."""
