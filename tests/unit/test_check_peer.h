@@ -121,6 +121,8 @@ static void peer_set_timer(size_t ms)
     const struct timeval delay = {.tv_sec = (time_t)(ms / 1000),
                                   .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
+    event_base_update_cache_time(
+        event_get_base(peer.timer)); /* from now, not from the turn's begin */
     evtimer_add(peer.timer, &delay);
 }
 
