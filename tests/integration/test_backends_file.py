@@ -263,6 +263,30 @@ def test_overrides_stand(daemon, origin, path):
     assert names(daemon) == ["a", "b", "x"]
 
 
+def test_kept_configurations_leave_it_out(start, origin, path, folder):
+    """A rollback, and the return of what was not confirmed, read it anew; a change of it is no
+    configuration of its own."""
+    path.write_text(lines(origin, "b"))
+    state = folder / "state.json"
+    own = {"a": origin.addresses[0]}
+    with Daemon(config(path, own), state_file=state) as daemon:
+        daemon.reload(config(path, own, retries=1))
+        put(path, lines(origin, "c"))
+        taken(daemon, "a", "c")
+        kept = daemon.ctl_json("show configs")["configs"]
+        assert [row["runs"] for row in kept] == [False, True] and kept[1]["file"]
+        assert 'backend "a"' in daemon.ctl("show configs 2") and \
+            'backend "c"' not in daemon.ctl("show configs 2")
+        daemon.ctl("rollback")
+        assert names(daemon) == ["a", "c"] and "retries" not in daemon.ctl("show config")
+        daemon.ctl("reload confirm=1h")
+        put(path, lines(origin, "c", "d"))
+        taken(daemon, "a", "c", "d")
+        assert daemon.ctl_json("show configs")["returns"]
+    with Daemon(config(path, own, retries=1), state_file=state) as daemon:
+        assert names(daemon) == ["a", "c", "d"] and "retries" not in daemon.ctl("show config")
+
+
 def test_names_in_the_file(daemon, origin, path):
     port = origin.addresses[2].rpartition(":")[2]
     put(path, f"c localhost:{port}\n")
