@@ -1,8 +1,8 @@
 """A thousand edits and reloads, good and bad, under load: nobody on a backend that stays sees an
 error, and in the end all that the daemon shows, keeps and does agrees with the test's own model.
 
-SLUICE_STORM_SEED, which a failure tells, draws the same edits again. SLUICE_RELEASE names a build
-without sanitizers, of whose memory the growth is then judged; SLUICE_STORM_EDITS, how many edits.
+SLUICE_STORM_SEED, which a failure tells, draws the same edits again; SLUICE_STORM_EDITS says how
+many. (With SLUICE_BUILD at a release build the memory is seen as it is in use.)
 """
 
 import collections
