@@ -222,7 +222,12 @@ def parse(text):
     """show config as the model has it: only services, pools, backends and what the model knows."""
     out, section, inner = {"services": {}, "pools": {}}, None, None
     for line in text.splitlines():
-        if match := re.match(r'( *)(service|pool|backend) "(.*)" \{', line):
+        if match := re.match(r' *# from backends_file: backend "(.*?)" \{(.*)\}$', line):
+            said = re.findall(r'(\w+) = "?([^" ]*)"?', match[2])
+            section["backends"][match[1]] = {
+                key: value for key, value in said
+                if key == "address" or DEFAULTS["backend"].get(key, value) != value}
+        elif match := re.match(r'( *)(service|pool|backend) "(.*)" \{', line):
             kind, name = match[2], match[3]
             if kind == "backend":
                 inner = section["backends"].setdefault(name, {})
