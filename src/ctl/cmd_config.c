@@ -29,9 +29,24 @@ static enum command_outcome run_show_config(struct request *request)
     return COMMAND_DONE;
 }
 
+/* That is no option of a file, so there is no line to paste. */
+static void put_health(struct request *request, bool is_failed)
+{
+    struct reply *reply = &request->reply;
+    struct ctl_health health;
+
+    if (reply->as_json)
+        json_put_string(&reply->json, "health", is_failed ? "fail" : "auto");
+    if (!is_failed || reply->as_json)
+        return;
+    request->host.ops->health(request->host.self, NULL, &health);
+    reply_line(reply, "# health answers say no: %s; set global health=auto ends it", health.reason);
+}
+
 static enum command_outcome run_show_diff(struct request *request)
 {
     struct view view = view_of(&request->host, request->now_ms, request->wall_ms);
+    bool is_failed = atomic_load(&view.sb->header->health_fail) != 0;
     struct reply *reply = &request->reply;
     STR_AUTO text = {.limit = reply->body.limit};
 
@@ -44,9 +59,10 @@ static enum command_outcome run_show_diff(struct request *request)
     if (reply->as_json)
         json_put_uint(&reply->json, "generation", view.model->generation);
     change_put_overrides(request);
+    put_health(request, is_failed);
     if (!reply->as_json)
         change_put_standing(request);
-    if (text.len == 0 && request->host.ops->configs(request->host.self)->file_runs)
+    if (text.len == 0 && !is_failed && request->host.ops->configs(request->host.self)->file_runs)
         reply_line(reply, "nothing stands against the file as it was read last");
     if (text.len > 0 || reply->as_json)
         reply_document(reply, "diff", str_text(&text));

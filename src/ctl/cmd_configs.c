@@ -134,8 +134,9 @@ static enum command_outcome run_confirm(struct request *request)
     static char change[] = "global: the running configuration is confirmed";
     static char *const changes[] = {change};
     struct reply *reply = &request->reply;
+    struct errlist warnings = {0};
 
-    if (!request->host.ops->confirm(request->host.self, &request->who)) {
+    if (!request->host.ops->confirm(request->host.self, &request->who, &warnings)) {
         reply_error(reply, "nothing waits to be confirmed; reload confirm=TIME makes it so");
         return COMMAND_DONE;
     }
@@ -143,6 +144,8 @@ static enum command_outcome run_confirm(struct request *request)
         json_put_uint(&reply->json, "generation",
                       request->host.ops->model(request->host.self)->generation);
     reply_lines(reply, "changes", changes, 1);
+    reply_warnings(reply, &warnings);
+    errlist_free(&warnings);
     return COMMAND_DONE;
 }
 

@@ -176,7 +176,7 @@ struct ctl_host_ops {
     void (*rollback)(void *host, uint32_t generation, const struct ctl_who *who,
                      ctl_change_fn *done, void *arg);
     /* What waits to be confirmed stands. False: nothing waits. */
-    bool (*confirm)(void *host, const struct ctl_who *who);
+    bool (*confirm)(void *host, const struct ctl_who *who, struct errlist *warnings);
     /* Valid until control returns to the loop. */
     const struct ctl_configs *(*configs)(void *host);
     /* path NULL: the daemon's own file. Files are read as who. */

@@ -34,6 +34,8 @@ void standing_list_states(const struct standing *standing, struct str *out)
 {
     const char *separator = "";
 
+    if (standing->pool->n_backends == 0)
+        str_append(out, "it has none");
     for (size_t state = 0; state < BACKEND_STATE_COUNT; state++) {
         if (standing->states[state] == 0)
             continue;

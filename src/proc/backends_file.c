@@ -18,7 +18,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "edit.h"
 
+#define LINES_TOLD    50 /* of one file, as events: they are to hold more than one */
 #define EVENT_KIND    "backends_file"
 #define QUIET_MS      200   /* after the last sign of a change … */
 #define QUIET_MOST_MS 2000  /* … but from the first one on no longer */
@@ -125,6 +127,17 @@ static void tell_warnings(struct backends_files *files, const struct errlist *er
     }
 }
 
+/* One alone is in the summary. */
+static void tell_changes(const struct backends_files *files, const struct change_list *changes)
+{
+    for (size_t i = 0; changes->count > 1 && i < changes->count && i < LINES_TOLD; i++) {
+        const char *pool;
+        const char *backend;
+        edit_find_subject(files->master->model, changes->lines[i], &pool, &backend);
+        master_event(files->master, EVENT_KIND, pool, backend, "master", NULL, changes->lines[i]);
+    }
+}
+
 static void on_loaded(void *arg, const struct errlist *errors, const struct change_list *changes,
                       uint32_t generation)
 {
@@ -143,6 +156,7 @@ static void on_loaded(void *arg, const struct errlist *errors, const struct chan
     }
     if (errors->errors == 0 && changes->count > 0) {
         STR_AUTO text = {0};
+        tell_changes(files, changes);
         str_printf(&text, "backends_file: taken over, generation %u, %zu change%s: %s%s",
                    generation, changes->count, changes->count == 1 ? "" : "s", changes->lines[0],
                    changes->count > 1 ? " …" : "");

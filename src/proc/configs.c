@@ -134,6 +134,57 @@ void configs_renew_timer(struct master *master)
     }
 }
 
+/* Of several of a kind the oldest counts: it goes with what the one that returns says. */
+static void park(struct configs *configs, const struct overrides *before,
+                 const struct overrides *present)
+{
+    for (size_t i = 0; before != NULL && i < before->count; i++) {
+        const struct override *item = &before->items[i];
+        if (overrides_find(present, item) == NULL &&
+            overrides_find(&configs->parked, item) == NULL &&
+            overrides_set(&configs->parked, item) != 0) {
+            log_error("out of memory: a change by command will not return with the configuration "
+                      "that waits");
+        }
+    }
+}
+
+/* What was said anew meanwhile stands against what the file said before, not what it says now. */
+static int put_back(struct overrides *list, const struct override *parked)
+{
+    const struct override *present = overrides_find(list, parked);
+    if (present == NULL || parked->kind != OVERRIDE_SET) {
+        return present == NULL ? overrides_set(list, parked) : 0;
+    }
+    struct override item = *present;
+    item.file_value = parked->file_value;
+    return overrides_set(list, &item);
+}
+
+int configs_overrides(const struct master *master, struct overrides *out)
+{
+    const struct overrides *parked = &master->configs.parked;
+    int rc = overrides_copy(out, &master->overrides);
+    for (size_t i = 0; i < parked->count && rc == 0; i++) {
+        rc = put_back(out, &parked->items[i]);
+    }
+    if (rc != 0) {
+        overrides_free(out);
+    }
+    return rc;
+}
+
+void configs_forget_said(struct master *master, const char *service, const char *pool,
+                         const char *backend)
+{
+    struct overrides *parked = &master->configs.parked;
+    if (service != NULL) {
+        (void)overrides_forget_service(parked, service);
+    } else {
+        (void)overrides_forget(parked, pool, backend);
+    }
+}
+
 bool configs_confirm(struct master *master, const struct ctl_who *who)
 {
     struct configs *configs = &master->configs;
@@ -143,6 +194,7 @@ bool configs_confirm(struct master *master, const struct ctl_who *who)
     }
     snprintf(text, sizeof(text), "confirmed: generation %u stands", configs->running);
     forget_confirm(configs);
+    overrides_free(&configs->parked);
     kept_confirm(&configs->kept);
     configs_renew_timer(master);
     tell(master, who->text, who->why, text);
@@ -222,6 +274,10 @@ void configs_note(struct master *master, const struct configs_news *news)
         begin_confirm(configs, news, before);
     } else if (!news->is_file) {
         forget_confirm(configs);
+        overrides_free(&configs->parked);
+    }
+    if (configs->confirm.generation != 0) {
+        park(configs, news->before, &master->overrides);
     }
     configs->running = keep(master, news, text);
     configs->file_runs =
@@ -390,6 +446,7 @@ void configs_end(struct master *master)
     free_files(configs);
     free(configs->file_text);
     forget_confirm(configs);
+    overrides_free(&configs->parked);
     kept_free(&configs->kept);
     *configs = (struct configs){0};
 }

@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "ctl/host.h"
+#include "model/override.h"
 #include "model/state.h"
 
 struct event;
@@ -19,6 +20,9 @@ struct configs { /* zeroed is empty */
     char **files;     /* what it was read from; ends with NULL */
     bool file_runs;
     struct state_confirm confirm;
+    /* While it waits: what the operator had said and reloads since have dropped. It returns, too.
+     */
+    struct overrides parked;
     uint64_t return_ms;  /* of confirm, on our own clock */
     struct event *timer; /* of confirm */
     struct ctl_configs view;
@@ -28,8 +32,9 @@ struct configs { /* zeroed is empty */
 struct configs_news {
     const char *by, *why;
     uint32_t changes;
-    bool is_file;        /* read from the file, and not one that was kept */
-    uint64_t confirm_ms; /* of a reload that is to be confirmed; 0: of another */
+    bool is_file;                   /* read from the file, and not one that was kept */
+    uint64_t confirm_ms;            /* of a reload that is to be confirmed; 0: of another */
+    const struct overrides *before; /* what the operator had said until then; NULL: nothing */
 };
 
 /*
@@ -47,6 +52,13 @@ const struct kept_config *configs_find(struct master *master, uint32_t generatio
                                        struct errlist *errors);
 /* The running one stands. False: nothing waits. */
 bool configs_confirm(struct master *master, const struct ctl_who *who);
+/* Into an empty list: what the operator has said as it holds for the one that would return, the
+ * parked included; where nothing waits, all of it as it is. 0 or -ENOMEM, to empty then. */
+int configs_overrides(const struct master *master, struct overrides *out);
+/* The operator said reset, or several of its kind: nothing of that returns. Names as for the lists.
+ */
+void configs_forget_said(struct master *master, const char *service, const char *pool,
+                         const char *backend);
 /* What is to be written. Texts stay master's. */
 void configs_save(const struct master *master, struct state *out);
 /* What messages call a kept one. Returns buf. */

@@ -451,12 +451,45 @@ static void tell_remaining(struct edit *edit)
     }
 }
 
+static void add_term(const struct override *item, struct change_list *out)
+{
+    char end[CLOCK_TEXT_MAX];
+    STR_AUTO where = {0};
+    if (item->service != NULL) {
+        str_printf(&where, "service %s", item->service);
+    } else if (item->pool == NULL) {
+        str_append(&where, "global");
+    } else {
+        str_printf(&where, "pool %s%s%s", item->pool, item->backend != NULL ? ": backend " : "",
+                   item->backend != NULL ? item->backend : "");
+    }
+    change_add(out, "%s: %s %s now stands %s%s", str_text(&where), item->option, item->value,
+               item->until_ms != 0 ? "until " : "without an end",
+               item->until_ms != 0 ? clock_format_wall(item->until_wall_ms, end) : "");
+}
+
+/* What keeps its value but ends at another time, or ends no more: the models do not differ in it.
+ */
+static void tell_terms(struct edit *edit)
+{
+    const struct overrides *said = &edit->overrides;
+    for (size_t i = 0; edit->asked->verb == CTL_EDIT_SET && i < said->count; i++) {
+        const struct override *item = &said->items[i];
+        const struct override *was = overrides_find(&edit->master->overrides, item);
+        if (was != NULL && item->kind == OVERRIDE_SET && was->until_ms != item->until_ms &&
+            strcmp(was->value, item->value) == 0) {
+            add_term(item, &edit->changes);
+        }
+    }
+}
+
 static void put_into_force(struct edit *edit)
 {
     struct master *master = edit->master;
     const struct ctl_edit *asked = edit->asked;
     struct model *model = edit->model;
     model_diff(master->model, model, &edit->changes);
+    tell_terms(edit);
     edit->model = NULL;
     drains_expect(master, &edit->overrides, edit->who->text, asked->has_within, asked->within_ms);
     if (!publish(master, model, &edit->errors, NULL)) {
@@ -466,6 +499,9 @@ static void put_into_force(struct edit *edit)
     overrides_free(&master->overrides);
     master->overrides = edit->overrides;
     edit->overrides = (struct overrides){0};
+    if (asked->verb == CTL_EDIT_RESET) {
+        configs_forget_said(master, asked->service, asked->pool, asked->backend);
+    }
     if (loses_sessions(asked)) {
         tell_remaining(edit);
     }

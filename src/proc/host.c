@@ -172,11 +172,11 @@ static void host_rollback(void *host, uint32_t generation, const struct ctl_who 
         done, arg);
 }
 
-static bool host_confirm(void *host, const struct ctl_who *who)
+static bool host_confirm(void *host, const struct ctl_who *who, struct errlist *warnings)
 {
     bool is_done = configs_confirm(host, who);
     if (is_done) {
-        restore_save(host, NULL);
+        restore_save(host, warnings);
     }
     return is_done;
 }

@@ -28,7 +28,8 @@ struct load_job {
     struct event *readable;
     struct resolve *resolving;
     struct conf_tree *tree;
-    struct names names; /* what was looked up for it */
+    struct names names;    /* what was looked up for it */
+    struct overrides said; /* what the operator said, as it is to stand against it */
     struct model *file_model, *model;
     struct errlist errors;
     struct change_list changes;
@@ -53,6 +54,7 @@ static void job_free(struct load_job *job)
     resolve_cancel(job->resolving);
     conf_tree_free(job->tree);
     names_free(&job->names);
+    overrides_free(&job->said);
     model_free(job->file_model);
     model_free(job->model);
     errlist_free(&job->errors);
@@ -130,16 +132,26 @@ static void job_end(void *arg, uint32_t behind)
     begin_next(master);
 }
 
+/* With one that was kept comes what has been dropped since, too. */
+static int gather_said(struct load_job *job)
+{
+    const struct master *master = job->master;
+    bool is_back = job->ask.kind == LOAD_ROLLBACK || job->ask.kind == LOAD_RETURN;
+    overrides_free(&job->said);
+    return is_back ? configs_overrides(master, &job->said)
+                   : overrides_copy(&job->said, &master->overrides);
+}
+
 /* Overrides of the operator stand until the file changes that very value. */
 static bool build_model(struct load_job *job, struct overrides *kept)
 {
     const struct master *master = job->master;
-    if (names_hold(&job->names, &master->names) != 0) {
+    if (names_hold(&job->names, &master->names) != 0 || gather_said(job) != 0) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,
                     "out of memory; nothing was changed");
         return false;
     }
-    job->model = overrides_rebuild(&master->overrides, job->tree, &job->names, job->file_model,
+    job->model = overrides_rebuild(&job->said, job->tree, &job->names, job->file_model,
                                    &daemon_registries, kept, &job->dropped);
     for (size_t i = 0; i < job->dropped.count; i++) {
         const struct errlist_item *item = &job->dropped.items[i];
@@ -221,9 +233,9 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
     names_free(&master->names);
     master->names = job->names;
     job->names = (struct names){0};
-    overrides_free(&master->overrides);
+    struct overrides before = master->overrides;
     master->overrides = *kept;
-    *kept = (struct overrides){0};
+    *kept = before;
     master_settings_changed(master);
     names_follow(master);
     backends_files_renew(master);
@@ -235,6 +247,7 @@ static bool put_into_force(struct load_job *job, struct overrides *kept)
                                                     .why = job->ask.why,
                                                     .changes = (uint32_t)job->changes.count,
                                                     .is_file = job->ask.kind == LOAD_RELOAD,
+                                                    .before = &before,
                                                     .confirm_ms = job->ask.confirm_ms});
     }
     restore_save(master, &job->errors);
@@ -311,7 +324,8 @@ static void on_resolved(void *arg)
 static bool find_names(struct load_job *job)
 {
     const struct master *master = job->master;
-    bool is_done = overrides_wanted(&master->overrides, job->tree, &job->names) == 0 &&
+    bool is_done = gather_said(job) == 0 &&
+                   overrides_wanted(&job->said, job->tree, &job->names) == 0 &&
                    names_hold(&job->names, &master->names) == 0;
     if (!is_done) {
         errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, NULL,

@@ -284,10 +284,14 @@ void restore_encode(struct master *master, struct str *out)
 {
     bool is_failed = atomic_load(&master->sb.header->health_fail) != 0;
     struct state state = {.hash_seed = master->hash_seed,
-                          .health_fail = is_failed ? master->health.said_by : NULL,
-                          .overrides = master->overrides};
+                          .health_fail = is_failed ? master->health.said_by : NULL};
+    if (configs_overrides(master, &state.overrides) != 0) { /* a start brings back what waits */
+        out->failed = true;
+        return;
+    }
     configs_save(master, &state);
     state_encode(&state, out);
+    overrides_free(&state.overrides);
 }
 
 void restore_save(struct master *master, struct errlist *errors)

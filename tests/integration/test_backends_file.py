@@ -84,8 +84,10 @@ def test_backends_of_the_file_are_backends(daemon, origin, path):
     assert daemon.backend("web", "c")["weight"] == 3 and spread(daemon) == {"a", "b", "c"}
     event = wait_for(lambda: told(daemon), what="the event")[-1]
     assert re.search(r"taken over, generation \d+, \d changes: pool web: backend", event), event
+    assert "pool web: backend b: weight 1 -> 3" in told(daemon)
     put(path, lines(origin, "d"))
     taken(daemon, "a", "d")
+    wait_for(lambda: "pool web: backend c removed" in told(daemon), what="each change as an event")
     assert "backends_file" in daemon.ctl("show config")
 
 

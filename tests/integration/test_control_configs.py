@@ -122,6 +122,46 @@ def test_what_is_not_confirmed_goes(start, config):
     assert weight(daemon) == 1 and configs(daemon)["returns"] is None
 
 
+@pytest.mark.parametrize("way", ["time", "rollback", "restart"])
+def test_what_the_operator_said_returns_with_it(start, config, path, way):
+    """A backend in maintenance must not be ready because a reload that was a mistake lacked it."""
+    with Port() as port:
+        daemon = start(Daemon(config(), state_file=path))
+        daemon.reload(config(more=pool("p2", {"x": port.address, "y": port.address})))
+        daemon.ctl("maintain backend p2 y why=disk")
+        daemon.ctl("set backend p2 x weight=5")
+        daemon.ctl("add backend p2 z 127.0.0.1:9")
+        daemon.ctl("set backend web a weight=4")
+        daemon.write(config(2))
+        limit = "1s" if way == "time" else "1h"
+        assert "no longer holds" in daemon.ctl(f"reload confirm={limit}")
+        daemon.ctl("set backend web a weight=6")
+        if way == "rollback":
+            daemon.ctl("rollback")
+        elif way == "restart":
+            daemon.stop()
+            daemon = start(Daemon(config(2), state_file=path))
+        wait_for(lambda: "p2 " in daemon.ctl("show pools"))
+        assert daemon.backend("p2", "y")["admin"] == "maintenance"
+        assert daemon.backend("p2", "x")["weight"] == 5
+        assert daemon.backend("p2", "z")["address"] == "127.0.0.1:9"
+        assert weight(daemon) == 6
+        diff = daemon.ctl("show diff")
+        assert "disk" in diff and "# 1 in the file" in diff and "# 2 in the file" not in diff
+
+
+def test_what_was_reset_or_confirmed_meanwhile_does_not_return(start, config):
+    with Port() as port:
+        daemon = start(Daemon(config(more=pool("p2", {"x": port.address, "y": port.address}))))
+        for end in ("reset pool p2", "confirm"):
+            daemon.ctl("maintain backend p2 y")
+            daemon.write(config(more=pool("p2", {"x": port.address})))
+            daemon.ctl("reload confirm=1h")
+            daemon.ctl(end)
+            daemon.ctl("rollback")
+            assert daemon.backend("p2", "y")["admin"] == "ready"
+
+
 def test_what_cannot_return_is_told(start, config, folder):
     secret = folder / "secret"
     secret.write_text("/bin/true\n")

@@ -617,3 +617,30 @@ def test_a_list_is_refused(daemon):
     refused(daemon, "set service web listen=127.0.0.1:1",
             "listen= cannot be given by command, as it is a list; change it in the file")
     refused(daemon, "set backend web a backup=true", "backup= cannot be given by command; change")
+
+
+def test_a_new_term_of_the_same_value_is_a_change(daemon):
+    """Whether it ends by itself is told like the value, and is an event."""
+    daemon.ctl("set backend web a weight=5 for=1h")
+    shorter = daemon.ctl("set backend web a weight=5 for=10m")
+    assert "backend a: weight 5 now stands until 20" in shorter and "nothing changed" not in shorter
+    assert "weight 5 now stands without an end" in daemon.ctl("set backend web a weight=5")
+    assert "nothing changed" in daemon.ctl("set backend web a weight=5")
+    events = [row["text"] for row in daemon.ctl_json("show events backend=web/a")["events"]]
+    assert len([text for text in events if "now stands" in text]) == 2, events
+
+
+def test_what_has_no_line_in_a_file_stands_in_show_diff(daemon):
+    daemon.ctl("set global health=fail why=flood")
+    diff = daemon.ctl("show diff")
+    assert "health answers say no" in diff and "flood" in diff and "nothing stands" not in diff
+    assert daemon.ctl_json("show diff")["health"] == "fail"
+    daemon.ctl("set global health=auto")
+    assert "nothing stands" in daemon.ctl("show diff")
+
+
+def test_a_pool_without_any_backend_is_told_as_that(daemon):
+    for name in "ba":
+        daemon.ctl(f"remove backend web {name} force")
+    texts = [row["text"] for row in daemon.ctl_json("show events")["events"]]
+    assert "pool lost: no backend takes new sessions: it has none" in texts

@@ -487,7 +487,7 @@ START_TEST(what_stands_against_the_file)
     says(text, "\"overrides\":[{\"kind\":\"set\"");
     fake.overrides.count = 0;
     says(run("show diff"), "nothing stands against the file");
-    says(run("show diff json"), "\"overrides\":[],\"diff\":\"\"");
+    says(run("show diff json"), "\"overrides\":[],\"health\":\"auto\",\"diff\":\"\"");
 }
 END_TEST
 

@@ -390,8 +390,9 @@ static void fake_rollback(void *host, uint32_t generation, const struct ctl_who 
     fake_answer_or_hold(done, arg);
 }
 
-static bool fake_confirm(void *host, const struct ctl_who *who)
+static bool fake_confirm(void *host, const struct ctl_who *who, struct errlist *warnings)
 {
+    (void)warnings;
     ck_assert_ptr_eq(host, &fake);
     snprintf(fake.asked, sizeof(fake.asked), "confirm by %s", who->text);
     fake.n_asked++;
