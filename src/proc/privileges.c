@@ -58,11 +58,13 @@ bool privileges_has_any_source(void)
     return fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &(int){1}, sizeof(int)) == 0;
 }
 
-/* Once it is another user: of what it was permitted, only this is left. */
-static int keep_any_source(void)
+/* Of what it is permitted, at most this is left; nor does a program that it runs inherit more. */
+static int give_up_all_but(bool any_source)
 {
     capng_clear(CAPNG_SELECT_BOTH);
-    capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, ANY_SOURCE);
+    if (any_source) {
+        capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, ANY_SOURCE);
+    }
     return capng_apply(CAPNG_SELECT_CAPS) == 0 && prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 ? 0
                                                                                           : -EPERM;
 }
@@ -70,8 +72,8 @@ static int keep_any_source(void)
 int privileges_drop(const struct privileges *privileges)
 {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (!privileges->drop) {
-        return 0;
+    if (!privileges->drop) { /* a supervisor may have given it more than it needs: low ports, say */
+        return give_up_all_but(privileges->any_source);
     }
     if (privileges->any_source && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
         return -errno;
@@ -81,7 +83,7 @@ int privileges_drop(const struct privileges *privileges)
         setresuid(privileges->uid, privileges->uid, privileges->uid) != 0) {
         return -errno;
     }
-    return privileges->any_source ? keep_any_source() : 0;
+    return privileges->any_source ? give_up_all_but(true) : 0;
 }
 
 int privileges_trim_master(const struct privileges *privileges)
