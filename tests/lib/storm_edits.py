@@ -513,6 +513,7 @@ def change_list(storm):
     name = storm.random.choice(LISTS)
     kind = storm.random.random()
     old = storm.lists[name]
+    names = {"firm": ["f0", "f1", "f2"], "spare": ["x", "y", "z", "zz"]}[name]
     if kind < 0.3:
         bad = storm.random.choice(["z\n", "z 127.0.0.1\n", "z 127.0.0.1:1 weight=x\n",
                                    "z 127.0.0.1:1 wieght=1\n", 'z "127.0.0.1:1\n'])
@@ -520,24 +521,34 @@ def change_list(storm):
         if storm.random.random() < 0.5:
             storm.daemon.write(storm.text(storm.main))
             storm.refuse("reload")
-        storm._write_list(name, storm._list_text(old))
-        return
-    names = {"firm": ["f0", "f1", "f2"], "spare": ["x", "y", "z", "zz"]}[name]
-    storm.counter += 1
-    new = storm._some(name, storm.random.sample(names, storm.random.randint(1, len(names))))
-    new[TAG] = {"address": storm.dead, "weight": "0", "max_connections": str(storm.counter)}
+        return put_list(storm, name, old or storm._some(name, names[:1]))
     if kind < 0.4 and old:
-        new = {}
-    storm.lists[name] = new
+        after = with_list(storm, name, {})
+        if not takers(storm.expected.config(), name) or takers(after.config(), name):
+            return put_list(storm, name, {})
+        storm.lists[name] = old
+        wait_event(storm, name, "# none\n", "refused for")
+        return put_list(storm, name, old)
+    drawn = storm.random.sample(names, storm.random.randint(1, len(names)))
+    return put_list(storm, name, storm._some(name, drawn))
+
+
+def with_list(storm, name, backends):
+    """The model as it is once that is taken over."""
+    storm.lists[name] = backends
     after = copy.deepcopy(storm.expected)
     after.take_file(storm.whole(storm.main))
-    if not new and takers(storm.expected.config(), name) and not takers(after.config(), name):
-        storm.lists[name] = old
-        wait_event(storm, name, "# none\n" * storm.counter, "refused for")
-        storm._write_list(name, storm._list_text(old))
-        return
-    storm.expected = after
-    wait_event(storm, name, storm._list_text(new), "taken over")
+    return after
+
+
+def put_list(storm, name, backends):
+    """Writes what will be taken over, and waits until it is: what the daemon refused before is told
+    anew only after that."""
+    if backends:
+        tag = {"address": storm.dead, "weight": "0", "max_connections": str(storm.counter + 1)}
+        backends = {**backends, TAG: tag}
+    storm.expected = with_list(storm, name, backends)
+    wait_event(storm, name, storm._list_text(backends), "taken over")
 
 
 def wait_event(storm, name, text, needle):
