@@ -55,7 +55,8 @@ bool configs_confirm(struct master *master, const struct ctl_who *who);
 /* Into an empty list: what the operator has said as it holds for the one that would return, the
  * parked included; where nothing waits, all of it as it is. 0 or -ENOMEM, to empty then. */
 int configs_overrides(const struct master *master, struct overrides *out);
-/* The operator said reset, or several of its kind: nothing of that returns. Names as for the lists.
+/* The operator said reset, remove or add: nothing that was said of it before returns. Names as for the
+ * lists.
  */
 void configs_forget_said(struct master *master, const char *service, const char *pool,
                          const char *backend);

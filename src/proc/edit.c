@@ -499,7 +499,7 @@ static void put_into_force(struct edit *edit)
     overrides_free(&master->overrides);
     master->overrides = edit->overrides;
     edit->overrides = (struct overrides){0};
-    if (asked->verb == CTL_EDIT_RESET) {
+    if (asked->verb != CTL_EDIT_SET && asked->verb != CTL_EDIT_EXPIRE) {
         configs_forget_said(master, asked->service, asked->pool, asked->backend);
     }
     if (loses_sessions(asked)) {

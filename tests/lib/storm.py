@@ -63,6 +63,18 @@ class Expected:
     def __init__(self, file):
         self.file = copy.deepcopy(file)
         self.records = {}
+        self.waits = False  # to be confirmed
+        self.parked = {}  # records that were given up meanwhile, and return with what returns
+
+    def said(self):
+        """The records as they hold for what would return."""
+        records = dict(self.records)
+        for key, record in self.parked.items():
+            if key not in records:
+                records[key] = record
+            elif key[0] == "set":
+                records[key] = dataclasses.replace(records[key], file_value=record.file_value)
+        return records
 
     def config(self):
         """What runs."""
@@ -74,8 +86,9 @@ class Expected:
             elif key[0] == "added":
                 backends[key[3]] = dict(record.settings)
         for key, record in self.records.items():
-            if key[0] == "set":
-                find(config, key)[0][key[4]] = record.value
+            section, _ = find(config, key)
+            if key[0] == "set" and section is not None:  # a removal that returned may be in the way
+                section[key[4]] = record.value
         return config
 
     def overrides(self):
@@ -144,6 +157,7 @@ class Expected:
             else:
                 self.records["added", None, pool, name, None] = Record(settings=dict(settings))
         self._try(change)
+        self._forget_parked(lambda key: key[2:4] == (pool, name))
 
     def remove(self, pool, name, force=False):
         def change():
@@ -155,12 +169,17 @@ class Expected:
                 address = self.file["pools"][pool]["backends"][name]["address"]
                 self.records["removed", None, pool, name, None] = Record(file_value=address)
         self._try(change, force)
+        self._forget_parked(lambda key: key[2:4] == (pool, name))
 
     def reset(self, is_meant, force=False):
         self._try(lambda: self._forget(is_meant), force)
+        self._forget_parked(is_meant)
 
     def _forget(self, is_meant):
         self.records = {key: record for key, record in self.records.items() if not is_meant(key)}
+
+    def _forget_parked(self, is_meant):
+        self.parked = {key: one for key, one in self.parked.items() if not is_meant(key)}
 
     def expire(self):
         """The end of every for=."""
@@ -170,6 +189,23 @@ class Expected:
             elif record.for_a_time:
                 del self.records[key]
         self._forget_agreeing()
+
+    def reload(self, file, confirm=False):
+        before = self.records
+        self.waits |= confirm
+        self.take_file(file)
+        for key, record in before.items():
+            if self.waits and key not in self.records:
+                self.parked.setdefault(key, record)
+
+    def roll_back(self, file):
+        self.records = self.said()
+        self.take_file(file)
+        self.confirm()
+
+    def confirm(self):
+        self.waits = False
+        self.parked = {}
 
     def take_file(self, file):
         """A reload: what was said about a value that the file has changed is given up."""

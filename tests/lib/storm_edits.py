@@ -447,7 +447,8 @@ def reload(storm, confirm=""):
     main = change_file(storm) if storm.random.random() < 0.9 else storm.main
     storm.daemon.write(storm.text(main))
     before = storm.main
-    reply = storm.command(f"reload{confirm}", lambda: storm.expected.take_file(storm.whole(main)))
+    reply = storm.command(f"reload{confirm}",
+                          lambda: storm.expected.reload(storm.whole(main), bool(confirm)))
     take(storm, main, reply)
     if confirm and storm.returns is None:
         storm.returns = before
@@ -458,11 +459,11 @@ def reload_confirm(storm):
     if storm.returns is None:
         return reload(storm, " confirm=1h")
     if storm.random.random() < 0.5:
-        storm.command("confirm", lambda: None)
+        storm.command("confirm", storm.expected.confirm)
     else:
         main = storm.returns
         reply = storm.command("rollback",
-                              lambda: storm.expected.take_file(storm.whole(main)))
+                              lambda: storm.expected.roll_back(storm.whole(main)))
         take(storm, main, reply)
     storm.returns = None
     return None
@@ -476,7 +477,7 @@ def rollback(storm):
     generation = storm.random.choice(rows)["generation"]
     main = storm.kept[generation]
     reply = storm.command(f"rollback {generation}",
-                          lambda: storm.expected.take_file(storm.whole(main)))
+                          lambda: storm.expected.roll_back(storm.whole(main)))
     take(storm, main, reply)
     storm.returns = None
     return None
