@@ -284,7 +284,7 @@ def test_a_service_that_drains(start, origin):
     with pytest.raises(CtlError, match="new clients would be reset.*; its 2 sessions go on"):
         daemon.ctl("set service s admin=maintenance")
     daemon.ctl("set service s admin=maintenance force")
-    with connect(daemon.address("s")) as late, pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError), connect(daemon.address("s")) as late:
         late.sendall(b"hello")
         if late.recv(1) == b"":
             raise AssertionError("an orderly end")
