@@ -62,15 +62,14 @@ static enum command_outcome run_session(struct request *request)
 /* Returns 0, or -EINVAL with the reply an error. */
 static int take_backend(struct request *request, const char *pair)
 {
-    const struct model_pool *pool = request_find_pair(request, pair, &request->closing.filter);
-
-    if (!pool)
+    if (!request_find_pair(request, pair, &request->closing.filter))
         return -EINVAL;
     /* The words stay as long as the request; the model may be another one by then. */
     request->closing.backend = strchr(pair, '/') + 1;
-    str_append(&request->closing_pool, pool->name);
+    str_append_n(&request->closing_pool, pair, (size_t)(request->closing.backend - 1 - pair));
     request->closing.pool = str_text(&request->closing_pool);
-    str_printf(&request->closing_what, "pool %s, backend %s", pool->name, request->closing.backend);
+    str_printf(&request->closing_what, "pool %s, backend %s", request->closing.pool,
+               request->closing.backend);
     return 0;
 }
 

@@ -47,8 +47,23 @@ struct row_names {
     const char *services[SERVICES_MAX];
 };
 
-static struct row_names *names_create(const struct model *model)
+/* Those that were removed and still have sessions. */
+static void name_removed(const struct ctl_host *host, struct row_names *names)
 {
+    for (uint32_t slot = 0; slot < SB_SLOTS_MAX; slot++) {
+        struct ctl_drain drain;
+
+        if (!host->ops->drain(host->self, slot, &drain) || !drain.removed ||
+            drain.row >= BACKENDS_MAX || names->rows[drain.row].pool)
+            continue;
+        names->rows[drain.row].pool = drain.pool;
+        names->rows[drain.row].backend = drain.backend;
+    }
+}
+
+static struct row_names *names_create(const struct ctl_host *host)
+{
+    const struct model *model = host->ops->model(host->self);
     struct row_names *names = calloc(1, sizeof(*names));
 
     if (!names)
@@ -68,10 +83,11 @@ static struct row_names *names_create(const struct model *model)
             names->rows[row].backend = pool->backends[k].name;
         }
     }
+    name_removed(host, names);
     return names;
 }
 
-/* What is no longer in the model has no name any more. */
+/* Services that are no longer in the model have no name any more. */
 static void put_session(struct reply *reply, const struct row_names *names,
                         const struct session_info *session)
 {
@@ -104,7 +120,7 @@ static void put_session(struct reply *reply, const struct row_names *names,
 static void put_sessions(struct request *request, const struct session_info *sessions, size_t count,
                          uint32_t silent_workers)
 {
-    struct row_names *names = names_create(request->host.ops->model(request->host.self));
+    struct row_names *names = names_create(&request->host);
     struct reply *reply = &request->reply;
 
     if (!names) {

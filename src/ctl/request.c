@@ -392,26 +392,44 @@ const struct model_service *request_find_service(struct request *request, const 
     return service;
 }
 
+static void filter_row(struct session_filter *filter, uint32_t row)
+{
+    bool known = filter->row == row;
+
+    for (uint32_t i = 0; i < filter->n_more && !known; i++)
+        known = filter->more[i] == row;
+    if (filter->row == SESSION_FILTER_ANY)
+        filter->row = row;
+    else if (!known && filter->n_more < SESSION_FILTER_MORE_MAX)
+        filter->more[filter->n_more++] = row;
+}
+
 /* The rows of all that commands mean by that name. */
 static void filter_rows(const struct model_pool *pool, const char *name,
                         struct session_filter *filter)
 {
     _Static_assert(NAMES_ANSWERS_MAX <= SESSION_FILTER_MORE_MAX + 1, "all addresses of a name");
-    filter->row = SESSION_FILTER_ANY;
-    for (size_t i = 0; i < pool->n_backends; i++) {
-        const struct model_backend *backend = &pool->backends[i];
+    for (size_t i = 0; i < pool->n_backends; i++)
+        if (model_backend_is_meant(&pool->backends[i], name))
+            filter_row(filter, pool->backends[i].row);
+}
 
-        if (!model_backend_is_meant(backend, name))
-            continue;
-        if (filter->row == SESSION_FILTER_ANY)
-            filter->row = backend->row;
-        else if (filter->n_more < SESSION_FILTER_MORE_MAX)
-            filter->more[filter->n_more++] = backend->row;
+/* Those of removed ones that still have sessions, as show backends lists them. */
+static void filter_removed(const struct ctl_host *host, const char *pool, const char *name,
+                           struct session_filter *filter)
+{
+    for (uint32_t slot = 0; slot < SB_SLOTS_MAX; slot++) {
+        struct ctl_drain drain;
+
+        if (host->ops->drain(host->self, slot, &drain) && drain.removed &&
+            atomic_load_explicit(&host->sb->slot_active[slot], memory_order_relaxed) > 0 &&
+            strcmp(drain.pool, pool) == 0 &&
+            (strcmp(drain.backend, name) == 0 || names_is_of(drain.backend, name)))
+            filter_row(filter, drain.row);
     }
 }
 
-const struct model_pool *request_find_pair(struct request *request, const char *pair,
-                                           struct session_filter *filter)
+bool request_find_pair(struct request *request, const char *pair, struct session_filter *filter)
 {
     const char *slash = strchr(pair, '/');
     const struct model_pool *pool;
@@ -419,14 +437,18 @@ const struct model_pool *request_find_pair(struct request *request, const char *
 
     if (!slash) {
         reply_error(&request->reply, "backend=%s names no pool; write backend=POOL/NAME", pair);
-        return NULL;
+        return false;
     }
     str_append_n(&name, pair, (size_t)(slash - pair));
+    filter->row = SESSION_FILTER_ANY;
+    filter_removed(&request->host, str_text(&name), slash + 1, filter);
+    pool = model_find_pool(model_of(request), str_text(&name));
+    if (pool)
+        filter_rows(pool, slash + 1, filter);
+    if (filter->row != SESSION_FILTER_ANY)
+        return true;
     pool = request_find_pool(request, str_text(&name));
-    if (!pool || !request_has_backend(request, pool, slash + 1))
-        return NULL;
-    filter_rows(pool, slash + 1, filter);
-    return pool;
+    return pool && request_has_backend(request, pool, slash + 1);
 }
 
 int request_option_time(struct request *request, const char *name, uint64_t *out_ms)

@@ -91,10 +91,9 @@ bool request_has_backend(struct request *request, const struct model_pool *pool,
 /* Whether any pool has such a backend; if not the reply is an error likewise. */
 bool request_find_anywhere(struct request *request, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
-/* "POOL/NAME" of backend=, which may mean all addresses of a name: puts their rows into filter and
- * returns the pool, or NULL with the reply an error. */
-const struct model_pool *request_find_pair(struct request *request, const char *pair,
-                                           struct session_filter *filter);
+/* "POOL/NAME" of backend=, which may mean all addresses of a name, and removed ones that still have
+ * sessions: puts their rows into filter. False with the reply an error. */
+bool request_find_pair(struct request *request, const char *pair, struct session_filter *filter);
 /* Typed options: untouched when not given. Return 0, or -EINVAL with the reply an error. */
 int request_option_time(struct request *request, const char *name, uint64_t *out_ms);
 /* The same, and takes the option away. */

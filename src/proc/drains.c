@@ -38,6 +38,7 @@ struct drain {
     uint32_t within_ms;   /* what the pool said … */
     uint64_t from_ms;     /* … and since when */
     uint64_t since_ms;    /* monotonic */
+    uint64_t own_ms;      /* of a removed one: likewise, without its pool's pause */
     uint64_t deadline_ms; /* likewise; 0: none */
     uint64_t told_ms;     /* workers were told last to close its sessions; 0: never */
     bool was_empty;       /* which was told */
@@ -119,6 +120,20 @@ static uint64_t default_deadline(struct drain *drain, uint32_t within_ms)
     return within_ms == 0 ? 0 : drain->from_ms + within_ms;
 }
 
+/* By when a pause closes the pool's sessions; 0: it does not. */
+static uint64_t pause_end(const struct master *master, const struct model_pool *pool)
+{
+    const struct override *paused =
+        pool != NULL && pool->paused ? find_override(master, pool->name, NULL, "paused") : NULL;
+    return paused != NULL ? paused->close_ms : 0;
+}
+
+/* 0: none. */
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms != 0 && (b_ms == 0 || a_ms < b_ms) ? a_ms : b_ms;
+}
+
 /* Those in the new model that drain, or belong to a paused pool with a deadline. */
 static void look_at(struct master *master, const struct model_pool *pool,
                     const struct model_backend *backend)
@@ -129,9 +144,7 @@ static void look_at(struct master *master, const struct model_pool *pool,
     if (drains && said == NULL && backend->of != NULL) { /* of the name as a whole */
         said = find_override(master, pool->name, backend->of, "admin");
     }
-    const struct override *paused =
-        pool->paused ? find_override(master, pool->name, NULL, "paused") : NULL;
-    uint64_t pause_ms = paused != NULL ? paused->close_ms : 0;
+    uint64_t pause_ms = pause_end(master, pool);
     struct drain *drain = drains || pause_ms != 0 ? find_or_make(master, pool, backend) : NULL;
     if (drain == NULL) {
         return;
@@ -141,7 +154,7 @@ static void look_at(struct master *master, const struct model_pool *pool,
         uint64_t own_ms = said != NULL && said->has_close
                               ? said->close_ms
                               : default_deadline(drain, pool->drain_within_ms);
-        deadline_ms = own_ms != 0 && (pause_ms == 0 || own_ms < pause_ms) ? own_ms : pause_ms;
+        deadline_ms = earlier(own_ms, pause_ms);
     }
     drain->wanted = true;
     drain->removed = false;
@@ -176,8 +189,9 @@ static void look_at_removed(struct master *master, const struct model_pool *pool
     drain->generation = master->running->generation;
     (void)strlcpy(drain->by, drains->by != NULL ? drains->by : "the configuration",
                   sizeof(drain->by));
+    drain->own_ms = drain->deadline_ms;
     if (!keeps) {
-        set_deadline(master, drain, within_ms == 0 ? 0 : clock_now_ms() + within_ms);
+        drain->own_ms = within_ms == 0 ? 0 : clock_now_ms() + within_ms;
     }
 }
 
@@ -229,6 +243,9 @@ void drains_publish(struct master *master, const struct model *old_model,
     TAILQ_FOREACH_SAFE (drain, &master->drains.list, link, next) {
         if (!drain->wanted) {
             drop(master, drain);
+        } else if (drain->removed) {
+            uint64_t pause_ms = pause_end(master, model_find_pool(new_model, drain->pool));
+            set_deadline(master, drain, earlier(drain->own_ms, pause_ms));
         }
     }
     drains_expect(master, NULL, NULL, false, 0);

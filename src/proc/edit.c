@@ -539,7 +539,8 @@ static void carry_out(struct edit *edit)
 {
     STR_AUTO problem = {0};
     if (edit->errors.errors == 0 && !edit->force &&
-        !guard_permits(edit->master, edit->model, &problem)) {
+        (!guard_permits(edit->master, edit->model, &problem) ||
+         !guard_permits_ends(edit->master, &edit->overrides, &problem))) {
         (void)fault(edit, "%s", str_text(&problem));
     }
     if (edit->errors.errors == 0) {

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/units.h"
+#include "registries.h"
+
 /* The running pool's record of that backend, or NULL: it is new, and nothing is known of it. */
 static const struct snapshot_backend *find_running(const struct standing *running, uint32_t near,
                                                    const char *name)
@@ -267,4 +271,99 @@ bool guard_permits(const struct master *master, const struct model *model, struc
         }
     }
     return true;
+}
+
+/* --- when what was set for a time has ended --- */
+
+/* The model as it will be then. NULL without memory, or where the file's alone is none. */
+static struct model *build_ended(const struct master *master, const struct overrides *overrides)
+{
+    struct errlist ignored = {0};
+    struct overrides left = {0};
+    struct overrides kept = {0};
+    struct model *file_model = model_build(master->tree, &daemon_registries, &ignored);
+    struct model *model = NULL;
+    if (file_model != NULL && overrides_copy(&left, overrides) == 0 &&
+        overrides_expire(&left, UINT64_MAX) == 0) {
+        model = overrides_rebuild(&left, master->tree, &master->names, file_model,
+                                  &daemon_registries, &kept, &ignored);
+    }
+    model_free(file_model);
+    overrides_free(&left);
+    overrides_free(&kept);
+    errlist_free(&ignored);
+    return model;
+}
+
+static bool has_takers(const struct master *master, const struct model *model, uint32_t index)
+{
+    struct standing running;
+    uint32_t takers = 0;
+    standing_of(master->running, index, &master->sb, &running);
+    return foresee_takers(master, &running, &model->pools[index], &takers) && takers > 0;
+}
+
+/* Whether a backend with that is eligible, as far as it goes. */
+static bool is_good(const char *option, const char *value)
+{
+    return (strcmp(option, "admin") == 0 && strcmp(value, "ready") == 0) ||
+           (strcmp(option, "weight") == 0 && strcmp(value, "0") != 0) ||
+           (strcmp(option, "health") == 0 && strcmp(value, "up") == 0);
+}
+
+/* Of what makes a backend of the pool eligible and will not any more, what ends last; NULL: it is
+ * not so simple. */
+static const struct override *find_end(const struct model *after, const struct overrides *overrides,
+                                       const char *pool)
+{
+    const struct override *last = NULL;
+    for (size_t i = 0; i < overrides->count; i++) {
+        const struct override *item = &overrides->items[i];
+        STR_AUTO then = {0};
+        if (item->until_ms != 0 && item->backend != NULL && strcmp(item->pool, pool) == 0 &&
+            is_good(item->option, item->value) && override_get(after, item, &then) &&
+            !is_good(item->option, str_text(&then)) &&
+            (last == NULL || item->until_ms > last->until_ms)) {
+            last = item;
+        }
+    }
+    return last;
+}
+
+static void tell_end(const struct model *after, const struct overrides *overrides, const char *pool,
+                     struct str *out)
+{
+    const struct override *end = find_end(after, overrides, pool);
+    uint64_t now_ms = clock_now_ms();
+    char in[UNITS_TEXT_MAX];
+    str_printf(out, "pool \"%s\" would have no eligible backend once ", pool);
+    if (end != NULL) {
+        uint64_t in_ms = end->until_ms > now_ms ? end->until_ms - now_ms : 0;
+        str_printf(out, "%s=%s of backend \"%s\" ends in %s", end->option, end->value, end->backend,
+                   units_format_time((in_ms + 999) / 1000 * 1000, in));
+    } else {
+        str_append(out, "what was set with for= has ended");
+    }
+    list_services(after, pool, out);
+    str_append(out, "; set it without for=, or end the command with force");
+}
+
+bool guard_permits_ends(const struct master *master, const struct overrides *overrides,
+                        struct str *out_problem)
+{
+    if (overrides_next_end(overrides) == NULL) {
+        return true;
+    }
+    struct model *before = build_ended(master, &master->overrides);
+    struct model *after = build_ended(master, overrides);
+    bool permits = true;
+    for (uint32_t i = 0; before != NULL && after != NULL && i < after->n_pools && permits; i++) {
+        permits = !has_takers(master, before, i) || has_takers(master, after, i);
+        if (!permits) {
+            tell_end(after, overrides, after->pools[i].name, out_problem);
+        }
+    }
+    model_free(before);
+    model_free(after);
+    return permits;
 }

@@ -14,6 +14,11 @@
  */
 bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem);
 
+/* The same for when all that was set for a time has ended: whether no pool that would take new
+ * clients then, with what stands, would take none with overrides. */
+bool guard_permits_ends(const struct master *master, const struct overrides *overrides,
+                        struct str *out_problem);
+
 /* Whether the pool of that place takes new clients now and would take none with that model. */
 bool guard_loses_pool(const struct master *master, const struct model *model, uint32_t index);
 

@@ -84,7 +84,7 @@ static bool open_file(struct master *master, const struct model_global *global)
 
 static void put_aside(struct master *master, const char *problem)
 {
-    const struct state_file *file = &master->state_file;
+    struct state_file *file = &master->state_file;
     STR_AUTO text = {0};
     STR_AUTO name = {0};
     str_printf(&text, "the state file %s/%s is not used: %s; ", file->folder, file->name, problem);
@@ -93,9 +93,10 @@ static void put_aside(struct master *master, const char *problem)
         str_printf(&text, "it is kept as %s, and the daemon starts without what it held",
                    str_text(&name));
     } else {
-        str_printf(&text, "it cannot be put aside (%s) and stays; nothing is kept over a restart",
-                   strerror(-error));
-        state_file_free(&master->state_file);
+        str_append(&text, "it cannot be put aside (");
+        state_file_explain(file, error, &text);
+        str_append(&text, ") and stays; nothing is kept over a restart");
+        file->in_the_way = true;
     }
     tell(master, str_text(&text));
 }
@@ -128,7 +129,7 @@ static void read_file(struct master *master, struct state *out)
             state_decode(str_text(&text), text.len, clock_now_ms(), clock_wall_ms(), out, &problem);
     }
     if (result < 0) {
-        str_append(&problem, strerror(-result));
+        state_file_explain(&master->state_file, result, &problem);
     }
     if (result != 0) {
         put_aside(master, str_text(&problem));
@@ -272,10 +273,19 @@ bool restore_start(struct master *master, struct model **model)
 
 static int write_state(struct master *master, const struct str *text)
 {
+    struct state_file *file = &master->state_file;
+    STR_AUTO name = {0};
     pid_t holder;
-    int result = state_file_lock(&master->state_file, &holder);
+    int result = state_file_lock(file, &holder);
     if (result != 0) {
         return result < 0 ? result : -EBUSY;
+    }
+    if (file->in_the_way) {
+        result = state_file_put_aside(file, clock_wall_ms(), &name);
+        if (result != 0 && result != -ENOENT) {
+            return result;
+        }
+        file->in_the_way = false;
     }
     return state_file_write(&master->state_file, str_text(text), text->len);
 }
@@ -306,10 +316,10 @@ void restore_save(struct master *master, struct errlist *errors)
         return;
     }
     STR_AUTO problem = {0};
-    str_printf(&problem,
-               "cannot write the state file %s/%s: %s; what was changed holds, but is not kept "
-               "over a restart",
-               master->state_file.folder, master->state_file.name, strerror(-error));
+    str_printf(&problem, "cannot write the state file %s/%s: ", master->state_file.folder,
+               master->state_file.name);
+    state_file_explain(&master->state_file, error, &problem);
+    str_append(&problem, "; what was changed holds, but is not kept over a restart");
     tell(master, str_text(&problem));
     if (errors != NULL) {
         errlist_add(errors, ERRLIST_WARNING, NULL, 0, NULL, "%s", str_text(&problem));

@@ -215,3 +215,17 @@ int state_file_write(const struct state_file *file, const char *text, size_t len
     }
     return fsync(folder) == 0 ? 0 : -errno;
 }
+
+/* --- what went wrong --- */
+
+void state_file_explain(const struct state_file *file, int error, struct str *out)
+{
+    FD_AUTO folder = open_folder(file);
+    if (error == -ENOTDIR && folder == -ENOTDIR) {
+        str_printf(out, "%s is no directory", file->folder);
+    } else if (error == -ENOTDIR || error == -EISDIR) {
+        str_printf(out, "%s/%s is a directory", file->folder, file->name);
+    } else {
+        str_append(out, strerror(-error));
+    }
+}

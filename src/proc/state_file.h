@@ -7,6 +7,7 @@
 #ifndef SLUICE_PROC_STATE_FILE_H
 #define SLUICE_PROC_STATE_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,7 @@
 struct state_file {
     char *folder, *name; /* NULL: none is kept */
     int lock;            /* -1: not held yet */
+    bool in_the_way;     /* what is there is not ours and could not be put aside yet */
 };
 
 /* path is absolute. Touches nothing yet. Returns 0 or -ENOMEM. */
@@ -32,6 +34,8 @@ int state_file_read(const struct state_file *file, size_t max, struct str *out,
 int state_file_put_aside(const struct state_file *file, uint64_t wall_ms, struct str *out_name);
 /* The new content is on the disk, or the old one still is. Returns 0 or -errno. */
 int state_file_write(const struct state_file *file, const char *text, size_t len);
+/* Appends what an error of the above means, for people. */
+void state_file_explain(const struct state_file *file, int error, struct str *out);
 /* Gives up the lock. For a zeroed one too. */
 void state_file_free(struct state_file *file);
 

@@ -152,6 +152,22 @@ def test_a_removed_backend_drains(start, origin, by):
     daemon.check_accounts("s")
 
 
+def test_sessions_of_a_removed_backend(start, origin):
+    """They are found, and closed, by its name as long as there are any."""
+    daemon = start(Daemon(config(origin, "abc"), workers=1))
+    socks = echo(start, daemon, 9)
+    daemon.ctl("remove backend s c")
+    rows = daemon.ctl_json("show sessions backend=s/c")["sessions"]
+    assert [(row["pool"], row["backend"]) for row in rows] == [("s", "c")] * 3
+    assert len(daemon.ctl_json("show sessions")["sessions"]) == 9
+    assert daemon.ctl_json("close sessions backend=s/c")["sessions"] == 3
+    wait_for(lambda: shown(daemon, "c") is None, what="the last of them")
+    assert sum(lives(sock) for sock in socks) == 6
+    for words in "show sessions", "close sessions":
+        with pytest.raises(CtlError, match="no backend in pool s called c"):
+            daemon.ctl(words + " backend=s/c")
+
+
 def test_a_removed_backend_at_its_deadline(start, origin):
     daemon = start(Daemon(config(origin, "ab", drain_within="1h"), workers=1))
     socks = echo(start, daemon, 6)
@@ -268,7 +284,7 @@ def test_a_service_that_drains(start, origin):
     with pytest.raises(CtlError, match="new clients would be reset.*; its 2 sessions go on"):
         daemon.ctl("set service s admin=maintenance")
     daemon.ctl("set service s admin=maintenance force")
-    with connect(daemon.address("s")) as late, pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError), connect(daemon.address("s")) as late:
         late.sendall(b"hello")
         if late.recv(1) == b"":
             raise AssertionError("an orderly end")

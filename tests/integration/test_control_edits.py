@@ -409,12 +409,28 @@ def test_what_does_not_go_without_it_goes_too(daemon):
     assert "resume_connections=5" in events and "no longer holds" in events
 
 
-def test_an_end_may_take_the_last_one_away(daemon):
-    """It was said when it ends, so there is nobody to ask."""
+def test_an_end_that_takes_the_last_one_away(daemon):
+    """It ends by itself, so the change that makes it matter is the one to ask about."""
     daemon.ctl("drain backend web a")
     daemon.ctl("set backend web a admin=ready for=1s")
-    daemon.ctl("drain backend web b")
+    refused(daemon, "drain backend web b", 'pool "web" would have no eligible backend once '
+            'admin=ready of backend "a" ends in', 'new clients of service "web" would be refused',
+            "force")
+    daemon.ctl("drain backend web b force")
+    daemon.ctl("set backend web b weight=5")  # as it was before it
     wait_for(lambda: daemon.backend("web", "a")["admin"] == "drain", what="the end")
+
+
+def test_an_end_that_the_file_stands_behind(start, origin):
+    daemon = start(Daemon(two(origin, b={"admin": "maintenance"})))
+    daemon.ctl("set backend web b admin=ready weight=7 for=1h")
+    daemon.ctl("set backend web a weight=2 for=2h")
+    for words in ("drain backend web a", "remove backend web a", "maintain backend web a"):
+        refused(daemon, words, 'once admin=ready of backend "b" ends in ', "force")
+    daemon.ctl("set backend web a admin=drain for=10m")  # which is over before
+    daemon.ctl("reset backend web a")
+    daemon.ctl("ready backend web b")
+    daemon.ctl("drain backend web a")
 
 
 # --- against the file ---

@@ -129,6 +129,21 @@ def test_a_pause_that_closes(start, origin):
     daemon.check_accounts("s")
 
 
+def test_a_pause_closes_those_of_a_removed_backend_too(start, origin):
+    daemon = start(Daemon(service("s") + pool("s", dict(zip("ab", origin.addresses)))))
+    socks = echo(start, daemon, 6)
+    daemon.ctl("remove backend s b")
+    daemon.ctl("pause pool s within=1h")
+    ends = [row["closed_in_seconds"] for row in daemon.ctl_json("show backends")["backends"]]
+    assert len(ends) == 2 and all(3500 < end <= 3600 for end in ends)
+    daemon.ctl("resume pool s")
+    ends = [row["closed_in_seconds"] for row in daemon.ctl_json("show backends")["backends"]]
+    assert ends == [None, None]
+    daemon.ctl("pause pool s within=200ms")
+    wait_for(lambda: daemon.service("s")["connections_active"] == 0, what="the deadline")
+    assert [sock.recv(1) for sock in socks] == [b""] * 6
+
+
 def test_another_pool_meanwhile(start, origin):
     """A service that is sent elsewhere takes those who wait with it."""
     daemon = start(Daemon(service("s") + pool("s", [origin.addresses[0]])

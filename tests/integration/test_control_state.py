@@ -229,6 +229,21 @@ def test_a_file_that_cannot_be_put_aside_stays(folder, config):
         assert "no regular file" in events(daemon)[0]
 
 
+def test_a_file_that_stands_in_the_way(path, config, folder):
+    """Neither read nor put aside nor written; each change says so, until it is out of the way."""
+    (folder / "no").write_text("")
+    with run_with(folder / "no" / "state.json", config()) as daemon:
+        assert f"{folder}/no is no directory" in events(daemon)[0]
+        for words in ("set backend web a weight=5", "set global health=fail", "reset all"):
+            warning, = daemon.ctl_json(words)["warnings"]
+            assert "is not kept over a restart" in warning["text"]
+            assert f"{folder}/no is no directory" in warning["text"]
+        (folder / "no").unlink()
+        (folder / "no").mkdir()
+        assert daemon.ctl_json("set backend web a weight=6")["warnings"] == []
+        assert state_of(folder / "no" / "state.json")["overrides"]
+
+
 # --- writing that fails ---
 
 def test_a_change_holds_also_when_it_cannot_be_written(path, config, folder):
