@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl/command.h"
+#include "ctl/metrics.h"
 #include "model/model.h"
 #include "model/options.h"
 #include "sched/sched.h"
@@ -218,6 +219,27 @@ static bool put_reasons(const char *const *names, const char *const *help, size_
     return true;
 }
 
+/* --- metrics --- */
+
+static bool put_metrics(void)
+{
+    printf(".Bl -tag -width Ds\n");
+    for (const struct metric *metric = metric_table; metric->name != NULL; metric++) {
+        const char *labels = metric_labels[metric->of];
+
+        printf(".It Sy %s\n.Pq %s", metric->name, metric_type_names[metric->type]);
+        if (*labels != '\0' || metric->label != NULL) {
+            printf("\nBy %s%s%s.", labels, *labels != '\0' && metric->label != NULL ? ", " : "",
+                   metric->label != NULL ? metric->label : "");
+        }
+        putchar('\n');
+        put_text(metric->help);
+        putchar('\n');
+    }
+    printf(".El\n");
+    return true;
+}
+
 /* --- templates --- */
 
 /* False when there is nothing of that name. */
@@ -236,6 +258,9 @@ static bool put_table(const char *what)
     }
     if (strcmp(what, "schedulers") == 0) {
         return put_schedulers();
+    }
+    if (strcmp(what, "metrics") == 0) {
+        return put_metrics();
     }
     if (strcmp(what, "refusals") == 0) {
         return put_reasons(refusal_names, refusal_help, REFUSAL_COUNT);

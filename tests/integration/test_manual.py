@@ -80,3 +80,11 @@ def test_completion_of_names(start, monkeypatch):
     assert {"x", "y"} <= set(complete(["drain", "backend", "second", ""], path))
     assert "a" not in complete(["drain", "backend", "second", ""], path)
     assert complete(["explain", "w"], path) == ["web"]
+
+
+def test_every_metric_is_told(start):
+    daemon = start(Daemon(service("web", "p") + pool("p", {"a": "127.0.0.1:9"})))
+    said = plain("sluice-control.7")
+    names = re.findall(r"\bsluice_\w+", daemon.ctl("help metrics"))
+    assert len(names) > 50
+    assert not {name for name in names if name not in said}
