@@ -11,7 +11,6 @@ import json
 import os
 import re
 import threading
-import time
 
 import pytest
 
@@ -113,6 +112,8 @@ def probe(daemon, storm, what, count=60):
         if section.get("paused") == "true":
             continue
         allowed = {section["backends"][one]["address"] for one in takers(config, pool_name)}
+        if not allowed - {storm.dead}:  # never of firm, whose own load must not fail
+            continue
         asked = load("crc", daemon.address(name), "--requests", count)["origins"]
         came = {storm.addresses[one] for one in asked}
         assert came <= allowed, (what, pool_name, asked)
@@ -147,7 +148,7 @@ def blow(storm, edits, path):
 
 @pytest.fixture
 def seed():
-    drawn = int(os.environ.get("SLUICE_STORM_SEED") or time.time_ns() % 1_000_000_000)
+    drawn = int(os.environ.get("SLUICE_STORM_SEED") or 21)  # the same each time, unless told
     print(f"SLUICE_STORM_SEED={drawn}")
     return drawn
 

@@ -348,7 +348,7 @@ def test_reload_storm(start, folder):
               "--duration", "10m") as clients:
         for number in range(1, count + 1):
             daemon.reload(storm.text(number))
-            events = daemon.ctl_json("show events")["events"]
+            events = daemon.ctl_json("show events limit=1000")["events"]
             assert events[0]["id"] <= last + 1  # none was missed
             changes = [event for event in events if event["id"] > last
                        and event["kind"] == "health" and event["backend"][0] in "sv"

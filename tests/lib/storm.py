@@ -91,6 +91,12 @@ class Expected:
                 section[key[4]] = record.value
         return config
 
+    def config_then(self):
+        """What runs once every for= has ended."""
+        other = copy.deepcopy(self)
+        other.expire()
+        return other.config()
+
     def overrides(self):
         """The records as a reply lists them: {(…key…): (value, file_value)}."""
         return {key: (record.value if key[0] == "set" else None,
@@ -101,11 +107,12 @@ class Expected:
 
     def _try(self, change, force=False):
         old = copy.deepcopy(self.records)
-        before = self.config()
+        before, then = self.config(), self.config_then()
         try:
             change()
             if not force:
                 check_guard(before, self.config())
+                check_pools(then, self.config_then())
         except BaseException:
             self.records = old
             raise
@@ -224,11 +231,15 @@ class Expected:
                             if key[0] != kind or stands(key, record)}
 
 
-def check_guard(before, after):
-    """Refuses what takes the last one away who takes new clients, or a service."""
+def check_pools(before, after):
     for pool in after["pools"]:
         if takers(before, pool) and not takers(after, pool):
             raise Refused(f"the last eligible one of {pool}")
+
+
+def check_guard(before, after):
+    """Refuses what takes the last one away who takes new clients, or a service."""
+    check_pools(before, after)
     for name, service in after["services"].items():
         was = before["services"][name]
         now, then = (ADMIN_ORDER.index(read(one, "service", "admin")) for one in (was, service))

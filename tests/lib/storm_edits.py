@@ -120,9 +120,13 @@ class Storm:
 
     def command(self, words, change, force=False):
         """change: does it to the model, and raises Refused when it must be."""
+        saved = copy.deepcopy(self.expected)
         self.done.append(words)
         try:
             change()
+            if self.leaves_only_the_dead(self.expected):
+                self.expected = saved
+                return None
             refused = None
         except Refused as error:
             refused = error
@@ -137,6 +141,16 @@ class Storm:
         if "overrides" in reply:
             self.compare_overrides(reply["overrides"], words)
         return reply
+
+    def leaves_only_the_dead(self, expected):
+        """Nothing checks backends here, so the daemon cannot know and would let it be."""
+        for config in expected.config(), expected.config_then():
+            for name in "firm", "loose":
+                pool_name = config["services"][name]["pool"]
+                backends = config["pools"][pool_name]["backends"]
+                if all(backends[one]["address"] == self.dead for one in takers(config, pool_name)):
+                    return True
+        return False
 
     def refuse(self, words):
         self.done.append(words)
@@ -439,8 +453,11 @@ def change_file(storm):
 
 
 def take(storm, main, reply):
+    if reply is None:
+        return False
     storm.main = main
     storm.kept[reply["generation"]] = main
+    return True
 
 
 def reload(storm, confirm=""):
@@ -449,8 +466,7 @@ def reload(storm, confirm=""):
     before = storm.main
     reply = storm.command(f"reload{confirm}",
                           lambda: storm.expected.reload(storm.whole(main), bool(confirm)))
-    take(storm, main, reply)
-    if confirm and storm.returns is None:
+    if take(storm, main, reply) and confirm and storm.returns is None:
         storm.returns = before
 
 
@@ -464,9 +480,9 @@ def reload_confirm(storm):
         main = storm.returns
         reply = storm.command("rollback",
                               lambda: storm.expected.roll_back(storm.whole(main)))
-        take(storm, main, reply)
+        if not take(storm, main, reply):
+            return
     storm.returns = None
-    return None
 
 
 def rollback(storm):
@@ -478,8 +494,8 @@ def rollback(storm):
     main = storm.kept[generation]
     reply = storm.command(f"rollback {generation}",
                           lambda: storm.expected.roll_back(storm.whole(main)))
-    take(storm, main, reply)
-    storm.returns = None
+    if take(storm, main, reply):
+        storm.returns = None
     return None
 
 
@@ -548,7 +564,13 @@ def put_list(storm, name, backends):
     if backends:
         tag = {"address": storm.dead, "weight": "0", "max_connections": str(storm.counter + 1)}
         backends = {**backends, TAG: tag}
-    storm.expected = with_list(storm, name, backends)
+    old = storm.lists[name]
+    after = with_list(storm, name, backends)
+    if storm.leaves_only_the_dead(after):
+        storm.lists[name] = old
+        storm._write_list(name, storm._list_text(old))
+        return
+    storm.expected = after
     wait_event(storm, name, storm._list_text(backends), "taken over")
 
 

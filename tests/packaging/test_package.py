@@ -74,6 +74,9 @@ class Machine(Container):
     def main_pid(self):
         return int(self.run("systemctl", "show", "--value", "--property=MainPID", "sluice"))
 
+    def log(self):
+        return self.run("journalctl", "--no-pager", "--unit", "sluice", "--lines", "100")
+
     def start_origin(self, port):
         return subprocess.Popen(self.in_its_network(ORIGIN, "--name", "a", "--listen",
                                                     f"http@127.0.0.1:{port}"),
@@ -114,7 +117,7 @@ def test_its_life_on_a_machine(machine, packages):
     assert machine.run("systemctl", "is-active", "sluice").strip() == "active"
     first = machine.main_pid()
     assert "sluice" == machine.run("ps", "-o", "user=", "-p", first).strip()
-    assert machine.get("http://127.0.0.1:9480/healthz") == "503"  # nobody is behind it yet
+    assert machine.get("http://127.0.0.1:9480/healthz") == "503", machine.log()  # nobody is there yet
     assert "0.1.0" in machine.run("sluicectl", "show", "info")
 
     # Serves.
