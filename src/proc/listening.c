@@ -27,6 +27,8 @@ void listening_set_options(int fd, const struct addr *address, const struct mode
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &service->user_timeout_ms,
                sizeof(service->user_timeout_ms));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    /* Urgent bytes are passed on in their place; else they would be lost. */
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
     /* TCP_QUICKACK stays as it is: without it an acknowledgement could ride on the answer, but a
      * client that writes its request in small pieces would wait for it each time. */
 }

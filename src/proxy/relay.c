@@ -333,20 +333,7 @@ static void suspect(struct session *s)
     }
 }
 
-bool relay_still_sound(struct session *s, struct leg *leg)
-{
-    bool being_read = leg->readable && !leg->ended && s->in_ready;
-    if (!leg->suspect || being_read) {
-        return true;
-    }
-    if (!leg->readable && !leg->ended) {
-        suspect(s);
-        return true;
-    }
-    return relay_look(s, leg);
-}
-
-bool relay_look(struct session *s, struct leg *leg)
+static bool look_for_error(struct session *s, struct leg *leg)
 {
     if (!leg->suspect || leg->fd < 0) {
         return true;
@@ -358,6 +345,19 @@ bool relay_look(struct session *s, struct leg *leg)
         return false;
     }
     return true;
+}
+
+bool relay_still_sound(struct session *s, struct leg *leg)
+{
+    bool being_read = leg->readable && !leg->ended && s->in_ready;
+    if (!leg->suspect || being_read) {
+        return true;
+    }
+    if (!leg->readable && !leg->ended) {
+        suspect(s);
+        return true;
+    }
+    return look_for_error(s, leg);
 }
 
 /* from has ended and to has everything: tells to, unless the session is over anyway. */

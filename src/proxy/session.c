@@ -243,11 +243,11 @@ static bool is_all_told(const struct session *s, enum ending reason)
     }
 }
 
-/* What is closed by command, or at the end of a drain, ends as if the other side had: the kernel still delivers what was
- * written, and clients of long-lived connections take it for the ordinary end that they know how to
- * come back from. (HAProxy's "shutdown session" does so, too.) But where bytes of one side have not
- * reached the other, or an answer is not complete, only a reset keeps a part from looking like the
- * whole. */
+/* What is closed by command, or at the end of a drain, ends as if the other side had: the kernel
+ * still delivers what was written, and clients of long-lived connections take it for the ordinary
+ * end that they know how to come back from. (HAProxy's "shutdown session" does so, too.) But where
+ * bytes of one side have not reached the other, or an answer is not complete, only a reset keeps a
+ * part from looking like the whole. */
 static bool is_orderly(const struct session *s, enum ending reason)
 {
     if (reason == ENDING_OPERATOR || reason == ENDING_BACKEND_DRAINED) {
@@ -352,6 +352,19 @@ static bool bear_silence(struct session *s)
     return false;
 }
 
+/* What an event may have told of and nobody has seen yet: an error, or bytes behind urgent ones, in
+ * front of which a read ends. False: there is nothing more to do for the session now. */
+static bool look_again(struct session *s)
+{
+    if (!s->client.suspect && !s->backend->suspect) {
+        return true;
+    }
+    s->client.readable |= s->client.suspect;
+    s->backend->readable |= s->backend->suspect;
+    relay_work(s);
+    return !s->dead && s->attempt == NULL && !s->is_resetting;
+}
+
 static void fire_open(struct session *s)
 {
     if (s->is_resetting) {
@@ -380,7 +393,7 @@ static void fire_open(struct session *s)
     if (is_late && !bear_silence(s)) {
         return;
     }
-    if (!relay_look(s, &s->client) || !relay_look(s, s->backend)) {
+    if (!look_again(s)) {
         return;
     }
     if (s->watched) {

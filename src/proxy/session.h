@@ -59,7 +59,7 @@ struct leg {
     bool registered : 1;
     bool readable : 1;  /* cleared only by a true EAGAIN */
     bool writable : 1;  /* cleared only by a short or refused write */
-    bool suspect : 1;   /* the last event may have hidden an error: read until EAGAIN says no */
+    bool suspect : 1;   /* the last event may have hidden an error, or more than was read */
     bool closing : 1;   /* its end is on the way: read until it is there */
     bool ended : 1;     /* its end of stream was read */
     bool shut : 1;      /* our end was passed on to it */
@@ -329,7 +329,6 @@ void relay_account(struct session *s, const struct leg *from, size_t n);
 /* A leg's last event may have hidden an error. Looks at once where nothing is read from it just
  * now, else by the session's timer. False: it has failed, as below. */
 bool relay_still_sound(struct session *s, struct leg *leg);
-bool relay_look(struct session *s, struct leg *leg); /* at once */
 /* What it means that a read, or a peek, of from has returned n, 0 or below (see errno), and sees to
  * it. False: the session is over. */
 bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n);

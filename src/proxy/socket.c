@@ -24,6 +24,8 @@ int socket_open_backend(const struct addr *address)
         /* Acknowledgements of our own can ride on data instead of going out alone, that of the
          * handshake on the first request: socket_acknowledge() when there is none yet. */
         setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
+        /* As for clients: listening_set_options(). */
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
     }
     return fd;
 }
