@@ -71,6 +71,9 @@ void relay_account(struct session *s, const struct leg *from, size_t n)
     struct sb_service_cell *service =
         scoreboard_service_cell(proxy->sb, proxy->worker, s->service_row);
     s->active_ms = proxy->now_ms;
+    if ((s->bytes_in | s->bytes_out) == 0) {
+        proxy->client_begins[s->service_row] = from == &s->client;
+    }
     if (from == &s->client) {
         s->conversed |= s->backend_spoke;
         s->asked_us = (uint32_t)proxy->woken_us;

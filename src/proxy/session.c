@@ -311,6 +311,9 @@ void session_set_timer(struct session *s)
     if ((s->client.suspect || s->backend->suspect) && s->proxy->now_ms + SUSPECT_MS < due) {
         due = s->proxy->now_ms + SUSPECT_MS;
     }
+    if (s->handshake_waits) {
+        due = s->proxy->now_ms;
+    }
     if (s->watched && outlier_due_ms(s) < due) {
         due = outlier_due_ms(s);
     }
@@ -370,6 +373,12 @@ static void fire_open(struct session *s)
     if (s->is_resetting) {
         reset_timed_out(s);
         return;
+    }
+    if (s->handshake_waits) {
+        s->handshake_waits = false;
+        if (s->bytes_in == 0) {
+            socket_acknowledge(s->backend->fd);
+        }
     }
     /* While its request is under way nothing was wanted of the client; but it may have left. */
     if (s->exchange != NULL && !s->client.registered && !relay_register(s, &s->client)) {

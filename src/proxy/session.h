@@ -149,6 +149,7 @@ struct session {
     bool conversed : 1;        /* the client has spoken again after the backend had */
     bool is_resetting : 1;     /* reset.c */
     bool was_draining : 1;     /* at that look the kernel still had some for them */
+    bool handshake_waits : 1;  /* its last step with the backend, for a request to ride on */
     struct attempt *attempt;   /* NULL unless it looks for a backend */
     struct upstream *upstream; /* NULL: none is lent to it */
     struct exchange *exchange; /* NULL: its bytes flow unread */
@@ -184,6 +185,7 @@ struct proxy {
     struct chooser *chooser;
     uint32_t service_of_row[SERVICES_MAX]; /* index in the snapshot; SNAPSHOT_NONE */
     uint16_t pool_of_row[POOLS_MAX];       /* index in the snapshot; UINT16_MAX */
+    bool client_begins[SERVICES_MAX];      /* by row: spoke first in the last session */
     struct listener_list listeners;
     int spare_fd; /* given up to get rid of a client when there are no descriptors left */
     struct session_list sessions;

@@ -72,6 +72,60 @@ START_TEST(no_bytes_wait_for_acknowledgements)
 }
 END_TEST
 
+static void converse(bool client_begins)
+{
+    open_session();
+    for (int i = 0; i < 2; i++) {
+        bool is_client = client_begins == (i == 0);
+        bench_say(is_client ? client : peer, "x");
+        bench_hear(is_client ? peer : client, "x");
+    }
+    bench_close(client);
+    bench_hear_end(peer);
+    bench_close(peer);
+}
+
+/* Where clients speak first, a handshake is completed by the request, or a tick later. */
+START_TEST(a_handshake_waits_for_a_request)
+{
+    bench_start();
+    converse(true);
+    client = bench_client();
+    bench_settle();
+    ck_assert(!bench_is_called(0));
+    if (_i == 0) {
+        bench_say(client, "hello");
+    } else {
+        bench_pass(WHEEL_TICK_MS);
+    }
+    peer = bench_accept(0);
+    if (_i == 0) {
+        bench_hear(peer, "hello");
+    }
+    bench_say(peer, "hi");
+    bench_hear(client, "hi");
+}
+END_TEST
+
+/* Where it is not known, and where backends do, they are not kept waiting. */
+START_TEST(who_speaks_first_is_not_kept_waiting)
+{
+    bench_start();
+    if (_i == 1) {
+        converse(true);
+        client = bench_client();
+        bench_pass(WHEEL_TICK_MS);
+        peer = bench_accept(0);
+        bench_say(peer, "hi");
+        bench_hear(client, "hi");
+    }
+    client = bench_client();
+    bench_settle();
+    ck_assert(bench_is_called(0));
+    peer = bench_accept(0);
+}
+END_TEST
+
 START_TEST(each_direction_closes_by_itself)
 {
     bench_start();
@@ -468,6 +522,8 @@ int main(void)
     TCase *tc = bench_case(suite, "all", bench_setup_one);
     tcase_add_test(tc, bytes_go_both_ways_and_are_counted);
     tcase_add_loop_test(tc, no_bytes_wait_for_acknowledgements, 0, 2);
+    tcase_add_loop_test(tc, a_handshake_waits_for_a_request, 0, 2);
+    tcase_add_loop_test(tc, who_speaks_first_is_not_kept_waiting, 0, 2);
     tcase_add_test(tc, each_direction_closes_by_itself);
     tcase_add_loop_test(tc, a_reset_stays_a_reset, 0, 2);
     tcase_add_test(tc, a_slow_peer_is_waited_for_within_one_buffer);
