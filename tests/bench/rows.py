@@ -258,17 +258,22 @@ class Idle(Row):
 
 
 class Latency(Row):
+    """Two balancers are compared by the whole p99, not by what each adds to the direct path's: at a
+    rate that fills the other core the direct path, whose ends share it alone, may be the slowest.
+    Who has the lower one adds less, too."""
     name = group = "latency"
     unit, scale = "requests", 1e6
-    metrics = (Metric("p50", "p50 µs", 0, False), Metric("p99", "p99 µs", 0, False),
-               Metric("added_p50", "p50 added", 0, True), Metric("added_p99", "p99 added", 0, True),
+    metrics = (Metric("p50", "p50 µs", 0, False), Metric("p99", "p99 µs", 0, True),
+               Metric("added_p50", "p50 added", 0, True), Metric("added_p99", "p99 added", 0, False),
                Metric("cpu", "CPU µs/request", 2, True))
+    part, part_name = 2, "half"
     rate = peak = 0
 
     @property
     def title(self):
-        return (f"Latency at {self.rate} requests/s, half of HAProxy's peak ({self.peak}/s): "
-                "sluice-load keepalive, 100 connections, counted from when each was due")
+        return (f"Latency at {self.rate} requests/s, {self.part_name} of HAProxy's peak "
+                f"({self.peak}/s): sluice-load keepalive, 100 connections, counted from when each "
+                "was due")
 
     def prepare(self):
         rates = []
@@ -278,7 +283,7 @@ class Latency(Row):
                 outcome = generators.load(self.bench.tools, running.port, self.bench.seconds)
                 rates.append(outcome.operations / (time.monotonic() - start))
         self.peak = int(statistics.median(rates))
-        self.rate = max(100, self.peak // 2)
+        self.rate = max(100, self.peak // self.part)
 
     def load(self, port, seconds):
         return generators.load(self.bench.tools, port, seconds, "--rate", str(self.rate))
@@ -298,6 +303,12 @@ class Latency(Row):
                                                      - direct["metrics"][key])
 
 
+class LatencyBelow(Latency):
+    """Where neither core is full."""
+    name = "latency-quarter"
+    part, part_name = 4, "a quarter"
+
+
 TARGETS = (  # row, what has to come out of it
     ("keepalive", cost_target("sluice", ("haproxy", "nginx"), 0.95, 0.90,
                               "keep-alive request: ")),
@@ -309,9 +320,10 @@ TARGETS = (  # row, what has to come out of it
                               "bulk, origin to client: ")),
     ("idle", Target("user memory of an idle connection, bytes",
                     lambda result: median_of(result, "sluice", "bytes"), 700, 550)),
-    ("latency", ratio_target("p99 latency added at half of HAProxy's peak: sluice / haproxy",
-                             "added_p99", "sluice", "haproxy", 1.0, 0.8)),
+    ("latency", ratio_target("p99 latency at half of HAProxy's peak: sluice / haproxy",
+                             "p99", "sluice", "haproxy", 1.0, 0.8)),
+    ("latency-quarter", ratio_target("the same at a quarter", "p99", "sluice", "haproxy", 1.0, 0.8)),
 )
-ROWS = (Keepalive, ConnectRequestClose, SessionLog, BulkUp, BulkDown, Idle, Latency)
+ROWS = (Keepalive, ConnectRequestClose, SessionLog, BulkUp, BulkDown, Idle, Latency, LatencyBelow)
 GROUPS = tuple(dict.fromkeys(row.group for row in ROWS))
 ASKED_FOR = ("log",)  # groups that are measured only when they are named
