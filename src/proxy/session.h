@@ -132,7 +132,8 @@ struct session {
     uint32_t asked_us;      /* while timed: low bits of when the backend was last sent something */
     uint32_t taken; /* bytes that both ends had taken of the kernel at the last look; low bits */
     uint16_t service_row;
-    uint8_t state;   /* enum session_state */
+    uint8_t state : 7;        /* enum session_state */
+    bool handshake_waits : 1; /* its last step with the backend, for a request to ride on */
     uint8_t retries; /* tries of a backend in vain before the one that was connected, at most 255 */
     uint16_t listener;      /* low bits of its id */
     uint8_t send_proxy : 2; /* enum send_proxy, of the backend's pool */
@@ -149,7 +150,6 @@ struct session {
     bool conversed : 1;        /* the client has spoken again after the backend had */
     bool is_resetting : 1;     /* reset.c */
     bool was_draining : 1;     /* at that look the kernel still had some for them */
-    bool handshake_waits : 1;  /* its last step with the backend, for a request to ride on */
     struct attempt *attempt;   /* NULL unless it looks for a backend */
     struct upstream *upstream; /* NULL: none is lent to it */
     struct exchange *exchange; /* NULL: its bytes flow unread */
