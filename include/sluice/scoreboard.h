@@ -76,9 +76,9 @@ struct sb_hist {
 };
 
 /*
- * A histogram that only grows, for metrics: count[i] is of values up to 4^(i +
- * first) and above the bound before; the last one is of all that is above the last bound. first is
- * the reader's and the writer's common knowledge.
+ * A histogram that only grows, for metrics: count[i] is of values up to 4^(i + first) and above the
+ * bound before; the last one is of all that is above the last bound. first is the reader's and the
+ * writer's common knowledge.
  */
 #define SB_TIMES_BOUNDS 12
 
@@ -337,7 +337,8 @@ struct sb_header {
     _Atomic uint32_t monitor_generation;
     _Atomic uint32_t monitor_restarts;
     _Atomic uint64_t monitor_heartbeat_ms;
-    _Atomic uint32_t health_fail;    /* 1: the operator wants health answers to say no */
+    _Atomic uint64_t monitor_log_dropped; /* lines that the present monitor could not write */
+    _Atomic uint32_t health_fail;         /* 1: the operator wants health answers to say no */
     _Atomic uint32_t health_stops;   /* 1: the daemon stops, or is about to: they say no, too */
     _Atomic uint32_t answer;         /* enum sb_answer, of the daemon, without those two */
     _Atomic uint32_t upstreams_used; /* 1: some worker has written an upstream cell. Until then none
@@ -410,8 +411,7 @@ void scoreboard_destroy(struct scoreboard *sb); /* unmaps and zeroes *sb; twice 
 
 /* What a reservation is of: a slot, a service, the daemon (which ignores index), a place in the
  * queue of a pool, an upstream of a slot, or a part of the memory for slow peers (index is
- * ignored).
- */
+ * ignored). */
 enum sb_place { SB_SLOT = 1, SB_SERVICE, SB_DAEMON, SB_QUEUE, SB_UPSTREAM, SB_BUFFER };
 
 /*

@@ -124,6 +124,7 @@ static void claim_counts(void)
             state.dropped = 0;
             state.unreported = 0;
             state.stamped_s = 0;
+            kept.n = 0;
         }
         state.pid = pid;
     }

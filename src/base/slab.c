@@ -336,9 +336,10 @@ static void give_back(char *from, size_t bytes)
 /*
  * Makes the items cold that lie, be it in part, in pages that go back. An item can lie in several
  * pages of which some stay; they go once their other items are free, for one of those is warm then.
+ * Adds the pages to out_pages.
  */
 static size_t give_pages_back(const struct slab *slab, struct slab_arena *arena,
-                              const uint64_t *warm)
+                              const uint64_t *warm, size_t *out_pages)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t end = slab->header_bytes + slab->n_items * slab->item_bytes;
@@ -354,6 +355,7 @@ static size_t give_pages_back(const struct slab *slab, struct slab_arena *arena,
         if (can_go(arena->bits, warm, first, last)) {
             n += make_cold(arena->bits, first, last);
             run += page;
+            *out_pages += 1;
         } else {
             give_back((char *)arena + at - run, run);
             run = 0;
@@ -379,18 +381,18 @@ static void list_warm(const struct slab *slab, struct slab_arena *arena, const u
     }
 }
 
-/* Adds to out_looked_at what it looked at. */
-static size_t trim_arena(const struct slab *slab, struct slab_arena *arena, size_t *out_looked_at)
+/* Adds to out_cost what it looked at, and the pages that it gave back. */
+static size_t trim_arena(const struct slab *slab, struct slab_arena *arena, size_t *out_cost)
 {
     uint64_t *warm = arena->bits + words_for(slab->n_items);
     size_t n;
 
-    *out_looked_at += 1;
+    *out_cost += 1;
     if (arena->warm == arena->looked_at) {
         return 0;
     }
-    *out_looked_at += mark_warm(slab, arena, warm);
-    n = give_pages_back(slab, arena, warm);
+    *out_cost += mark_warm(slab, arena, warm);
+    n = give_pages_back(slab, arena, warm, out_cost);
     if (n > 0) {
         list_warm(slab, arena, warm);
         arena->cold_word = 0;
@@ -403,17 +405,17 @@ size_t slab_trim(struct slab *slab, size_t n_max)
 {
     struct slab_arena *arena = slab->trim_next;
     struct slab_arena *next;
-    size_t looked_at = 0;
+    size_t cost = 0;
     size_t n = 0;
 
     if (slab->spare != NULL) {
-        n += trim_arena(slab, slab->spare, &looked_at);
+        n += trim_arena(slab, slab->spare, &cost);
     }
     if (arena == NULL) {
         arena = TAILQ_FIRST(&slab->partial);
     }
-    for (; arena != NULL && looked_at < n_max; arena = next) {
-        size_t gone = trim_arena(slab, arena, &looked_at);
+    for (; arena != NULL && cost < n_max; arena = next) {
+        size_t gone = trim_arena(slab, arena, &cost);
 
         next = TAILQ_NEXT(arena, link);
         if (gone > 0 && !arena->thin) {

@@ -34,9 +34,10 @@ void *slab_alloc(struct slab *slab);
 void slab_free(struct slab *slab, void *item); /* NULL is allowed */
 /*
  * Gives back the pages in which every item is free, none of them twice before an item in it was
- * used again. The items stay. Looks at about at most n_max free items or arenas (and the rest of
- * the arena it is at), and goes on from there the next time. Returns how many items have lost a
- * page; they are handed out after the others, the lowest first.
+ * used again. The items stay. Stops when the free items and arenas that it has looked at and the
+ * pages that it has given back are n_max together (and the arena is done that it is at), and goes
+ * on from there the next time. Returns how many items have lost a page; they are handed out after
+ * the others, the lowest first.
  */
 size_t slab_trim(struct slab *slab, size_t n_max);
 /* Unmaps everything, used items too. */

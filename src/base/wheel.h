@@ -13,8 +13,7 @@
 
 #define WHEEL_TICK_MS 8
 #define WHEEL_BITS    6 /* slots per level: 64 */
-#define WHEEL_LEVELS  5 /* horizon: 64^5 ticks of 8 ms, 99 days; later deadlines look again there  \
-                         */
+#define WHEEL_LEVELS  5 /* horizon: 64^5 ticks of 8 ms, 99 days; then it is looked at again */
 
 struct wheel_entry {
     LIST_ENTRY(wheel_entry) link; /* le_prev NULL: not in a wheel (zeroed is idle) */

@@ -311,6 +311,7 @@ void scoreboard_clear_slot(struct scoreboard *sb, uint32_t slot)
     zero32(&record->asked_admin);
     zero32(&record->asked_limit);
     zero64(&record->asked_since_ms);
+    zero64(&record->close_by_ms);
     zero32(&record->failures);
     zero32(&record->ejections);
     zero64(&record->ejected_until_ms);

@@ -647,6 +647,27 @@ START_TEST(a_child_counts_its_own)
 }
 END_TEST
 
+START_TEST(a_child_leaves_kept_lines_to_its_parent)
+{
+    pid_t pid;
+    int status;
+
+    log_set_role("worker 1");
+    log_keep(LOG_LEVEL_INFO, "one", NULL);
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        log_set_role("another");
+        log_flush();
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_str_eq(drain(), "");
+    log_flush();
+    assert_matches(drain(), "^" TIME_LOGFMT "level=info proc=\"worker 1\" msg=one\n$");
+}
+END_TEST
+
 START_TEST(before_open_lines_are_counted)
 {
     ck_assert_int_eq(log_fd(), -1);
@@ -705,6 +726,7 @@ int main(void)
     tcase_add_test(tc, standard_error_as_a_file_is_appended_to);
     tcase_add_test(tc, no_standard_error);
     tcase_add_test(tc, a_child_counts_its_own);
+    tcase_add_test(tc, a_child_leaves_kept_lines_to_its_parent);
     tcase_set_timeout(tc, 60);
     suite_add_tcase(suite, tc);
     tcase_add_test(bare, before_open_lines_are_counted);

@@ -208,6 +208,35 @@ START_TEST(a_call_does_no_more_than_it_is_told)
 }
 END_TEST
 
+/* The pages of large items are what takes the time: few items are many of them. */
+START_TEST(pages_are_counted_like_items)
+{
+    enum { LARGE = 7 * 40, MOST = 256 };
+    const size_t arena_pages = 8 * ARENA_BYTES / page;
+    void *large[LARGE];
+    struct slab large_slab;
+    size_t calls = 0;
+
+    slab_init(&large_slab, ARENA_BYTES, 8 * ARENA_BYTES);
+    for (int i = 0; i < LARGE; i++) {
+        large[i] = slab_alloc(&large_slab);
+        memset(large[i], 1, ARENA_BYTES);
+    }
+    for (int i = 0; i < LARGE; i++) {
+        if (i % 7 != 0) {
+            slab_free(&large_slab, large[i]);
+        }
+    }
+    for (size_t n = 1; n > 0; calls++) {
+        n_given = 0;
+        n = slab_trim(&large_slab, MOST);
+        ck_assert_uint_le(n_given, MOST + arena_pages);
+    }
+    ck_assert_uint_ge(calls, 40 * 5 * (ARENA_BYTES / page) / (MOST + arena_pages));
+    slab_fini(&large_slab);
+}
+END_TEST
+
 /* One that is always the first, and has nothing to give, does not keep others from being looked at.
  */
 START_TEST(each_arena_has_its_turn)
@@ -273,6 +302,7 @@ int main(void)
     tcase_add_test(tc, pages_go_back_once);
     tcase_add_test(tc, all_can_be_used_again);
     tcase_add_test(tc, a_call_does_no_more_than_it_is_told);
+    tcase_add_test(tc, pages_are_counted_like_items);
     tcase_add_test(tc, each_arena_has_its_turn);
     tcase_add_test(tc, arenas_may_go_between_calls);
     tcase_add_test(tc, thin_arenas_run_empty);

@@ -385,6 +385,7 @@ START_TEST(clear_slot)
     atomic_store(&slot->asked_admin, 1);
     atomic_store(&slot->asked_limit, 1);
     atomic_store(&slot->asked_since_ms, 1);
+    atomic_store(&slot->close_by_ms, 1);
     atomic_store(&sb.slot_full[4], 1);
     atomic_store(&sb.slot_rate[4], 1);
     atomic_store(&sb.slot_time[4], 1);
@@ -405,6 +406,7 @@ START_TEST(clear_slot)
     ck_assert_uint_eq(atomic_load(&slot->fresh) + atomic_load(&slot->pool), 0);
     ck_assert_uint_eq(atomic_load(&slot->asked_permille) + atomic_load(&slot->asked_admin), 0);
     ck_assert_uint_eq(atomic_load(&slot->asked_limit) + atomic_load(&slot->asked_since_ms), 0);
+    ck_assert_uint_eq(atomic_load(&slot->close_by_ms), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_active[4]), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_full[4]), 0);
     ck_assert_uint_eq(atomic_load(&sb.slot_rate[4]) + atomic_load(&sb.slot_time[4]), 0);
