@@ -125,7 +125,10 @@ static void judge_end(const struct exec_state *state, const struct program_end *
         (void)snprintf(text, SB_REASON_MAX, "exit status %d, weight %d%%", end->status, weight);
     } else {
         out->passed = end->status == 0;
-        (void)snprintf(text, SB_REASON_MAX, "exit status %d", end->status);
+        (void)snprintf(text, SB_REASON_MAX, "exit status %d%s", end->status,
+                       out->passed         ? ""
+                       : state->is_dynamic ? ", expected 0 or from 2 on"
+                                           : ", expected 0");
     }
 }
 

@@ -25,14 +25,24 @@ struct expect_step {
 
 /* --- reasons --- */
 
-/* "expect step 2: " and then what. Steps of presets are nobody's own: they are not counted. */
+/* What a reason holds beside what was wanted and what came. */
+#define AROUND sizeof("expect step 123: expected , got \"…\", then closed")
+_Static_assert(SB_REASON_MAX >= AROUND + STEP_WANTED_MAX + 20, "something of what came");
+
+/* "expect step 2: expected "+PONG", " and then what. Steps of presets are nobody's own: they are
+ * neither counted nor told. */
 static void explain(const struct expect_state *state, const char *what, char *out_reason,
                     size_t size)
 {
+    const struct step *step = &state->steps[state->at].step;
+
     if (state->preset != NULL) {
         (void)snprintf(out_reason, size, "%s", what);
-    } else {
+    } else if (step->kind == STEP_SEND) {
         (void)snprintf(out_reason, size, "expect step %u: %s", state->at + 1, what);
+    } else {
+        (void)snprintf(out_reason, size, "expect step %u: expected %s, %s", state->at + 1,
+                       step->wanted, what);
     }
 }
 
@@ -40,12 +50,15 @@ static void explain(const struct expect_state *state, const char *what, char *ou
 static bool describe_input(const struct expect_state *state, const char *then,
                            char text[static SB_REASON_MAX])
 {
-    char shown[MATCH_SHOWN_MAX];
-    size_t n;
+    const char *wanted = state->preset != NULL ? "" : state->steps[state->at].step.wanted;
+    size_t n, width = SB_REASON_MAX - AROUND - strlen(wanted);
     const char *bytes = talk_input(&state->talk, &n);
+    char shown[MATCH_SHOWN_MAX];
 
     if (n > 0) {
-        (void)snprintf(text, SB_REASON_MAX, "got %s%s", match_show(bytes, n, shown), then);
+        width = width < MATCH_SHOWN_WIDTH ? width : MATCH_SHOWN_WIDTH;
+        (void)snprintf(text, SB_REASON_MAX, "got %s%s", match_show_within(width, bytes, n, shown),
+                       then);
     }
     return n > 0;
 }
@@ -53,8 +66,11 @@ static bool describe_input(const struct expect_state *state, const char *then,
 static void describe_late(const struct expect_state *state, uint32_t within_ms,
                           char text[static SB_REASON_MAX])
 {
+    bool awaits_close = state->steps[state->at].step.kind == STEP_EXPECT_CLOSE;
+
     if (!describe_input(state, "", text)) {
-        (void)snprintf(text, SB_REASON_MAX, "no answer within %u ms", within_ms);
+        (void)snprintf(text, SB_REASON_MAX, "%s within %u ms", awaits_close ? "none" : "no answer",
+                       within_ms);
     }
 }
 
@@ -156,7 +172,8 @@ static enum progress look_again(struct expect_state *state, const char *bytes, s
             state, describe_input(state, ", then closed", text) ? text : "closed by the backend");
     }
     if (n >= TALK_INPUT_MAX) {
-        (void)snprintf(text, sizeof(text), "64 KiB without %s", step->step.wanted);
+        (void)snprintf(text, sizeof(text), "64 KiB without %s",
+                       state->preset != NULL ? step->step.wanted : "it");
         return give_up(state, text);
     }
     state->seen_bytes = n;

@@ -20,10 +20,14 @@
 /* Of an answer's body, with all that frames it: chunks may be small. */
 #define RECEIVED_MAX ((size_t)4 * HTTP_BODY_MAX)
 
+#define STATUSES_SHOWN 60 /* so that a reason has room for it … */
+#define BODY_SHOWN     24 /* … and for this beside an expression */
+
 struct http_check {
     struct talk talk;
     struct str request;
     struct http_statuses statuses;
+    const char *wanted;    /* the same as text; the probe's */
     struct match *pattern; /* of the body; NULL: the body does not matter */
     char pattern_shown[MATCH_SHOWN_MAX];
     bool tls, verify, is_head;
@@ -74,6 +78,7 @@ static void fail_by_fault(struct http_check *state)
 static void judge_body(struct http_check *state)
 {
     uint64_t budget_ns = MATCH_BUDGET_NS;
+    char shown[MATCH_SHOWN_MAX];
     size_t end;
     enum match_result result =
         match_find(state->pattern, state->body.data, state->body.len, 0, &budget_ns, &end);
@@ -82,10 +87,15 @@ static void judge_body(struct http_check *state)
         succeed(state);
         return;
     }
+    if (result == MATCH_NONE) {
+        talk_end(&state->talk, false, ending(state), "body does not match %s: got %s",
+                 state->pattern_shown,
+                 match_show_within(BODY_SHOWN, str_text(&state->body), state->body.len, shown));
+    } else {
+        talk_end(&state->talk, false, ending(state), "body takes too long to match with %s",
+                 state->pattern_shown);
+    }
     str_free(&state->body);
-    talk_end(&state->talk, false, ending(state), "body %s %s",
-             result == MATCH_NONE ? "does not match" : "takes too long to match with",
-             state->pattern_shown);
 }
 
 /* The headers are there. */
@@ -97,7 +107,8 @@ static void judge(struct http_check *state)
 
     if (!http_statuses_include(&state->statuses, answer->status)) {
         str_free(&state->body);
-        talk_end(&state->talk, false, ending(state), "HTTP %u", answer->status);
+        talk_end(&state->talk, false, ending(state), "HTTP %u, expected %.*s%s", answer->status,
+                 STATUSES_SHOWN, state->wanted, strlen(state->wanted) > STATUSES_SHOWN ? "…" : "");
     } else if (state->pattern == NULL) {
         succeed(state);
     } else if (state->body.failed) {
@@ -260,9 +271,9 @@ static int http_prepare(struct check_probe *probe)
     state->is_head = strcmp(check_arg(probe, "method", "GET"), "HEAD") == 0;
     http_request_build(probe, state->tls, &state->request);
     error = state->request.failed ? -ENOMEM : 0;
+    state->wanted = check_arg(probe, "status", "200-399");
     if (error == 0) {
-        error =
-            http_statuses_parse(check_arg(probe, "status", "200-399"), &state->statuses, &problem);
+        error = http_statuses_parse(state->wanted, &state->statuses, &problem);
     }
     if (error == 0) {
         error = prepare_pattern(state, check_arg(probe, "body", NULL));

@@ -229,7 +229,8 @@ static size_t show_byte(unsigned char byte, char unit[static 5])
     return (size_t)snprintf(unit, 5, byte >= 0x20 && byte < 0x7f ? "%c" : "\\x%02x", byte);
 }
 
-const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_MAX])
+const char *match_show_within(size_t width, const char *bytes, size_t n,
+                              char buf[static MATCH_SHOWN_MAX])
 {
     static const char more[] = "…";
     const char *newline = n > 0 ? memchr(bytes, '\n', n) : NULL;
@@ -247,7 +248,7 @@ const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_
         char unit[5];
         size_t len = show_byte((unsigned char)bytes[i], unit);
 
-        if (used + len > 61) {
+        if (used + len > 1 + width) {
             break;
         }
         memcpy(buf + used, unit, len);
@@ -259,4 +260,9 @@ const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_
     }
     memcpy(buf + used, "\"", 2);
     return buf;
+}
+
+const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_MAX])
+{
+    return match_show_within(MATCH_SHOWN_WIDTH, bytes, n, buf);
 }

@@ -47,10 +47,14 @@ enum match_result {
 enum match_result match_find(struct match *match, const char *bytes, size_t n, size_t seen,
                              uint64_t *budget_ns, size_t *out_end);
 
-#define MATCH_SHOWN_MAX 80
+#define MATCH_SHOWN_MAX   80
+#define MATCH_SHOWN_WIDTH 60
 /* The first line of bytes (of something longer than that line with "…" after it) in double quotes,
- * at most some 60 characters, all of them printable ASCII; escapes as in steps. What has a NUL in
- * its first line is no text and is shown on beyond it. Returns buf. */
+ * at most MATCH_SHOWN_WIDTH characters, all of them printable ASCII; escapes as in steps. What has
+ * a NUL in its first line is no text and is shown on beyond it. Returns buf. */
 const char *match_show(const char *bytes, size_t n, char buf[static MATCH_SHOWN_MAX]);
+/* Likewise, with at most width characters; width is at most MATCH_SHOWN_WIDTH. */
+const char *match_show_within(size_t width, const char *bytes, size_t n,
+                              char buf[static MATCH_SHOWN_MAX]);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,19 +173,31 @@ static int parse_text(const char *text, struct str *out, struct str *out_problem
     return 0;
 }
 
-/* As it was written, printable and cut; an expression between slashes. */
+static bool is_printable(char c)
+{
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x7f;
+}
+
+/* As it was written, printable and cut: a text in quotes, an expression between slashes. */
 static void note_wanted(struct step *step, enum step_form form, const char *rest)
 {
-    size_t len;
+    const char *mark = form == FORM_TEXT ? "\"" : form == FORM_REGEX ? "/" : "";
+    STR_AUTO shown = {0};
 
-    (void)match_show(rest, strlen(rest), step->wanted);
-    len = strlen(step->wanted);
-    if (form == FORM_REGEX) {
-        step->wanted[0] = step->wanted[len - 1] = '/';
-    } else {
-        memmove(step->wanted, step->wanted + 1, len - 1);
-        step->wanted[len - 2] = '\0';
+    while (*rest != '\0' && shown.len < STEP_WANTED_WIDTH) {
+        char c = *rest++;
+
+        str_printf(&shown, is_printable(c) ? "%c" : "\\x%02x", (unsigned char)c);
+        if (c == '\\' && is_printable(*rest)) {
+            str_append_char(&shown, *rest++); /* an escape is not cut in two */
+        }
     }
+    if (form == FORM_NOTHING) {
+        (void)snprintf(step->wanted, sizeof(step->wanted), "a close");
+        return;
+    }
+    (void)snprintf(step->wanted, sizeof(step->wanted), "%s%s%s%s", mark, str_text(&shown),
+                   *rest != '\0' ? "…" : "", mark);
 }
 
 static int parse_bytes(const struct step_word *word, const char *rest, struct step *out,

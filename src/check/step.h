@@ -16,6 +16,9 @@
 #include "base/str.h"
 #include "check/match.h"
 
+#define STEP_WANTED_WIDTH 24
+#define STEP_WANTED_MAX   40
+
 enum step_kind { STEP_SEND, STEP_EXPECT, STEP_EXPECT_CLOSE, STEP_KIND_COUNT };
 
 struct step {
@@ -23,7 +26,7 @@ struct step {
     uint32_t deadline_ms;         /* 0: none of its own */
     struct str bytes;             /* STEP_SEND */
     struct match *match;          /* STEP_EXPECT */
-    char wanted[MATCH_SHOWN_MAX]; /* likewise: as it was written, printable */
+    char wanted[STEP_WANTED_MAX]; /* what is waited for as it was written, printable, cut */
 };
 
 /* Returns 0; -EINVAL with what is wrong and what would be right appended to *out_problem; -ENOMEM.

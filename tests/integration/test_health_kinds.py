@@ -70,7 +70,7 @@ def test_http(start, tmp_path):
         .replace('pool "s" {', 'pool "s" { backend "tls" { address = "%s" check "http" { '
                  'path = "/healthz" tls = yes sni = "web.test" } }' % secure.address, 1)))
     assert wait_state(daemon, "a", "up")["reason"].startswith("HTTP 200")
-    assert wait_state(daemon, "missing", "down")["reason"] == "HTTP 404"
+    assert wait_state(daemon, "missing", "down")["reason"] == "HTTP 404, expected 200-399"
     assert "body" in wait_state(daemon, "other", "down")["reason"]
     wait_state(daemon, "tls", "up")
     processes = family(plain.pid)

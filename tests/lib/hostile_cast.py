@@ -55,8 +55,8 @@ SAID_OF_HTTP_BODY = {
     "header-end": ("down", "closed within the headers"),
     "head-end": ("down", "closed within the body"),
     "body-end": ("down", "closed within the body"),
-    "gigabyte": ("down", "body does not match /well/"),
-    "chunk": ("down", "body does not match /well/"),
+    "gigabyte": ("down", "body does not match /well/: got .*"),
+    "chunk": ("down", "body does not match /well/: got .*"),
     "long-header": ("down", "headers over 16 KiB"),
     "many-headers": ("down", "more than 100 header lines"),
 }
@@ -98,10 +98,11 @@ SAID_OF_REDIS = {
     "whole-end": ("up", r"answered in [\d.]+ (us|ms)"),
     "whole-reset": ("up", r"answered in [\d.]+ (us|ms)"),
 }
-SAID_OF_EXPECT = {name: (state, f"expect step 2: {reason}") if state == "down"
+SAID_OF_EXPECT = {name: (state, f"expect step 2: expected .*PONG.*, {reason}") if state == "down"
                   else (state, r"2 steps in [\d.]+ (us|ms)")
                   for name, (state, reason) in SAID_OF_REDIS.items()}
-SAID_OF_EXPECT["accepted-reset"] = "down", "(expect step 2: )?connection reset"  # which is faster?
+SAID_OF_EXPECT["endless"] = "down", "expect step 2: expected .*PONG.*, 64 KiB without it"
+SAID_OF_EXPECT["accepted-reset"] = "down", "(expect step 2: .*)?connection reset"  # which is faster?
 
 AGENT = {
     **{name: manner for name, manner in common(b"up\n", True).items() if name != "late"},
@@ -137,7 +138,7 @@ PROGRAMS = {
 SAID_OF_PROGRAMS = {
     **dict.fromkeys(["hangs", "deaf", "mute", "stopped"], ("down", LATE)),
     "killed": ("down", "ended by signal 9: about to"),
-    "floods": ("down", "exit status 1: much"),
+    "floods": ("down", "exit status 1, expected 0 or from 2 on: much"),
     "garbage": ("up", r"exit status 126, weight 100%: \?*\[31m"),
     "leaves": ("up", "exit status 0"),
     "writes-on": ("up", "exit status 0: .*"),

@@ -126,7 +126,7 @@ END_TEST
 START_TEST(a_step_does_not_find_what_was_taken)
 {
     STEPS("expect a", "expect a");
-    expect_late(SCRIPT(SAY("a")), "expect step 2: no answer within 150 ms");
+    expect_late(SCRIPT(SAY("a")), "expect step 2: expected \"a\", no answer within 150 ms");
 }
 END_TEST
 
@@ -167,14 +167,14 @@ START_TEST(another_answer_is_told)
 {
     STEPS("send PING\\r\\n", "expect +PONG");
     expect_late(SCRIPT(HEAR("PING"), SAY("-LOADING Redis is loading\r\n")),
-                "expect step 2: got \"-LOADING Redis is loading\"");
+                "expect step 2: expected \"+PONG\", got \"-LOADING Redis is loading\"");
 }
 END_TEST
 
 START_TEST(no_answer_is_told)
 {
     STEPS("expect 220");
-    expect_late(SCRIPT(HEAR_END), "expect step 1: no answer within 150 ms");
+    expect_late(SCRIPT(HEAR_END), "expect step 1: expected \"220\", no answer within 150 ms");
 }
 END_TEST
 
@@ -191,7 +191,8 @@ START_TEST(the_checks_time_holds_for_all_steps)
                           "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")),
         result.reason);
     ck_assert_uint_lt(clock_now_ms() - start_ms, 5000);
-    ck_assert_msg(strncmp(result.reason, "expect step 1: got \"xxx", 23) == 0, "%s", result.reason);
+    ck_assert_msg(strstr(result.reason, "1: expected \"y\", got \"xxx") != NULL, "%s",
+                  result.reason);
 }
 END_TEST
 
@@ -200,7 +201,7 @@ START_TEST(a_steps_own_time_may_be_over_earlier)
     uint64_t start_us = clock_now_us();
 
     STEPS("send x", "expect(30ms) y");
-    expect_fail(SCRIPT(HEAR_END), "expect step 2: no answer within 30 ms");
+    expect_fail(SCRIPT(HEAR_END), "expect step 2: expected \"y\", no answer within 30 ms");
     ck_assert_uint_ge(clock_now_us() - start_us, 30000);
     ck_assert_uint_lt(clock_now_us() - start_us, 5000000);
 }
@@ -211,7 +212,7 @@ START_TEST(a_step_in_time_leaves_the_next_one_its_own)
     uint64_t start_ms = clock_now_ms();
 
     STEPS("expect(10s) a", "expect(20ms) b", "send never");
-    expect_fail(SCRIPT(SAY("ax")), "expect step 2: got \"x\"");
+    expect_fail(SCRIPT(SAY("ax")), "expect step 2: expected \"b\", got \"x\"");
     ck_assert_uint_lt(clock_now_ms() - start_ms, 5000);
 }
 END_TEST
@@ -226,14 +227,15 @@ END_TEST
 START_TEST(a_close_may_have_to_come_in_time)
 {
     STEPS("expect-close(20ms)");
-    expect_fail(SCRIPT(SAY("x")), "expect step 1: no answer within 20 ms");
+    expect_fail(SCRIPT(SAY("x")), "expect step 1: expected a close, none within 20 ms");
 }
 END_TEST
 
 START_TEST(an_early_end_is_told)
 {
     STEPS("expect a", "send x", "expect b");
-    expect_fail(SCRIPT(SAY("a"), HEAR("x"), CLOSE), "expect step 3: closed by the backend");
+    expect_fail(SCRIPT(SAY("a"), HEAR("x"), CLOSE),
+                "expect step 3: expected \"b\", closed by the backend");
 }
 END_TEST
 
@@ -241,14 +243,15 @@ START_TEST(an_early_end_after_other_words_is_told)
 {
     STEPS("expect +PONG");
     expect_fail(SCRIPT(SAY("-ERR max number of clients reached\r\n"), CLOSE),
-                "expect step 1: got \"-ERR max number of clients reached\", then closed");
+                "expect step 1: expected \"+PONG\", got \"-ERR max number of clients reached\", "
+                "then closed");
 }
 END_TEST
 
 START_TEST(a_reset_is_told)
 {
     STEPS("send x", "expect y");
-    expect_fail(SCRIPT(HEAR("x"), RESET), "expect step 2: connection reset");
+    expect_fail(SCRIPT(HEAR("x"), RESET), "expect step 2: expected \"y\", connection reset");
 }
 END_TEST
 
@@ -266,7 +269,8 @@ END_TEST
 START_TEST(too_much_is_told)
 {
     STEPS("send x", "expect +PONG");
-    expect_fail(SCRIPT(HEAR("x"), FLOOD((size_t)1 << 30)), "expect step 2: 64 KiB without +PONG");
+    expect_fail(SCRIPT(HEAR("x"), FLOOD((size_t)1 << 30)),
+                "expect step 2: expected \"+PONG\", 64 KiB without it");
     ck_assert_uint_lt(peer.n_said, 16 << 20); /* what two sockets hold, no more */
 }
 END_TEST
@@ -283,8 +287,9 @@ START_TEST(no_answer_makes_an_expression_spin)
     clock_t start = clock();
 
     STEPS("expect-regex (x+)+[yz]");
-    expect_fail(SCRIPT(FLOOD(60000)),
-                "expect step 1: the expression takes too long to match what came");
+    expect_fail(
+        SCRIPT(FLOOD(60000)),
+        "expect step 1: expected /(x+)+[yz]/, the expression takes too long to match what came");
     ck_assert_int_lt((clock() - start) * 1000 / CLOCKS_PER_SEC, 300);
 }
 END_TEST
@@ -293,7 +298,7 @@ START_TEST(what_is_not_printable_is_escaped)
 {
     STEPS("expect !");
     expect_late(SCRIPT(SAY("\x1b[2J\x07\xff\"\r\nnext")),
-                "expect step 1: got \"\\x1b[2J\\x07\\xff\\\"…\"");
+                "expect step 1: expected \"!\", got \"\\x1b[2J\\x07\\xff\\\"…\"");
 }
 END_TEST
 
@@ -301,8 +306,30 @@ START_TEST(what_is_long_is_cut)
 {
     STEPS("expect y");
     expect_late(SCRIPT(FLOOD(1000)),
-                "expect step 1: got "
+                "expect step 1: expected \"y\", got "
                 "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\"");
+}
+END_TEST
+
+/* Between two escapes, and so that there is room for what came. */
+START_TEST(what_is_awaited_is_cut_too)
+{
+    STEPS("expect-regex ^250[- ]OK \\x41\\x42\\xe4\\r\\n\\d+\\.$");
+    expect_fail(SCRIPT(FLOOD(100), CLOSE),
+                "expect step 1: expected /^250[- ]OK \\x41\\x42\\xe4\\r…/, got "
+                "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\", then closed");
+}
+END_TEST
+
+/* As it was written, so that it can be told from what came without its end. */
+START_TEST(what_is_awaited_stands_as_it_was_written)
+{
+    STEPS("expect +\\x1b\"\xc3\xa4\\r\\n");
+    expect_fail(SCRIPT(SAY("+"), CLOSE),
+                "expect step 1: expected \"+\\x1b\"\\xc3\\xa4\\r\\n\", got \"+\", then closed");
+    STEPS("expect-hex 2b0d0a");
+    peer_stop();
+    expect_fail(SCRIPT(SAY("+"), CLOSE), "expect step 1: expected 2b0d0a, got \"+\", then closed");
 }
 END_TEST
 
@@ -430,6 +457,8 @@ int main(void)
         no_answer_makes_an_expression_spin,
         what_is_not_printable_is_escaped,
         what_is_long_is_cut,
+        what_is_awaited_is_cut_too,
+        what_is_awaited_stands_as_it_was_written,
         without_steps_it_fails,
         without_steps_it_is_no_check,
         runs_follow_each_other,

@@ -62,7 +62,7 @@ END_TEST
 START_TEST(another_status_fails)
 {
     run(SCRIPT(HEAR("\r\n\r\n"), SAY("HTTP/1.1 503 Service Unavailable\r\n\r\n"), CLOSE), NULL, 0);
-    expect_fail("HTTP 503");
+    expect_fail("HTTP 503, expected 200-399");
 }
 END_TEST
 
@@ -103,7 +103,8 @@ START_TEST(bodies_have_to_match)
 
     run(SCRIPT(HEAR("\r\n\r\n"), SAY("HTTP/1.1 200 OK\r\n\r\n{\"status\": \"bad\"}"), CLOSE), args,
         1);
-    expect_fail("body does not match /\\\"status\\\":\\\\s*\\\"ok\\\"/");
+    expect_fail("body does not match /\\\"status\\\":\\\\s*\\\"ok\\\"/: got \"{\\\"status\\\": "
+                "\\\"bad\\\"}\"");
 }
 END_TEST
 

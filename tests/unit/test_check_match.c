@@ -309,11 +309,11 @@ START_TEST(expects_are_understood)
         size_t n;
         const char *wanted;
     } cases[] = {
-        {"expect +PONG", 0, "x+PONG", 6, "+PONG"},
-        {"expect a\\x00b", 0, "a\0b", 3, "a\\\\x00b"},
+        {"expect +PONG", 0, "x+PONG", 6, "\"+PONG\""},
+        {"expect a\\x00b", 0, "a\0b", 3, "\"a\\x00b\""},
         {"expect-hex 2b504f", 0, "+PO", 3, "2b504f"},
-        {"expect-regex ^2\\d\\d ", 0, "220 ", 4, "/^2\\\\d\\\\d /"},
-        {"expect(500ms) +PONG", 500, "+PONG", 5, "+PONG"},
+        {"expect-regex ^2\\d\\d ", 0, "220 ", 4, "/^2\\d\\d /"},
+        {"expect(500ms) +PONG", 500, "+PONG", 5, "\"+PONG\""},
         {"expect-regex(2s) (a|b)", 2000, "b", 1, "/(a|b)/"},
     };
 
