@@ -104,7 +104,8 @@ const struct conf_section_schema *scan_meant_section(const struct scan *s, const
 static void append_known_names(struct str *text, const struct conf_section_schema *schema,
                                bool as_section)
 {
-    const char **names = list_names(schema, !as_section, as_section);
+    bool only_sections = !as_section && (!schema->options || !schema->options->name);
+    const char **names = list_names(schema, !as_section, as_section || only_sections);
     if (!names)
         return;
     size_t n = 0;
@@ -112,6 +113,8 @@ static void append_known_names(struct str *text, const struct conf_section_schem
         n++;
     if (n == 0)
         str_printf(text, "no %s can stand here", as_section ? "section" : "option");
+    else if (only_sections)
+        str_append(text, "only sections stand here: ");
     else
         str_append(text, "known here: ");
     for (size_t i = 0; i < n && i < KNOWN_NAMES_MAX; i++)

@@ -75,9 +75,27 @@ static void put_option(struct str *out, const struct conf_tree *tree,
     }
 }
 
+/* Whether the schema has sections like this one, and where. What it has not is a fault that was
+ * told already, and stays behind with all that is in it: the rest can still be judged. */
+static bool find_schema(const struct conf_section *parent, const struct conf_section *section,
+                        size_t *out_index)
+{
+    const struct conf_section_schema *const *known = parent->schema->sections;
+
+    for (size_t i = 0; known && known[i]; i++) {
+        if (known[i] == section->schema) {
+            *out_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void put_section(struct str *out, const struct conf_tree *tree,
                         const struct conf_section *section)
 {
+    size_t index, n_known = 0;
+
     put_u32(out, find_file(tree, section->file));
     put_u32(out, (size_t)section->line);
     put_u8(out, section->title != NULL);
@@ -86,11 +104,12 @@ static void put_section(struct str *out, const struct conf_tree *tree,
     put_u32(out, section->n_options);
     for (size_t i = 0; i < section->n_options; i++)
         put_option(out, tree, section, &section->options[i]);
-    put_u32(out, section->n_sections);
+    for (size_t i = 0; i < section->n_sections; i++)
+        n_known += find_schema(section, section->sections[i], &index);
+    put_u32(out, n_known);
     for (size_t i = 0; i < section->n_sections; i++) {
-        size_t index = 0;
-        while (section->schema->sections[index] != section->sections[i]->schema)
-            index++;
+        if (!find_schema(section, section->sections[i], &index))
+            continue;
         put_u32(out, index);
         put_section(out, tree, section->sections[i]);
     }

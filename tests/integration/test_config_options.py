@@ -109,6 +109,27 @@ def test_what_does_not_go_together(folder, text, what, is_error):
     assert re.match(r"/.*:\d+: ", lines[0]) and ("warning: " in lines[0]) != is_error, lines
 
 
+def test_a_good_file_is_said_to_be_good(folder):
+    result = check(folder, service("web") + web())
+    assert result.stdout == f"{folder}/sluice.conf: good: 1 service, 1 pool\n", result
+
+
+@pytest.mark.parametrize("text,line,what", [
+    ("upstream web {\n    server 10.0.0.1:80;\n}\n", 1,
+     'unknown section "upstream"; known here: global, service, pool'),
+    ("global { }\nfrontend web\n    bind :80\n", 2,
+     'unknown option "frontend"; only sections stand here: global, service, pool'),
+    (web() + "virtual_server { real_server { weight = 1 } }\n", 10,
+     'unknown section "virtual_server"; known here: global, service, pool'),
+], ids=["nginx", "haproxy", "keepalived"])
+def test_what_belongs_to_others(folder, text, line, what):
+    """A file of another program is refused with a message, and what else is wrong is told as well."""
+    result = check(folder, text)
+    assert result.returncode == 1 and f"sluice.conf:{line}: {what}\n" in result.stderr, result
+    assert "no service" in result.stderr, result
+    assert "unexpectedly" not in result.stderr, result
+
+
 @pytest.mark.parametrize("text", [
     EVERYTHING,
     service("web", fallback_pool="sorry") + SORRY + pool("web", {"a": {"address": "127.0.0.1:1",

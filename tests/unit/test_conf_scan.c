@@ -268,6 +268,8 @@ START_TEST(unknown_names)
         "f:5: pool \"web\" / backend \"a\" / check \"tcp\": unknown option \"weight\"; it "
         "belongs in pool / backend\n"
         "f:6: pool \"web\": unknown section \"route\"; it belongs in service\n");
+    expect_errors("frontend web\n", "f:1: unknown option \"frontend\"; only sections stand here: "
+                                    "global, service, pool\n");
     /* What is in a section whose name is nearly right is looked at too; in others only structure.
      */
     expect_errors("pol \"x\" {\n bakend \"y\" {\n wieght = 1\n }\n}\n"

@@ -94,6 +94,32 @@ START_TEST(errors_come_alone_too)
 }
 END_TEST
 
+/* What has no place in the schema stays behind, and all else comes through, to be judged. */
+START_TEST(unknown_sections_stay_behind)
+{
+    const char text[] =
+        "upstream web { server x { } y = 1 }\npool \"web\" { nonsense { } retries = 3 }\n";
+    STR_AUTO bytes = {0};
+    struct errlist errors = {0}, decoded = {0};
+    struct conf_tree *out = NULL;
+    struct conf_tree *tree = conf_read_text("f", text, strlen(text), &root_schema, &errors);
+
+    ck_assert_ptr_nonnull(tree);
+    ck_assert_uint_eq(tree->root.n_sections, 2);
+    conf_wire_encode(&errors, tree, &bytes);
+    ck_assert_int_eq(conf_wire_decode(bytes.data, bytes.len, &root_schema, &decoded, &out), 0);
+    ck_assert_uint_eq(decoded.errors, errors.errors);
+    ck_assert_uint_eq(out->root.n_sections, 1);
+    ck_assert_str_eq(out->root.sections[0]->title, "web");
+    ck_assert_uint_eq(out->root.sections[0]->n_sections, 0);
+    ck_assert_uint_eq(out->root.sections[0]->n_options, 1);
+    errlist_free(&errors);
+    errlist_free(&decoded);
+    conf_tree_free(tree);
+    conf_tree_free(out);
+}
+END_TEST
+
 /* Decodes from memory of just that size, for a sanitizer to see an overrun. */
 static int decode_copy(const char *bytes, size_t len)
 {
@@ -228,6 +254,7 @@ int main(void)
     const TTest *const tests[] = {
         round_trip,
         errors_come_alone_too,
+        unknown_sections_stay_behind,
         every_truncation_is_refused,
         every_damaged_byte_is_survived,
         no_text_holds_a_nul,
