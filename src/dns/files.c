@@ -27,7 +27,7 @@ struct stamp {
 struct file {
     const char *path;
     struct stamp stamp; /* zeroed: it is not there */
-    bool was_read;
+    bool was_read;      /* what stamp is of; else it is tried again */
 };
 
 struct dns_files {
@@ -74,11 +74,8 @@ static bool look(struct file *file, size_t limit, struct str *out)
     }
     file->stamp = now; /* of before the reading: what changes meanwhile is seen the next time */
     bool is_regular = now.ino != 0;
-    if (is_regular && !read_text(file->path, limit, out)) {
-        return false;
-    }
-    file->was_read = true;
-    return true;
+    file->was_read = !is_regular || read_text(file->path, limit, out);
+    return file->was_read;
 }
 
 static bool look_at_hosts(struct dns_files *files)

@@ -44,7 +44,7 @@ struct dns_files; /* both, as they were at the last look */
 struct dns_files *dns_files_create(const char *hosts_path, const char *resolv_path);
 void dns_files_destroy(struct dns_files *files); /* NULL is allowed */
 /* Reads what has changed since the last call. Returns whether anything has. A file that is not
- * there counts as empty; one that cannot be taken stays as it was. */
+ * there counts as empty; one that cannot be taken stays as it was, and is tried again. */
 bool dns_files_look(struct dns_files *files);
 const struct dns_resolv *dns_files_resolv(const struct dns_files *files);
 const struct dns_hosts *dns_files_hosts(const struct dns_files *files);

@@ -51,8 +51,7 @@ int dns_build(const struct dns_question *question, uint8_t out[static DNS_QUERY_
 struct reading {
     const struct dns_question *question;
     ns_msg message;
-    char
-        owner[NS_MAXDNAME]; /* whose records count: the name asked for, or what it is an alias of */
+    char owner[NS_MAXDNAME]; /* whose records count: of the name, or of what it is an alias of */
     struct dns_reply *out;
 };
 

@@ -30,8 +30,8 @@ struct dns_target { /* of an SRV record */
     uint16_t priority, weight, port;
 };
 
-/* Of more records than there is room for the least ones are taken, whatever their order: otherwise a
- * server that turns them round would give others each time. */
+/* Of more records than there is room for the least ones are taken, whatever their order: otherwise
+ * a server that turns them round would give others each time. */
 struct dns_reply {
     uint32_t ttl_s; /* the shortest of all records that the answer rests on */
     size_t n, n_left_out;

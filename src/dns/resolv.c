@@ -7,7 +7,7 @@
 #include "files.h"
 
 #define BLANKS      " \t\r"
-#define LINE_MAX_   1024
+#define LINE_BYTES  1024
 #define SERVER_PORT 53
 /* The bounds of the C library, resolv.conf(5). */
 #define NDOTS_MAX    15
@@ -99,7 +99,7 @@ static void search_own_domain(struct dns_resolv *out)
 
 void dns_resolv_parse(const char *text, struct dns_resolv *out)
 {
-    char line[LINE_MAX_];
+    char line[LINE_BYTES];
     *out = (struct dns_resolv){.ndots = 1, .timeout_ms = TIMEOUT_S * 1000, .attempts = ATTEMPTS};
     search_own_domain(out);
     while (*text != '\0') {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,6 +148,30 @@ START_TEST(files_are_read_again_when_they_change)
 }
 END_TEST
 
+START_TEST(what_could_not_be_read_is_tried_again)
+{
+    char folder[] = "/tmp/dns_files_XXXXXX", hosts[64];
+    struct addr_ip found[DNS_ANSWERS_MAX];
+    struct rlimit before, none;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(hosts, sizeof(hosts), "%s/hosts", folder);
+    write_file(hosts, "10.0.0.1 b\n");
+    struct dns_files *files = dns_files_create(hosts, "/nowhere");
+    write_file(hosts, "10.0.0.1 b\n10.0.0.2 b\n");
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    bool changed = dns_files_look(files);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert(!changed);
+    ck_assert_uint_eq(dns_hosts_find(dns_files_hosts(files), "b", found), 1);
+    ck_assert(dns_files_look(files));
+    ck_assert_uint_eq(dns_hosts_find(dns_files_hosts(files), "b", found), 2);
+    dns_files_destroy(files);
+    ck_assert_int_eq(unlink(hosts) + rmdir(folder), 0);
+}
+END_TEST
+
 /* --- when a name is looked up again --- */
 
 START_TEST(a_name_is_looked_up_when_its_time_is_over)
@@ -183,6 +208,7 @@ int main(void)
     tcase_add_test(tcase, hosts_have_addresses);
     tcase_add_test(tcase, hosts_may_have_more_than_is_taken);
     tcase_add_test(tcase, files_are_read_again_when_they_change);
+    tcase_add_test(tcase, what_could_not_be_read_is_tried_again);
     tcase_add_test(tcase, a_name_is_looked_up_when_its_time_is_over);
     tcase_add_test(tcase, failures_are_tried_again_less_and_less);
     suite_add_tcase(suite, tcase);
