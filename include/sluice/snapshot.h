@@ -214,10 +214,10 @@ struct snapshot_check {
 /*
  * Returns 0 when map of size_bytes, neither more nor less, is a whole, consistent snapshot of this
  * layout, else -EINVAL: every count within limits.h, every array aligned for its items and apart
- * from the others, every index, enum and port in range, every name not empty and NUL-terminated,
- * every listener listed by the service it names,
- * every entry of a hash table a backend of its pool. Only pool.scheduler is left to the scheduler
- * table's reader (chooser_create). Trusts nothing, reads nothing outside map.
+ * from the others, every index, enum, port and prefix in range, every name not empty and
+ * NUL-terminated, every listener listed by the service it names, every entry of a hash table a
+ * backend of its pool. Only pool.scheduler is left to the scheduler table's reader
+ * (chooser_create). Trusts nothing, reads nothing outside map.
  */
 int snapshot_check(const void *map, uint64_t size_bytes);
 

@@ -315,6 +315,17 @@ static bool all_good(const struct snapshot_header *s, uint32_t n,
     return true;
 }
 
+static bool networks_are_good(const struct snapshot_header *s)
+{
+    for (uint32_t i = 0; i < s->n_status_allow; i++) {
+        const struct addr_cidr *network = &s->status_allow[i];
+        bool is_ipv4 = network->ip.family == ADDR_IPV4;
+        if ((!is_ipv4 && network->ip.family != ADDR_IPV6) || network->prefix > (is_ipv4 ? 32 : 128))
+            return false;
+    }
+    return true;
+}
+
 /* All but the entries of hash tables. */
 static bool is_good(const void *map, uint64_t size_bytes)
 {
@@ -324,7 +335,8 @@ static bool is_good(const void *map, uint64_t size_bytes)
         size_bytes < sizeof(*s))
         return false;
     if (s->magic != SNAPSHOT_MAGIC || s->layout != SNAPSHOT_LAYOUT || s->generation == 0 ||
-        s->size_bytes != size_bytes || s->n_status_allow > STATUS_ALLOW_MAX)
+        s->size_bytes != size_bytes || s->n_status_allow > STATUS_ALLOW_MAX ||
+        !networks_are_good(s))
         return false;
     /* In this order: services look at listeners and the other way round, so bounds come first. */
     return arrays_are_good(s) && all_good(s, s->n_services, service_is_good) &&

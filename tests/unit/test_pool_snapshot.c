@@ -54,6 +54,9 @@ static void fill_header(void)
         .pools_offset = offsetof(struct sample, pools),
         .backends_offset = offsetof(struct sample, backends),
         .checks_offset = offsetof(struct sample, checks),
+        .n_status_allow = 2,
+        .status_allow = {{.ip.family = ADDR_IPV4, .prefix = 32},
+                         {.ip.family = ADDR_IPV6, .prefix = 128}},
         .n_sources = 4,
         .sources_offset = offsetof(struct sample, sources),
         .n_entries = 8,
@@ -252,6 +255,11 @@ struct fault {
 static const struct fault faults[] = {
     FAULT(header.magic, SNAPSHOT_MAGIC + 1),
     FAULT(header.layout, SNAPSHOT_LAYOUT + 1),
+    FAULT(header.n_status_allow, STATUS_ALLOW_MAX + 1),
+    FAULT(header.status_allow[0].prefix, 33),
+    FAULT(header.status_allow[1].prefix, 129),
+    FAULT(header.status_allow[1].ip.family, ADDR_UNIX),
+    FAULT(header.n_status_allow, 3), /* without a family */
     FAULT(header.generation, 0),
     FAULT(header.size_bytes, sizeof(struct sample) - 1),
     FAULT(header.size_bytes, sizeof(struct sample) + 8),
