@@ -161,7 +161,7 @@ static void end(struct session *s, bool by_deadline)
     }
 }
 
-/* Returns how many more may be ended in this turn. */
+/* Returns how many more may be looked at in this turn. */
 static uint32_t work(struct proxy *proxy, struct closing *closing, uint32_t budget)
 {
     while (budget > 0 && closing->n_left > 0 && due_us(closing) <= proxy->now_ms * 1000) {
@@ -172,8 +172,8 @@ static uint32_t work(struct proxy *proxy, struct closing *closing, uint32_t budg
         closing_forget(s); /* it may live on until its client has what it is owed */
         if (meant) {
             end(s, by_deadline);
-            budget--;
         }
+        budget--;
     }
     return budget;
 }

@@ -44,16 +44,6 @@ static const struct snapshot_backend *chosen_backend(const struct session *s)
         s->proxy->snapshot)[chosen_pool(s)->first_backend + s->attempt->chosen.index];
 }
 
-/* Until a health is known, at most START_WAIT_MS after the client came. */
-static void wait_for_health(struct session *s)
-{
-    s->state = SESSION_WAITING;
-    s->attempt->waiting = true;
-    TAILQ_INSERT_TAIL(&s->proxy->waiting, s->attempt, waiting_link);
-    atomic_fetch_add_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
-    wheel_set(&s->proxy->wheel, &s->timer, s->attempt->begun_ms + START_WAIT_MS);
-}
-
 /* Takes the half-made connection back; the place in the backend too. */
 void connect_abandon(struct session *s)
 {
@@ -119,6 +109,8 @@ static void pass_over(struct session *s)
     if (attempt->n_tried < TRIED_MAX) {
         attempt->tried[attempt->n_tried++] = (struct choose_tried){
             .pool = (uint16_t)attempt->chosen.pool, .index = (uint16_t)attempt->chosen.index};
+    } else {
+        attempt->forgets = true;
     }
 }
 
@@ -228,12 +220,6 @@ static enum try_result hold_back(struct session *s)
     return TRY_FAILED;
 }
 
-static void forget_tried(struct attempt *attempt)
-{
-    attempt->n_tried = 0;
-    attempt->held_back = 0;
-}
-
 /* A connection to the backend that is open already, or a place for a new one. */
 static enum lending borrow(struct session *s, const struct snapshot_pool *pool)
 {
@@ -263,17 +249,6 @@ static enum try_result go_without_source(struct session *s, int error)
     pass_over(s);
     connect_abandon(s);
     return TRY_FAILED;
-}
-
-static enum refusal why_in_vain(const struct attempt *attempt, enum refusal otherwise)
-{
-    if (attempt->tries > 0) {
-        return REFUSAL_CONNECT_FAILED;
-    }
-    if (attempt->no_port) {
-        return REFUSAL_SOURCE_PORTS;
-    }
-    return attempt->no_address ? REFUSAL_CLIENT_ADDRESS : otherwise;
 }
 
 /* Whether a new connection is needed and may be opened now; if not, what comes of the try. */
@@ -359,38 +334,6 @@ static enum try_result try_backend(struct session *s)
     return TRY_FAILED;
 }
 
-/* No backend can be had: refuses or waits. */
-static void without_backend(struct session *s, enum choice choice)
-{
-    struct attempt *attempt = s->attempt;
-    switch (choice) {
-    case CHOICE_STARTING:
-        wait_for_health(s);
-        break;
-    case CHOICE_FULL:
-    case CHOICE_PAUSED:
-        connect_wait_for_place(s);
-        break;
-    case CHOICE_TRIED:
-        if (connect_is_held_back(attempt, attempt->chosen.pool)) {
-            connect_wait_for_place(s);
-            break;
-        }
-        if (attempt->again) {
-            attempt->again = false;
-            forget_tried(attempt);
-            s->state = SESSION_WAITING;
-            wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + UNIX_AGAIN_MS);
-            break;
-        }
-        session_refuse(s, why_in_vain(attempt, REFUSAL_CONNECT_FAILED));
-        break;
-    default:
-        session_refuse(s, why_in_vain(attempt, REFUSAL_NO_BACKEND));
-        break;
-    }
-}
-
 /* Which of the service's addresses the client asked for, where choosing goes by that. */
 static const struct addr_ip *destination_of(struct session *s, uint32_t service)
 {
@@ -467,11 +410,15 @@ void connect_begin(struct session *s)
         if (attempt->generation != proxy->snapshot->generation || forgives) {
             forgives = false;
             attempt->generation = proxy->snapshot->generation;
-            forget_tried(attempt);
+            connect_forget_tried(attempt);
+        }
+        if (attempt->forgets && attempt->queued_us != 0) {
+            connect_wait_for_place(s); /* or what it has forgotten could be chosen for ever */
+            return;
         }
         enum choice choice = choose(s);
         if (choice != CHOICE_MADE) {
-            without_backend(s, choice);
+            connect_without(s, choice);
             return;
         }
         enum try_result result = try_backend(s);

@@ -80,6 +80,9 @@ enum step exchange_gather(struct session *s, struct leg *leg, struct held *held,
 enum step exchange_put_back(struct session *s, struct held *held, size_t at, size_t n, bool tried);
 /* The request under way has come to its end at this backend, and counts. */
 void exchange_count_request(struct session *s);
+
+/* --- exchange_leave.c --- */
+
 /* The session ends once the client has taken what it is still to get. */
 void exchange_leave(struct session *s, bool orderly);
 /* The session fails. STEP_ON: it still has to leave; STEP_OVER: it is over. */
@@ -90,6 +93,8 @@ void exchange_let_go(struct session *s, enum discard reason);
 void exchange_give_back(struct session *s, struct framing_bytes key);
 /* The framer will not have what somebody sent: the client is told, where there are words for it. */
 enum step exchange_refuse(struct session *s, const struct framing *verdict);
+/* Goes on with leaving, as far as it goes now. */
+enum step exchange_work_leaving(struct session *s);
 
 /* --- exchange_ask.c --- */
 

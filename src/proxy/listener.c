@@ -32,10 +32,14 @@ struct listener {
     bool emptying;      /* to be closed: whoever cannot be served is turned away, not left */
 };
 
+/* The service of the listener with that id; SNAPSHOT_NONE: there is no such one. */
 static uint32_t service_of(const struct snapshot_header *snapshot, uint32_t id)
 {
+    if (snapshot == NULL) {
+        return SNAPSHOT_NONE;
+    }
     const struct snapshot_listener *listeners = snapshot_listeners(snapshot);
-    for (uint32_t i = 0; snapshot != NULL && i < snapshot->n_listeners; i++) {
+    for (uint32_t i = 0; i < snapshot->n_listeners; i++) {
         if (listeners[i].id == id) {
             return listeners[i].service;
         }

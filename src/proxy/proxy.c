@@ -23,7 +23,7 @@
 #define SESSION_ARENA_BYTES (256 * 1024)
 #define ATTEMPT_ARENA_BYTES (64 * 1024)
 
-#define TRIM_MAX 2048 /* free items a beat and slab: 0.2 to 0.4 ms when all go */
+#define TRIM_MAX 2048 /* free items and pages a beat and slab: 0.2 to 0.4 ms when all go */
 
 /* An idle connection is to take at most 700 bytes of ours. Beside its record those are what
  * libevent has for two descriptors, 40 bytes each (evmap.c), up to twice that while its tables have
@@ -147,7 +147,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     upstreams_apply(proxy);
     queue_find_use(proxy);
     proxy->endings_due = true;
-    connect_retry_waiting(proxy);
+    connect_begin_round(proxy);
     return 0;
 }
 
@@ -187,7 +187,7 @@ void proxy_wake(struct proxy *proxy)
 bool proxy_busy(const struct proxy *proxy)
 {
     return !STAILQ_EMPTY(&proxy->ready) || proxy->queues_due || proxy->endings_due ||
-           proxy->closings_due;
+           proxy->closings_due || connect_has_unasked(proxy);
 }
 
 /* Each flow that used its budget up gets one more; those that use that up too come next turn. */
@@ -203,7 +203,7 @@ static void work_ready(struct proxy *proxy)
     }
 }
 
-static void retry_waiting(struct proxy *proxy)
+static void look_at_health(struct proxy *proxy)
 {
     uint32_t epoch = atomic_load_explicit(&proxy->sb->header->health_epoch, memory_order_acquire);
     if (epoch != proxy->health_epoch) {
@@ -211,7 +211,7 @@ static void retry_waiting(struct proxy *proxy)
         proxy->queues_due = true;
         proxy->endings_due = true;
         upstreams_look(proxy);
-        connect_retry_waiting(proxy);
+        connect_begin_round(proxy);
     }
 }
 
@@ -219,7 +219,8 @@ uint64_t proxy_turn(struct proxy *proxy)
 {
     proxy_touch(proxy);
     work_ready(proxy);
-    retry_waiting(proxy);
+    look_at_health(proxy);
+    connect_retry_waiting(proxy);
     endings_work(proxy);
     closing_work(proxy);
     wheel_advance(&proxy->wheel, proxy->now_ms, session_fire, proxy);

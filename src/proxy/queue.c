@@ -30,6 +30,8 @@
 #define FORGIVE_US 1000000
 /* How many who cannot use what is free others may pass at a time. */
 #define PASSED_MAX 16
+/* Connecting takes some ten microseconds, and the others' bytes wait meanwhile. */
+#define SERVED_A_TURN 64
 
 struct queue {
     LIST_ENTRY(queue) link;
@@ -306,8 +308,7 @@ static void ask_held(struct proxy *proxy, struct queue *queue)
 static void serve(struct proxy *proxy, struct queue *queue)
 {
     struct attempt *attempt, *next;
-    uint32_t passed = 0;
-    bool has_served = false;
+    uint32_t passed = 0, n_served = 0;
     queue->due_us = UINT64_MAX;
     if (is_paused(proxy, queue)) {
         ask_held(proxy, queue);
@@ -317,12 +318,16 @@ static void serve(struct proxy *proxy, struct queue *queue)
          attempt = next) {
         uint32_t oldest = find_oldest(proxy, queue->row);
         if (oldest != proxy->worker) {
-            hand_on(proxy, queue, oldest, has_served);
+            hand_on(proxy, queue, oldest, n_served > 0);
+            return;
+        }
+        if (n_served == SERVED_A_TURN) {
+            proxy->queues_due = true;
             return;
         }
         next = TAILQ_NEXT(attempt, waiting_link);
         if (serve_one(proxy, queue, attempt->session)) {
-            has_served = true;
+            n_served++;
             continue;
         }
         if (attempt->n_tried == 0 && !attempt->is_held_back) {
@@ -336,7 +341,7 @@ static void serve(struct proxy *proxy, struct queue *queue)
     /* Perhaps there is room for more than ours. */
     uint32_t oldest = find_oldest(proxy, queue->row);
     if (oldest != proxy->worker) {
-        hand_on(proxy, queue, oldest, has_served);
+        hand_on(proxy, queue, oldest, n_served > 0);
     }
 }
 

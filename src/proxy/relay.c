@@ -226,6 +226,12 @@ bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n)
     return false;
 }
 
+void relay_note_emptied(struct leg *from)
+{
+    from->readable = false;
+    from->suspect |= from->registered;
+}
+
 bool relay_deliver(struct session *s, struct leg *to, const unsigned char *bytes, size_t n)
 {
     return deliver(s, to, bytes, n, false);
@@ -256,7 +262,43 @@ static void spend(size_t *budget, size_t n)
     *budget -= n < *budget ? n : *budget;
 }
 
-/* The same as move_once() by way of a pipe. A spliced byte costs half as much as a copied one. */
+/* A full read, or a short one: after SPLICE_AFTER full ones in a row the flow is worth a pipe. */
+static void note_read(struct leg *from, size_t n)
+{
+    bool is_full = n == RELAY_SCRATCH_BYTES;
+    if (!is_full) {
+        from->full_reads = 0;
+    } else if (from->full_reads < SPLICE_AFTER) {
+        from->full_reads = (from->full_reads + 1U) & 7U;
+    }
+    /* A short read has emptied the socket, and whatever comes later is a new event; but an end that
+     * came with this very event would not be told again. Nor would an error, or what follows urgent
+     * bytes, in front of which a read ends: that is what relay_still_sound() is for. */
+    if (!is_full && !from->closing) {
+        relay_note_emptied(from);
+    }
+}
+
+static bool copy_once(struct session *s, struct leg *from, struct leg *to, size_t *budget)
+{
+    ssize_t n = recv(from->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
+    if (n <= 0) {
+        return relay_read_nothing(s, from, n);
+    }
+    relay_account(s, from, (size_t)n);
+    spend(budget, (size_t)n);
+    note_read(from, (size_t)n);
+    bool is_last = from->closing && n < RELAY_SCRATCH_BYTES;
+    if (!deliver(s, to, s->proxy->scratch, (size_t)n, is_last)) {
+        return false;
+    }
+    if (n < RELAY_SCRATCH_BYTES && may_be_waiting(s, from)) {
+        socket_acknowledge(from->fd);
+    }
+    return true;
+}
+
+/* The same by way of a pipe. A spliced byte costs half as much as a copied one. */
 static bool splice_once(struct session *s, struct pipe *pipe, struct leg *from, struct leg *to,
                         size_t *budget)
 {
@@ -264,7 +306,12 @@ static bool splice_once(struct session *s, struct pipe *pipe, struct leg *from, 
     if (n < 0 && splice_gives_way(pipe, errno)) {
         return true;
     }
-    if (n <= 0) {
+    if (n == 0 || (n < 0 && errno == EAGAIN)) {
+        /* No splice gets past urgent bytes, and in front of them it says what it says of an empty
+         * socket, or at its end (tcp_read_sock() in the kernel's net/ipv4/tcp.c). */
+        return copy_once(s, from, to, budget);
+    }
+    if (n < 0) {
         return relay_read_nothing(s, from, n);
     }
     relay_account(s, from, (size_t)n);
@@ -285,30 +332,7 @@ static bool move_once(struct session *s, struct leg *from, struct leg *to, size_
         return throttle_move(s, from, to, budget);
     }
     struct pipe *pipe = from->full_reads == SPLICE_AFTER ? splice_pipe(s, from) : NULL;
-    if (pipe != NULL) {
-        return splice_once(s, pipe, from, to, budget);
-    }
-    ssize_t n = recv(from->fd, s->proxy->scratch, RELAY_SCRATCH_BYTES, 0);
-    if (n > 0) {
-        relay_account(s, from, (size_t)n);
-        spend(budget, (size_t)n);
-        from->full_reads = n < RELAY_SCRATCH_BYTES ? 0 : (from->full_reads + 1U) & 7U;
-        /* A short read has emptied the socket, and whatever comes later is a new event; but an end
-         * that came with this very event would not be told again. Nor would an error: that is what
-         * relay_still_sound() is for. */
-        if (n < RELAY_SCRATCH_BYTES && !from->closing) {
-            from->readable = false;
-        }
-        bool is_last = from->closing && n < RELAY_SCRATCH_BYTES;
-        if (!deliver(s, to, s->proxy->scratch, (size_t)n, is_last)) {
-            return false;
-        }
-        if (n < RELAY_SCRATCH_BYTES && may_be_waiting(s, from)) {
-            socket_acknowledge(from->fd);
-        }
-        return true;
-    }
-    return relay_read_nothing(s, from, n);
+    return pipe != NULL ? splice_once(s, pipe, from, to, budget) : copy_once(s, from, to, budget);
 }
 
 bool relay_pump(struct session *s, struct leg *from, struct leg *to)

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -356,15 +357,31 @@ static bool bear_silence(struct session *s)
 }
 
 /* What an event may have told of and nobody has seen yet: an error, or bytes behind urgent ones, in
- * front of which a read ends. False: there is nothing more to do for the session now. */
-static bool look_again(struct session *s)
+ * front of which a read ends. Only what is there is readable: a client that seems to have more to
+ * ask is not let go at the end of its request. False: the leg has failed. */
+static bool look_at(struct session *s, struct leg *leg)
 {
-    if (!s->client.suspect && !s->backend->suspect) {
+    char byte;
+    if (!leg->suspect || leg->fd < 0) {
         return true;
     }
-    s->client.readable |= s->client.suspect;
-    s->backend->readable |= s->backend->suspect;
-    relay_work(s);
+    ssize_t n = recv(leg->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0) {
+        return relay_read_nothing(s, leg, n);
+    }
+    leg->readable = true;
+    return true;
+}
+
+/* False: there is nothing more to do for the session now. */
+static bool look_again(struct session *s)
+{
+    if (!look_at(s, &s->client) || !look_at(s, s->backend)) {
+        return false;
+    }
+    if (s->client.suspect || s->backend->suspect) {
+        relay_work(s);
+    }
     return !s->dead && s->attempt == NULL && !s->is_resetting;
 }
 

@@ -8,8 +8,8 @@
  *      │                 │   no backend known      │   connected     │   both ends seen and
  *      └─────────────────┴── refused ──────────────┘                 │   drained, reset, time-out
  *                                                                    ▼
- *                                           each direction by itself: open → end seen → drained →
- * shut
+ *                                           each direction by itself:
+ *                                           open → end seen → drained → shut
  *
  * session_finish() is the only way to the end; the record is freed at the end of the loop's turn.
  */
@@ -48,7 +48,7 @@ struct buffer;         /* what a slow peer has not taken yet: buffer.h */
 struct pipe;           /* splice.c */
 struct upstream;       /* upstream.h */
 struct exchange;       /* exchange.c */
-struct shelf;          /* upstream.c */
+struct shelf;          /* shelf.h */
 struct session_logger; /* session_log.c */
 
 /* One side of a session. */
@@ -88,6 +88,8 @@ struct attempt {
     uint64_t started_us;                  /* of this try */
     struct choose_tried tried[TRIED_MAX]; /* valid for generation */
     uint32_t n_tried;
+    bool forgets;       /* the last one in vain found no room there */
+    uint32_t round;     /* while waiting: in which it was asked last, or came */
     uint32_t held_back; /* a bit for each of those that are passed over for now only */
     uint32_t generation;
     uint32_t epoch; /* health_epoch of the try under way */
@@ -190,7 +192,8 @@ struct proxy {
     int spare_fd; /* given up to get rid of a client when there are no descriptors left */
     struct session_list sessions;
     struct attempt_list waiting, cramped;
-    uint64_t cramped_ms; /* when the cramped ones were last tried */
+    uint32_t waiting_round; /* of asking those who wait for a health: waiting.c */
+    uint64_t cramped_ms;    /* when the cramped ones were last tried */
     struct session_queue ready, dead;
     size_t n_sessions;
     uint64_t next_id;
@@ -288,10 +291,17 @@ void connect_abandon(struct session *s);
 
 /* --- waiting.c --- */
 
+/* No backend can be had: refuses or waits. */
+void connect_without(struct session *s, enum choice choice);
+/* What it has tried in vain may be chosen again. */
+void connect_forget_tried(struct attempt *attempt);
 /* Takes it out of whatever it waits in. */
 void connect_stop_waiting(struct session *s);
-/* Some health has changed: chooses anew for everyone who waits for one. */
+/* Some health has changed: everyone who waits for one is to choose anew … */
+void connect_begin_round(struct proxy *proxy);
+/* … once a turn some of them; and whether there are more. */
 void connect_retry_waiting(struct proxy *proxy);
+bool connect_has_unasked(const struct proxy *proxy);
 /* Other workers may have closed idle connections that were in the way. */
 void connect_retry_cramped(struct proxy *proxy);
 /* Whether it is only for now that some backend of the pool is passed over: for its connect_rate, or
@@ -334,6 +344,10 @@ bool relay_still_sound(struct session *s, struct leg *leg);
 /* What it means that a read, or a peek, of from has returned n, 0 or below (see errno), and sees to
  * it. False: the session is over. */
 bool relay_read_nothing(struct session *s, struct leg *from, ssize_t n);
+/* A read of from came out short. There may be more behind urgent bytes, and the event that could
+ * have told so may have been seen to long ago, when to was blocked: it is read again by the
+ * session's timer. One that is not registered is told when it is. */
+void relay_note_emptied(struct leg *from);
 /* A leg has failed while it was written to: what it has said before still goes to the other one. */
 void relay_send_failed(struct session *s, struct leg *to, int error);
 /* A leg has failed: the session ends, or its request is taken up again elsewhere. */
@@ -346,7 +360,7 @@ void relay_blocked(struct session *s, struct leg *to);
 /* Registers a leg's descriptor with the loop. False: out of memory, the session is finished. */
 bool relay_register(struct session *s, struct leg *leg);
 
-/* --- exchange.c --- */
+/* --- exchange.c, and the files that share exchange.h --- */
 
 /* A session whose pool has a framing: bytes are read request by request. False: out of memory. */
 bool exchange_begin(struct session *s);

@@ -6,8 +6,8 @@
  *
  * A pipe with bytes in it is what the receiving leg holds (leg.pending, as BUFFER_PIPE), and is
  * treated as any such bytes: nothing is read before they are gone, and no end passed on. So a pipe
- * is always empty when it is filled, and EAGAIN then says that the socket is, never that the pipe
- * is full.
+ * is always empty when it is filled, and EAGAIN then says that the socket is, or that urgent bytes
+ * come next, never that the pipe is full.
  */
 #ifndef SLUICE_PROXY_SPLICE_H
 #define SLUICE_PROXY_SPLICE_H

@@ -8,7 +8,7 @@
 #include "shelf.h"
 
 #define FIRST_STRAYS_MAX 2
-#define ESTABLISHED      1 /* the kernel's TCP_ESTABLISHED; netinet/tcp.h, which has it, lacks more */
+#define ESTABLISHED      1 /* the kernel's TCP_ESTABLISHED; netinet/tcp.h has it, but lacks more */
 /* Later words may be a farewell: some servers say that they close an idle connection. */
 #define PROMPT_MS 1000
 #define LISTEN_MS 1000 /* for a greeting, and for an end behind it */

@@ -22,7 +22,7 @@
 
 enum upstream_state { UPSTREAM_OPENING, UPSTREAM_IDLE, UPSTREAM_LENT };
 
-struct shelf; /* upstream.c: one a slot */
+struct shelf; /* shelf.h: one a slot */
 
 struct upstream {
     struct leg leg;

@@ -1,9 +1,15 @@
 /*
- * Sessions that wait for a backend: for a health, or for the end of an idle connection in their
- * way, both without a place in a queue; and who enters one. In a worker.
+ * Sessions that find no backend: who is refused, and who waits, for a health, for the end of an
+ * idle connection in their way, both without a place in a queue, or in one. In a worker.
+ *
+ * Those who wait for a health are asked again, a bounded number a turn, when some health has
+ * changed. Who was asked in this round, or came since it began, stands behind all who were not.
  */
 #include "queue.h"
 #include "session.h"
+
+/* Connecting takes some ten microseconds, and the others' bytes wait meanwhile. */
+#define RETRIES_A_TURN 64
 
 void connect_stop_waiting(struct session *s)
 {
@@ -28,6 +34,13 @@ bool connect_is_held_back(const struct attempt *attempt, uint32_t pool)
         }
     }
     return false;
+}
+
+void connect_forget_tried(struct attempt *attempt)
+{
+    attempt->n_tried = 0;
+    attempt->held_back = 0;
+    attempt->forgets = false;
 }
 
 /* It will be their turn again. */
@@ -78,29 +91,100 @@ bool connect_wait_for_room(struct session *s, const struct snapshot_pool *pool)
     return true;
 }
 
-static void retry_all(struct attempt_list *waiting)
+/* --- without a backend --- */
+
+/* Until a health is known, at most START_WAIT_MS after the client came. */
+static void wait_for_health(struct session *s)
 {
-    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
-    TAILQ_CONCAT(&again, waiting, waiting_link);
-    struct attempt *attempt;
-    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
-        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
-        TAILQ_REMOVE(&again, attempt, waiting_link);
-        TAILQ_INSERT_TAIL(waiting, attempt, waiting_link);
-        connect_stop_waiting(attempt->session);
-        connect_begin(attempt->session);
+    s->state = SESSION_WAITING;
+    s->attempt->waiting = true;
+    s->attempt->round = s->proxy->waiting_round;
+    TAILQ_INSERT_TAIL(&s->proxy->waiting, s->attempt, waiting_link);
+    atomic_fetch_add_explicit(&s->proxy->row->waiting, 1, memory_order_relaxed);
+    wheel_set(&s->proxy->wheel, &s->timer, s->attempt->begun_ms + START_WAIT_MS);
+}
+
+static enum refusal why_in_vain(const struct attempt *attempt, enum refusal otherwise)
+{
+    if (attempt->tries > 0) {
+        return REFUSAL_CONNECT_FAILED;
     }
+    if (attempt->no_port) {
+        return REFUSAL_SOURCE_PORTS;
+    }
+    return attempt->no_address ? REFUSAL_CLIENT_ADDRESS : otherwise;
+}
+
+void connect_without(struct session *s, enum choice choice)
+{
+    struct attempt *attempt = s->attempt;
+    switch (choice) {
+    case CHOICE_STARTING:
+        wait_for_health(s);
+        break;
+    case CHOICE_FULL:
+    case CHOICE_PAUSED:
+        connect_wait_for_place(s);
+        break;
+    case CHOICE_TRIED:
+        if (connect_is_held_back(attempt, attempt->chosen.pool)) {
+            connect_wait_for_place(s);
+            break;
+        }
+        if (attempt->again) {
+            attempt->again = false;
+            connect_forget_tried(attempt);
+            s->state = SESSION_WAITING;
+            wheel_set(&s->proxy->wheel, &s->timer, s->proxy->now_ms + UNIX_AGAIN_MS);
+            break;
+        }
+        session_refuse(s, why_in_vain(attempt, REFUSAL_CONNECT_FAILED));
+        break;
+    default:
+        session_refuse(s, why_in_vain(attempt, REFUSAL_NO_BACKEND));
+        break;
+    }
+}
+
+/* --- another try --- */
+
+static void retry(struct attempt *attempt)
+{
+    connect_stop_waiting(attempt->session);
+    connect_begin(attempt->session);
+}
+
+void connect_begin_round(struct proxy *proxy)
+{
+    proxy->waiting_round++;
+}
+
+bool connect_has_unasked(const struct proxy *proxy)
+{
+    const struct attempt *first = TAILQ_FIRST(&proxy->waiting);
+    return first != NULL && first->round != proxy->waiting_round;
 }
 
 void connect_retry_waiting(struct proxy *proxy)
 {
-    retry_all(&proxy->waiting);
+    for (uint32_t n = 0; n < RETRIES_A_TURN && connect_has_unasked(proxy); n++) {
+        retry(TAILQ_FIRST(&proxy->waiting));
+    }
 }
 
 void connect_retry_cramped(struct proxy *proxy)
 {
-    if (!TAILQ_EMPTY(&proxy->cramped) && proxy->now_ms != proxy->cramped_ms) {
-        proxy->cramped_ms = proxy->now_ms; /* once a millisecond is enough */
-        retry_all(&proxy->cramped);
+    struct attempt_list again = TAILQ_HEAD_INITIALIZER(again);
+    struct attempt *attempt;
+    if (TAILQ_EMPTY(&proxy->cramped) || proxy->now_ms == proxy->cramped_ms) {
+        return; /* once a millisecond is enough */
+    }
+    proxy->cramped_ms = proxy->now_ms;
+    TAILQ_CONCAT(&again, &proxy->cramped, waiting_link);
+    while ((attempt = TAILQ_FIRST(&again)) != NULL) {
+        /* Back into the list it is expected in, so that leaving it is the same for everyone. */
+        TAILQ_REMOVE(&again, attempt, waiting_link);
+        TAILQ_INSERT_TAIL(&proxy->cramped, attempt, waiting_link);
+        retry(attempt);
     }
 }

@@ -193,7 +193,7 @@ def test_who_does_not_send_it_is_told(start, server):
 def test_who_does_not_expect_it_is_found_out(start, server):
     """The header is no request: a server that does not know it says so."""
     daemon = start(Daemon(config([server.plain], {"http": FAST}, send_proxy="v1")))
-    assert wait_state(daemon, "a", "down")["reason"] == "HTTP 400"
+    assert wait_state(daemon, "a", "down")["reason"] == "HTTP 400, expected 200-399"
 
 
 def test_checks_of_other_addresses_go_without(start, server):

@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from sluice import Daemon, connect, pool, service
+from peers import Worker
+from sluice import Daemon, connect, pool, service, wait_for
 from test_fault_close import Backend
 
 LINES = {"mode": "request", "framing": "line"}
@@ -71,3 +72,52 @@ def test_urgent(start, tmp_path, who, reuse):
                     with stopped(worker):
                         send_urgent(accepted)
                     assert receive(client, len(WHOLE)) == WHOLE
+
+
+@contextlib.contextmanager
+def flow(start, tmp_path, who):
+    """The daemon, a socket that sends and the one beyond the daemon that receives."""
+    with Backend("ipv4", tmp_path) as backend:
+        daemon = start(Daemon(service("s") + pool("s", [backend.address]), workers=1))
+        with connect(daemon.address("s")) as client:
+            client.sendall(b"hello\n")
+            with greeted(backend, b"hello\n") as accepted:
+                client.settimeout(10)
+                accepted.settimeout(10)
+                yield daemon, *((client, accepted) if who == "client" else (accepted, client))
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_urgent_in_bulk(start, tmp_path, who):
+    """Splicing never gets past urgent bytes by itself, and takes them for the end of the stream."""
+    with flow(start, tmp_path, who) as (daemon, sender, receiver):
+        part = bytes(3 << 20)
+
+        def send():
+            for _ in range(3):
+                sender.sendall(part)
+                send_urgent(sender)
+            sender.shutdown(socket.SHUT_WR)
+        sending = Worker(send)
+        assert receive(receiver, 4 * len(part)) == 3 * (part + WHOLE)
+        sending.result()
+        workers = daemon.ctl_json("show workers")["workers"]
+        assert sum(row["spliced_bytes"] for row in workers) > len(part), workers
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_urgent_behind_a_blocked_reader(start, tmp_path, who):
+    """Its event comes long before it is read."""
+    with flow(start, tmp_path, who) as (daemon, sender, receiver):
+        counter = "bytes_in" if who == "client" else "bytes_out"
+        known, sent, block = daemon.service("s")[counter], 0, bytes(1 << 16)
+
+        def is_read():
+            return daemon.service("s")[counter] - known == sent
+        with pytest.raises(AssertionError, match="not within"):
+            while True:
+                sender.sendall(block)
+                sent += len(block)
+                wait_for(is_read, 0.3)
+        send_urgent(sender)
+        assert receive(receiver, sent + len(WHOLE)) == bytes(sent) + WHOLE

@@ -32,5 +32,6 @@ def test_idle_ones_give_their_ports(start, name):
     assert row["upstreams_idle"] == 0
     assert name == "s" or row["upstreams_discarded_by"]["evicted"] == PORTS * 3 // 4
     assert client(LISTEN[name], 100) is None  # there is nothing left to make room
-    assert daemon.service(name)["refused_by"]["source_ports"] == 1
+    wait_for(lambda: daemon.service(name)["refused_by"]["source_ports"] == 1,
+             what="the client that was reset to be counted")
     assert daemon.backend(name, "a")["source_ports_out"] == 1

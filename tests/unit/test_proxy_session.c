@@ -1,6 +1,8 @@
 /* The data path where nothing is reused: sessions, their ends, and who is refused. */
 #include "proxy_bench.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -433,6 +435,19 @@ static uint32_t longest_turn_us(void)
 
 /* What the worker does between the loop and the turn, such as mapping a snapshot, holds sessions up
  * just as well. */
+START_TEST(nobody_listens_for_what_no_snapshot_names)
+{
+    for (int i = 0; i < 2; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* is closed */
+        ck_assert_int_eq(proxy_add_listener(proxies[0], 9, fd), -ENOENT);
+        ck_assert_int_eq(fcntl(fd, F_GETFD), -1);
+        if (i == 0) {
+            bench_start(); /* before, there is none */
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_turn_is_as_long_as_all_the_work_in_it)
 {
     bench_start();
@@ -542,6 +557,7 @@ int main(void)
     tcase_add_test(tc, without_checks_health_does_not_count);
     tcase_add_test(tc, sessions_outlive_a_new_snapshot_and_a_dropped_listener);
     tcase_add_test(tc, what_waits_in_a_dropped_queue_is_served);
+    tcase_add_test(tc, nobody_listens_for_what_no_snapshot_names);
     tcase_add_test(tc, a_turn_is_as_long_as_all_the_work_in_it);
     tcase_add_test(tc, a_beat_gives_back_what_a_peak_took);
     tcase_add_test(tc, a_drain_ends_at_its_deadline);
