@@ -107,6 +107,16 @@ def test_pure_folders_use_no_sockets():
     assert not wrong, "\n".join(wrong)
 
 
+def test_kinds_of_events_are_listed():
+    """In the table that show events knows them by: all that are written, and no others."""
+    listed = set(re.findall(r'"(\w+)"', re.search(r"event_kinds\[\] = \{(.*?)\};", (
+        SRC / "ctl" / "events.c").read_text(), re.S)[1]))
+    code = "".join(path.read_text() for folder in ("ctl", "proc") for path in sources(folder))
+    places = re.findall(r"master_event\([^,\"]+, ([^,]+),|define EVENT_KIND(.*)|\bkind = ([^;,]+)[;,]",
+                        code)
+    assert set(re.findall(r'"(\w+)"', "".join(map("".join, places)))) == listed
+
+
 def test_files_stay_small():
     long = [f"{p.relative_to(TOP)}: {n} lines" for folder in ALLOWED for p in sources(folder)
             if (n := len(p.read_text().splitlines())) > 800]

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/units.h"
 #include "ctl/command.h"
 #include "ctl/request.h"
 #include "model/names.h"
@@ -63,6 +64,30 @@ static size_t find_first(const struct events *events, const struct event_filter 
     return first;
 }
 
+/* Also one that only an earlier version wrote. */
+static bool is_kind(const struct events *events, const char *kind)
+{
+    for (const char *const *known = event_kinds; *known; known++)
+        if (strcmp(*known, kind) == 0)
+            return true;
+    for (size_t i = 0; i < events_count(events); i++)
+        if (strcmp(events_get(events, i)->kind, kind) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_kind(struct request *request, const char *kind)
+{
+    const char *nearest = units_nearest(kind, event_kinds);
+    STR_AUTO list = {0};
+
+    for (const char *const *known = event_kinds; *known; known++)
+        str_printf(&list, "%s%s", list.len > 0 ? ", " : "", *known);
+    reply_error(&request->reply, "kind=%s: there is no such kind%s%s%s; kinds are %s", kind,
+                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "",
+                str_text(&list));
+}
+
 static enum command_outcome run_events(struct request *request)
 {
     struct event_filter filter = {.pair = request_option(request, "backend"),
@@ -77,6 +102,10 @@ static enum command_outcome run_events(struct request *request)
     if (filter.pair && !strchr(filter.pair, '/')) {
         reply_error(&request->reply, "backend=%s names no pool; write backend=POOL/NAME",
                     filter.pair);
+        return COMMAND_DONE;
+    }
+    if (filter.kind && !is_kind(events, filter.kind)) {
+        refuse_kind(request, filter.kind);
         return COMMAND_DONE;
     }
     if (since_ms < request->now_ms)

@@ -18,9 +18,10 @@ static struct view view_now(const struct request *request)
 /* --- show info --- */
 
 struct info_row {
-    uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped, overrides,
-        stopping, draining_pid, draining_sessions, events_dropped, file_runs, confirm_until_ms,
-        memory_master_bytes, memory_monitor_bytes, memory_workers_bytes;
+    uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped,
+        monitor_log_dropped, overrides, stopping, draining_pid, draining_sessions, events_dropped,
+        file_runs, confirm_until_ms, memory_master_bytes, memory_monitor_bytes,
+        memory_workers_bytes;
     const char *config_file, *status, *health_answers, *connections_limited_by;
     const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
@@ -56,6 +57,7 @@ static const struct column info_columns[] = {
     INFO(memory_monitor_bytes, "memory of monitor", COLUMN_BYTES),
     INFO(memory_workers_bytes, "memory of workers", COLUMN_BYTES),
     INFO(log_dropped, "log lines dropped", COLUMN_UINT),
+    INFO(monitor_log_dropped, "of them the monitor's", COLUMN_UINT),
     INFO(events_dropped, "events not kept", COLUMN_UINT),
     {0},
 };
@@ -118,6 +120,8 @@ static void put_info(struct request *request, const struct view *view,
         .memory_master_bytes = memory_of_process(info->pid),
         .memory_monitor_bytes = monitor > 0 ? host->ops->memory(host->self, monitor) : REPLY_NONE,
         .log_dropped = info->log_dropped,
+        .monitor_log_dropped =
+            atomic_load_explicit(&header->monitor_log_dropped, memory_order_relaxed),
         .events_dropped = info->events_dropped,
         .file_runs = configs->file_runs,
         .confirm_until_ms = configs->returns != 0 ? configs->until_ms : REPLY_NONE,

@@ -89,6 +89,17 @@ const struct command *command_find(const char *const *words, size_t count, size_
     return NULL;
 }
 
+bool command_begins_with(const char *word)
+{
+    for (const struct command *const *c = command_table; *c; c++) {
+        size_t bytes = strcspn((*c)->words, " ");
+
+        if (strlen(word) == bytes && memcmp(word, (*c)->words, bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void list_names(const char **names)
 {
     size_t n = 0;

@@ -41,6 +41,8 @@ extern const struct command *const command_table[]; /* in the order of help; end
 
 /* The command that the words begin with, and how many of them it takes; NULL: none. */
 const struct command *command_find(const char *const *words, size_t count, size_t *out_taken);
+/* Whether this is the first word of a command. */
+bool command_begins_with(const char *word);
 /* The words of the command that was probably meant, or NULL. */
 const char *command_nearest(const char *const *words, size_t count);
 /* "set backend POOL NAME option=value … [why="TEXT"] [force]", appended. */

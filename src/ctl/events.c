@@ -10,6 +10,12 @@
 
 #define TEXT_MAX 500
 
+const char *const event_kinds[] = {
+    "admin",   "asked", "backends_file", "drain", "ejection", "health", "healthz",
+    "lost",    "names", "pool",          "ports", "refused",  "reload", "reuse",
+    "service", "start", "state",         "stop",  "upgrade",  "worker", NULL,
+};
+
 struct events {
     uint64_t next_id;
     size_t first; /* place of the oldest */

@@ -14,13 +14,16 @@
 
 #define EVENTS_MAX 2000
 
+/* Of all events that this version writes; ends with NULL. */
+extern const char *const event_kinds[];
+
 struct events;
 
 struct event_record {
     uint64_t id; /* from 1, never reused */
     uint64_t wall_ms;
     uint64_t mono_ms; /* 0: of an earlier daemon, whose clock means nothing here */
-    const char *kind; /* "health", "pool", "service", "admin", "reload", "refused", "worker" … */
+    const char *kind; /* one of event_kinds, or an earlier version's */
     const char *pool; /* "" where it is about none */
     const char *backend; /* "" likewise */
     const char *text;    /* what happened: "up -> down: connect refused" */

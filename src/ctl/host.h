@@ -90,8 +90,9 @@ struct ctl_drain {
     uint32_t row;
     uint64_t since_ms;    /* monotonic */
     uint64_t deadline_ms; /* likewise, when those that remain have been closed; 0: they are not */
-    bool removed;         /* it is in the model no more, and by says who removed it */
+    bool removed;         /* it is in the model no more, and what follows says who removed it … */
     const char *by;
+    uint64_t removed_ms; /* … and when: monotonic */
 };
 
 struct ctl_host_info {

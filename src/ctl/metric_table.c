@@ -101,6 +101,7 @@ const struct metric metric_table[] = {
     DAEMON("healthy", GAUGE, "healthy", "What /healthz says: 1 is yes."),
     DAEMON("stopping", GAUGE, "stopping", "1 once a stop was asked for."),
     DAEMON("overrides", GAUGE, "overrides", "Changes by command that stand against the file."),
+    DAEMON("file_runs", GAUGE, "file_runs", "1 while what runs is what the file says."),
     DAEMON("reloads_total", COUNTER, "reloads", "Reloads that were asked for."),
     DAEMON("reload_failures_total", COUNTER, "reload_failures",
            "Reloads that were refused; the former configuration stayed."),
@@ -172,6 +173,10 @@ const struct metric metric_table[] = {
     POOL("backups_used", GAUGE, "backups_used", "1 while backups take new sessions."),
     POOL("paused", GAUGE, "paused", "1 while the pool is paused, and new sessions wait."),
     POOL("overrides", GAUGE, "overrides", "Changes by command that stand against the file."),
+    POOL("backends_from_file", GAUGE, "backends_from_file",
+         "Backends that come from its backends_file."),
+    POOL("backends_file_time_seconds", GAUGE, "backends_file_wall_ms",
+         "When that was last taken, since 1970."),
 
     LABEL("backend_", "state", GAUGE, BACKEND, "state",
           "State towards new sessions; 1 for the present one.", "state"),
@@ -229,8 +234,7 @@ const struct metric metric_table[] = {
     UPSTREAMS("upstream_pins_total", COUNTER, "pins",
               "Requests that took their connection for the session's own."),
     LABEL("", "upstream_trouble", GAUGE, UPSTREAMS, "reuse_trouble",
-          "Why reuse is off for the backend, or none; 1 for the present word.",
-          "trouble"),
+          "Why reuse is off for the backend, or none; 1 for the present word.", "trouble"),
 
     PORTS("used", GAUGE, "in_use", "Ports in use between an address of ours and the backend."),
     PORTS("limit", GAUGE, "limit", "Ports that may be in use between them."),

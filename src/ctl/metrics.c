@@ -1,6 +1,6 @@
 /*
- * The page of metrics. All samples of a metric must stand together, while rows are gathered one by
- * one: so each metric collects its lines in a text of its own. In master.
+ * The page of metrics. All samples of a metric stand together, while rows are gathered one by one:
+ * so each metric collects its lines in a text of its own. In master.
  */
 #include "ctl/metrics.h"
 
@@ -33,9 +33,9 @@ struct page {
 
 struct daemon_row {
     const char *version;
-    uint64_t start_time, healthy, stopping, overrides, reloads, reload_failures, reload_success,
-        reload_time, log_dropped, notices_dropped, events_dropped, leases_refused, monitor_restarts,
-        descriptors_limit, status_requests, status_refused;
+    uint64_t start_time, healthy, stopping, overrides, file_runs, reloads, reload_failures,
+        reload_success, reload_time, log_dropped, notices_dropped, events_dropped, leases_refused,
+        monitor_restarts, descriptors_limit, status_requests, status_refused;
 };
 
 #define DAEMON(key, kind)                                                                          \
@@ -49,6 +49,7 @@ static const struct column daemon_columns[] = {
     DAEMON(healthy, COLUMN_BOOL),
     DAEMON(stopping, COLUMN_BOOL),
     DAEMON(overrides, COLUMN_UINT),
+    DAEMON(file_runs, COLUMN_BOOL),
     DAEMON(reloads, COLUMN_UINT),
     DAEMON(reload_failures, COLUMN_UINT),
     DAEMON(reload_success, COLUMN_BOOL),
@@ -272,6 +273,7 @@ static void put_daemon(struct page *page)
         .healthy = !veto && LOAD(header->answer) == SB_ANSWER_YES,
         .stopping = info->stopping,
         .overrides = page->view.overrides ? page->view.overrides->count : 0,
+        .file_runs = page->host->ops->configs(page->host->self)->file_runs,
         .reloads = info->reloads,
         .reload_failures = info->reload_failures,
         .reload_success = !info->reload_failed,

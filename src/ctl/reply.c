@@ -12,7 +12,7 @@
 #include "ctl/format.h"
 
 #define COLUMN_GAP         2
-#define RECORD_TITLE_WIDTH 22 /* at least, so that records that follow each other line up */
+#define RECORD_TITLE_WIDTH 25 /* at least, so that records that follow each other line up */
 
 _Static_assert(FORMAT_TEXT_MAX <= 64 && CLOCK_TEXT_MAX <= 64, "number_text's buffer");
 

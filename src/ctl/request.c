@@ -12,6 +12,7 @@
 #include "model/override.h"
 
 #define OPTION_CHARACTERS "abcdefghijklmnopqrstuvwxyz_"
+#define NAMES_TOLD_MAX    12
 
 struct request *request_create(const struct ctl_host *host, struct codec_words *words,
                                const struct ctl_who *who, size_t reply_limit, uint64_t now_ms,
@@ -85,11 +86,16 @@ static void refuse_unknown(struct request *request)
 {
     const char *const *words = (const char *const *)request->words.words;
     const char *nearest = command_nearest(words, request->words.count);
+    bool is_begun = request->words.count > 0 && command_begins_with(words[0]);
     STR_AUTO text = {0};
 
     codec_join(&text, words, request->words.count < 2 ? request->words.count : 2);
     if (request->words.count == 0)
         reply_error(&request->reply, "no command before json; \"help\" lists all commands");
+    else if (is_begun && (request->words.count == 1 || !nearest))
+        reply_error(&request->reply,
+                    "unknown command: %s; \"help %s\" lists those that begin with %s",
+                    str_text(&text), words[0], words[0]);
     else if (nearest)
         reply_error(&request->reply,
                     "unknown command: %s; did you mean \"%s\"? (\"help\" lists all commands)",
@@ -148,7 +154,7 @@ static const struct option_def *find_in_file(const struct command *command, cons
 
     for (const struct option_def *option = option_table; option->name; option++)
         if (strcmp(option->section, section) == 0 && strcmp(option->name, name) == 0)
-            return option->required && option->type != OPTION_LIST ? NULL : option;
+            return command->settings == override_addable && option->required ? NULL : option;
     return NULL;
 }
 
@@ -161,8 +167,12 @@ static void refuse_option(struct request *request, const char *name)
     if (in_file) {
         reply_error(&request->reply,
                     "%s= cannot be given by command%s; change it in the file, "
-                    "then reload",
-                    name, in_file->type == OPTION_LIST ? ", as it is a list" : "");
+                    "then reload%s",
+                    name, in_file->type == OPTION_LIST ? ", as it is a list" : "",
+                    strcmp(name, "address") == 0
+                        ? ", or add backend with that address under another name, then remove "
+                          "this one"
+                        : "");
         return;
     }
     if (!nearest)
@@ -291,19 +301,26 @@ static const struct model *model_of(const struct request *request)
     return request->host.ops->model(request->host.self);
 }
 
-/* The reply becomes: what name is not known, and the nearest of count names. */
+/* The reply becomes: what name is not known, and the nearest of the names, or some of them. */
 static void refuse_name(struct request *request, const char *what, const char *name,
                         const char **names)
 {
     const char *nearest = units_nearest(name, names);
     STR_AUTO quoted = {0};
+    STR_AUTO known = {0};
+    size_t n = 0;
 
+    for (; names[n] && n < NAMES_TOLD_MAX; n++)
+        str_printf(&known, "%s%s", n > 0 ? ", " : "", names[n]);
+    if (names[n])
+        str_append(&known, " and more");
     codec_quote(&quoted, name);
     if (nearest)
         reply_error(&request->reply, "there is no %s %s; did you mean %s?", what, str_text(&quoted),
                     nearest);
     else
-        reply_error(&request->reply, "there is no %s %s", what, str_text(&quoted));
+        reply_error(&request->reply, "there is no %s %s; known: %s", what, str_text(&quoted),
+                    n > 0 ? str_text(&known) : "none");
 }
 
 /* Names of count structs that begin with their name, for the nearest one. */
@@ -345,6 +362,8 @@ const struct model_backend *request_find_backend(struct request *request,
 
     if (backend)
         return backend;
+    if (request_refuse_removed(request, pool->name, name))
+        return NULL;
     str_printf(&what, "backend in pool %s called", pool->name);
     refuse_among(request, str_text(&what), name, pool->backends, pool->n_backends,
                  sizeof(*pool->backends));
@@ -367,6 +386,8 @@ bool request_find_anywhere(struct request *request, const char *name)
             return true;
         n += model->pools[i].n_backends;
     }
+    if (request_refuse_removed(request, NULL, name))
+        return false;
     names = calloc(n + 1, sizeof(*names));
     if (!names) {
         reply_error(&request->reply, "there is no such backend");

@@ -90,6 +90,9 @@ const struct model_backend *request_find_backend(struct request *request,
 bool request_has_backend(struct request *request, const struct model_pool *pool, const char *name);
 /* Whether any pool has such a backend; if not the reply is an error likewise. */
 bool request_find_anywhere(struct request *request, const char *name);
+/* Where a backend called so (pool NULL: in any pool) was removed and still has sessions the reply
+ * becomes an error that says so, and how they are closed; otherwise false. */
+bool request_refuse_removed(struct request *request, const char *pool, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
 /* "POOL/NAME" of backend=, which may mean all addresses of a name, and removed ones that still have
  * sessions: puts their rows into filter. False with the reply an error. */

@@ -38,6 +38,7 @@ struct drain {
     uint32_t within_ms;   /* what the pool said … */
     uint64_t from_ms;     /* … and since when */
     uint64_t since_ms;    /* monotonic */
+    uint64_t removed_ms;  /* likewise, if it is */
     uint64_t own_ms;      /* of a removed one: likewise, without its pool's pause */
     uint64_t deadline_ms; /* likewise; 0: none */
     uint64_t told_ms;     /* workers were told last to close its sessions; 0: never */
@@ -186,6 +187,7 @@ static void look_at_removed(struct master *master, const struct model_pool *pool
     bool keeps = !drains->has_within && drain->deadline_ms != 0;
     drain->wanted = true;
     drain->removed = true;
+    drain->removed_ms = clock_now_ms();
     drain->generation = master->running->generation;
     (void)strlcpy(drain->by, drains->by != NULL ? drains->by : "the configuration",
                   sizeof(drain->by));
@@ -436,7 +438,8 @@ bool drains_get(const struct master *master, uint32_t slot, struct ctl_drain *ou
                               .since_ms = drain->since_ms,
                               .deadline_ms = drain->deadline_ms,
                               .removed = drain->removed,
-                              .by = drain->by};
+                              .by = drain->by,
+                              .removed_ms = drain->removed_ms};
     return true;
 }
 

@@ -16,7 +16,8 @@
 
 static uint64_t count_dropped(const struct master *master)
 {
-    uint64_t dropped = log_dropped();
+    uint64_t dropped = log_dropped() + atomic_load_explicit(&master->sb.header->monitor_log_dropped,
+                                                            memory_order_relaxed);
     for (uint32_t i = 0; i < master->n_workers; i++) {
         dropped += atomic_load_explicit(&master->sb.workers[i].log_dropped, memory_order_relaxed);
     }

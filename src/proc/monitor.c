@@ -216,6 +216,8 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct monitor *monitor = arg;
     atomic_store(&monitor->sb->header->monitor_heartbeat_ms, clock_now_ms());
+    atomic_store_explicit(&monitor->sb->header->monitor_log_dropped, log_dropped(),
+                          memory_order_relaxed);
 }
 
 static void on_alarm(evutil_socket_t alarm, short what, void *arg)

@@ -113,6 +113,29 @@ def test_a_drain_taken_back(start, origin):
     assert sum(lives(sock) for sock in socks) >= 20 + on(daemon, "a")
 
 
+def test_a_removed_one_is_no_unknown_one(start, origin):
+    """While it has sessions, commands about it say what became of it, and how to close them."""
+    daemon = start(Daemon(config(origin, "abc"), workers=1))
+    socks = echo(start, daemon, 9)
+    daemon.ctl("drain backend s c")
+    daemon.ctl("remove backend s c")
+    said = r"backend c of pool s was removed at 20\S+Z, by uid \d+.*, and still has 3 sessions; " \
+           r"close sessions backend=s/c \[over=TIME\] closes them$"
+    for words in ("drain backend s c", "ready backend s c", "drain backend * c",
+                  "maintain backend s c", "maintain backend * c", "set backend s c weight=3",
+                  "remove backend s c"):
+        with pytest.raises(CtlError, match=said):
+            daemon.ctl(words)
+    daemon.ctl("close sessions backend=s/c")
+    wait_for(lambda: shown(daemon, "c") is None, what="no sessions left")
+    assert sum(lives(sock) for sock in socks) == 6
+    with pytest.raises(CtlError, match="no backend in pool s called c"):
+        daemon.ctl("drain backend s c")
+    daemon.ctl("remove backend s b within=1h")
+    with pytest.raises(CtlError, match=r"has 3 sessions, which are closed by 20\S+Z; close"):
+        daemon.ctl("ready backend s b")
+
+
 @pytest.mark.parametrize("by", ["command", "file", "reset"])
 def test_a_removed_backend_drains(start, origin, by):
     """However it is removed: seen until its last session has gone, or its time is over."""

@@ -171,12 +171,16 @@ def test_exit_codes_of_sluicectl(daemon, folder):
     assert (refused.returncode, refused.stdout) == (1, "") and refused.stderr.startswith("error: ")
     refused = sluicectl(daemon, "--json", "show", "nonsense")
     assert refused.returncode == 1 and "error" in json.loads(refused.stderr)
+    assert json.loads(sluicectl(daemon, "show", "pools", "--json").stdout)["pools"]
+    refused = sluicectl(daemon, "show", "backends", "x")
+    assert refused.stderr == "error: there is no pool x; known: web\n"
     for words in [], ["--nonsense", "show"], ["show", "a\nb"]:
         usage = sluicectl(daemon, *words)
         assert (usage.returncode, usage.stdout) == (2, "") and usage.stderr, words
     for path in folder / "nobody.sock", folder:
         missing = sluicectl(daemon, "show", "info", socket_path=path)
         assert (missing.returncode, missing.stdout) == (3, "") and str(path) in missing.stderr
+    assert "man sluicectl" in sluicectl(daemon, "help", socket_path=folder / "nobody.sock").stderr
     by_environment = run([SLUICECTL, "show", "pools"],
                          env={**os.environ, "SLUICE_SOCKET": str(daemon.control)})
     assert "web" in by_environment.stdout

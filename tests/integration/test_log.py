@@ -291,6 +291,17 @@ def test_full_disk(start):
     wait_for(lambda: dropped(daemon) >= 50, what="the lines to be counted")
 
 
+def test_lines_that_the_monitor_loses(start):
+    """All processes count, and the monitor's are told apart."""
+    gone = start(Port())
+    daemon = start(Daemon(service("s", "p") + pool("p", {"a": gone.address},
+                          checks={"tcp": {"interval": "100ms"}}), workers=1, log="/dev/full"))
+    def info():
+        return daemon.ctl_json("show info")
+    wait_for(lambda: info()["monitor_log_dropped"] > 0, what="what the monitor says of the check")
+    assert info()["log_dropped"] > info()["monitor_log_dropped"]  # master has lost some, too
+
+
 def test_pipe_that_nobody_reads(start, folder):
     path = folder / "fifo"
     os.mkfifo(path)

@@ -133,7 +133,8 @@ static const struct {
     {"shwo pools", {"unknown command: shwo pools", "did you mean \"show pools\""}},
     {"show poolz", {"did you mean \"show pools\""}},
     {"hlep", {"did you mean \"help\""}},
-    {"show", {"unknown command: show"}},
+    {"show", {"unknown command: show; \"help show\" lists those that begin with show"}},
+    {"drain web a", {"unknown command: drain web; \"help drain\" lists"}},
     {"xyzzy \"a b\"", {"unknown command: xyzzy \"a b\"", "help"}},
     {"show sources", {"unknown command"}},
     {"show upstreams wev", {"no pool wev", "did you mean web"}},
@@ -197,6 +198,8 @@ static const struct {
     {"add backend web x", {"something is missing", "usage: add backend POOL NAME ADDRESS"}},
     {"add backend wbe x 10.0.0.9:80", {"no pool wbe", "did you mean web"}},
     {"add backend web x 10.0.0.9:80 address=y", {"unknown option address="}},
+    {"set backend web a address=10.0.0.9:80",
+     {"address= cannot be given by command; change it in the file", "or add backend with that"}},
     {"add backend web x 10.0.0.9:80 bakcup=true", {"did you mean backup="}},
     {"add backend web x 10.0.0.9:80 force", {"too many words"}},
     {"reset al", {"unknown command", "reset all"}},
@@ -208,7 +211,8 @@ static const struct {
     {"set backend web a weight=1 fro=1s", {"unknown option fro="}},
     {"set pool wbe retries=1", {"no pool wbe", "did you mean web"}},
     {"set pool web retires=1", {"unknown option retires=", "did you mean retries="}},
-    {"set pool web source_addresses=10.0.0.1", {"source_addresses= cannot be given by command, as it is a list"}},
+    {"set pool web source_addresses=10.0.0.1",
+     {"source_addresses= cannot be given by command, as it is a list"}},
     {"set service wbe pool=db", {"no service wbe", "did you mean web"}},
     {"set service web listen=0.0.0.0:1", {"listen= cannot be given by command, as it is a list"}},
     {"set service web", {"no option=value"}},
@@ -272,6 +276,9 @@ static const struct {
     {"show events backend=a", {"POOL/NAME"}},
     {"show events limit=x", {"limit=x:"}},
     {"show events since=yesterday", {"since=yesterday:"}},
+    {"show events kind=zz", {"kind=zz: there is no such kind", "admin, asked, backends_file,"}},
+    {"show events kind=refussed", {"did you mean refused?", "; kinds are admin, "}},
+    {"show events kind=", {"kind=: there is no such kind"}},
     {"help shw", {"no such command"}},
 };
 
@@ -800,6 +807,9 @@ START_TEST(events_are_filtered)
     ck_assert_ptr_null(strstr(str_text(&result.text), "old"));
     ck_assert_ptr_null(strstr(str_text(&result.text), "two"));
     ck_assert_ptr_null(strstr(str_text(&result.text), "three"));
+    says(run("show events kind=two"), "two"); /* of another version, perhaps */
+    ck_assert_ptr_null(strstr(str_text(&result.text), "three"));
+    ck_assert_ptr_null(strstr(run("show events kind=drain"), "error"));
 }
 END_TEST
 

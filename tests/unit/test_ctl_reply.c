@@ -155,8 +155,8 @@ START_TEST(a_record_in_both_forms)
 
     reply_init(&reply, false, LIMIT);
     reply_record(&reply, columns, &rows[1]);
-    ck_assert_ptr_nonnull(strstr(str_text(&reply.body), "AGE                     59s\n"
-                                                        "FLAG                    no\n"));
+    ck_assert_ptr_nonnull(strstr(str_text(&reply.body), "AGE                        59s\n"
+                                                        "FLAG                       no\n"));
     reply_free(&reply);
     reply_init(&reply, true, LIMIT);
     reply_record(&reply, columns, &rows[1]);
