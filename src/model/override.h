@@ -1,8 +1,8 @@
 /*
  * What the operator said beside the file: a list of records, each about one option of a backend,
- * pool, service or the global section, or about a backend that came or went. The running model is always what building
- * the file's tree with them gives, so that defaults, judgement and messages are a file's. In
- * master.
+ * pool, service or the global section, or about a backend that came or went. The running model is
+ * always what building the file's tree with them gives, so that defaults, judgement and messages
+ * are a file's. In master.
  */
 #ifndef SLUICE_MODEL_OVERRIDE_H
 #define SLUICE_MODEL_OVERRIDE_H
@@ -52,8 +52,8 @@ struct overrides { /* zeroed is empty */
     size_t count, cap;
 };
 
-/* Options that can be set of a backend, a pool, a service and globally, and those that an added backend takes
- * beside its address. End with NULL. */
+/* Options that can be set of a backend, a pool, a service and globally, and those that an added
+ * backend takes beside its address. End with NULL. */
 const char *const *override_settable_of_backend(void);
 const char *const *override_settable_of_pool(void);
 const char *const *override_settable_of_service(void);

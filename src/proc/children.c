@@ -1,11 +1,9 @@
 /*
- * Workers and monitor as master sees them: spawning, telling, reaping, replacing. Owns their pids
- * and channels. What a child should have is worked out afresh from master's state each time
- * (children_sync), so a message that did not fit a full channel is simply sent later.
+ * Workers and monitor as master sees them: spawning, reaping, replacing. Owns their pids and
+ * channels. What goes through those: children_tell.c, children_hear.c.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,30 +14,23 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/str.h"
-#include "check/engine.h"
 #include "child.h"
-#include "ctl/format.h"
+#include "children.h"
 #include "ctl/memory.h"
 #include "master.h"
 #include "monitor.h"
-#include "succession.h"
-#include "upgrade.h"
 #include "worker.h"
 
 /* A process that lives shorter than this counts as having failed at once … */
 #define QUICK_DEATH_MS 1000
-/* … and its successors wait 50 ms, 100 ms, … up to this. The first one does not wait. */
+/* … and its successors wait 50 ms, 100 ms, … up to this. The first one does not wait. One that
+ * cannot be started counts alike, but is always waited for. */
+#define BACK_OFF_MS     50U
 #define BACK_OFF_MAX_MS 5000
-
-static bool is_monitor(const struct child *child)
-{
-    return child->id == child->master->n_workers;
-}
 
 static void name_of(const struct child *child, char name[static 16])
 {
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         snprintf(name, 16, "monitor");
     } else {
         snprintf(name, 16, "worker %u", child->id);
@@ -87,7 +78,7 @@ static _Noreturn void child_main(struct child *child, int channel)
     struct master *master = child->master;
     char name[16];
     name_of(child, name);
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         (void)setsid(); /* so that what it runs is known by that, and ends with it: child.c */
     }
     child_ignore_group_signals();
@@ -95,306 +86,20 @@ static _Noreturn void child_main(struct child *child, int channel)
     log_set_role(name);
     setproctitle("%s", name);
     struct privileges privileges = master->privileges;
-    privileges.any_source &= !is_monitor(child); /* nor any program that it runs */
+    privileges.any_source &= !child_is_monitor(child); /* nor any program that it runs */
     int error = privileges_drop(&privileges);
     if (error != 0) {
         log_error("cannot drop privileges", LOG_STR("error", strerror(-error)));
         exit(EXIT_FAILURE);
     }
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         exit(monitor_run(channel, master->wakes, master->n_workers,
                          master->wakes[master->n_workers], &master->sb));
     }
     exit(worker_run(child->id, channel, master->wakes, &master->sb));
 }
 
-/* --- telling --- */
-
-/* 0: told, or nothing to tell; -EAGAIN: later; other: the channel is broken, reaping will follow.
- */
-static int tell(struct child *child, uint32_t type, uint32_t number, int fd)
-{
-    struct message *message = &child->master->message;
-    message->type = type;
-    message->number = number;
-    return message_send(child->channel, message, fd);
-}
-
-static int sync_snapshot(struct child *child)
-{
-    const struct master *master = child->master;
-    uint32_t generation = master->model->generation;
-    if (child->sent_generation == generation) {
-        return 0;
-    }
-    int error = tell(child, MESSAGE_SNAPSHOT, generation, master->snapshot);
-    if (error == 0) {
-        child->sent_generation = generation;
-    }
-    return error;
-}
-
-static int sync_listeners(struct child *child)
-{
-    const struct listeners *listeners = child->master->listeners;
-    uint32_t id;
-    int fd;
-    for (size_t i = 0; listeners_get(listeners, i, child->id, 0, &id, &fd); i++) {
-        if (id < child->next_listener) {
-            continue;
-        }
-        for (size_t nth = 0; listeners_get(listeners, i, child->id, nth, &id, &fd) && fd >= 0;
-             nth++) {
-            int error = tell(child, MESSAGE_LISTENER, id, fd);
-            if (error != 0) {
-                return error;
-            }
-        }
-        child->next_listener = id + 1;
-    }
-    return 0;
-}
-
-static int sync_log(struct child *child)
-{
-    struct master *master = child->master;
-    if (child->log_sent) {
-        return 0;
-    }
-    master->message.log = (struct message_log){.format = master->model->global.log_format,
-                                               .level = master->model->global.log_level,
-                                               .target = log_target()};
-    int error = tell(child, MESSAGE_LOG, 0, log_fd());
-    child->log_sent = error == 0;
-    return error;
-}
-
-/* One daemon at a time answers there, also during an upgrade. */
-static int sync_status(struct child *child)
-{
-    const struct master *master = child->master;
-    bool serves =
-        master->status_fd >= 0 && !succession_is_waiting(master) && !upgrade_is_over(master);
-    if (child->has_status == serves) {
-        return 0;
-    }
-    int error = tell(child, MESSAGE_STATUS, 0, serves ? master->status_fd : -1);
-    if (error == 0) {
-        child->has_status = serves;
-    }
-    return error;
-}
-
-static int sync_names(struct child *child)
-{
-    const struct master *master = child->master;
-    if (child->sent_names == master->name_news.turn) {
-        return 0;
-    }
-    int error = tell(child, MESSAGE_NAMES, 0, master->name_news.list_fd);
-    if (error == 0) {
-        child->sent_names = master->name_news.turn;
-    }
-    return error;
-}
-
-static int sync_drain(struct child *child)
-{
-    struct master *master = child->master;
-    /* The monitor goes on until the last worker has ended. */
-    if (!master->stopping || child->drain_sent ||
-        (is_monitor(child) && children_any_worker(master))) {
-        return 0;
-    }
-    master->message.deadline_ms = master->drain_deadline_ms;
-    int error = tell(child, MESSAGE_DRAIN, 0, -1);
-    child->drain_sent = error == 0;
-    return error;
-}
-
-static void child_sync(struct child *child)
-{
-    if (child->pid == 0 || child->channel < 0) {
-        return;
-    }
-    int error = sync_snapshot(child);
-    if (error == 0 && !is_monitor(child) && !child->master->stopping &&
-        !succession_is_waiting(child->master)) {
-        error = sync_listeners(child);
-    }
-    if (error == 0) {
-        error = sync_log(child);
-    }
-    if (error == 0 && is_monitor(child)) {
-        error = sync_names(child);
-    }
-    if (error == 0 && is_monitor(child)) {
-        error = sync_status(child);
-    }
-    if (error == 0 && is_monitor(child)) {
-        error = notices_send(child->master);
-    }
-    if (error == 0) {
-        error = sync_drain(child);
-    }
-    if (error == -EAGAIN) {
-        event_add(child->writable, NULL);
-    }
-}
-
-void children_sync(struct master *master)
-{
-    for (uint32_t i = 0; i <= master->n_workers; i++) {
-        child_sync(&master->children[i]);
-    }
-}
-
-void children_renew_log(struct master *master)
-{
-    for (uint32_t i = 0; i <= master->n_workers; i++) {
-        master->children[i].log_sent = false;
-    }
-    children_sync(master);
-}
-
-/* --- hearing --- */
-
-/* Whole seconds from one second on: that is what people plan by. */
-static char *format_about(uint64_t ms, char buf[static FORMAT_TEXT_MAX])
-{
-    return format_duration(ms >= 1000 ? (ms + 500) / 1000 * 1000 : ms, buf);
-}
-
-/* "up -> down: connect refused (after 3m12s up; next check in 2s)" */
-static void word_health(const struct message_health *health, struct str *out)
-{
-    char lasted[FORMAT_TEXT_MAX], next[FORMAT_TEXT_MAX];
-    const char *separator = " (";
-    str_printf(out, "%s -> %s: %s", sb_health_names[health->from], sb_health_names[health->to],
-               health->reason);
-    if (health->lasted_ms != 0) {
-        str_printf(out, "%safter %s %s", separator, format_about(health->lasted_ms, lasted),
-                   sb_health_names[health->from]);
-        separator = "; ";
-    }
-    if (health->next_check_ms != 0) {
-        str_printf(out, "%snext check in %s", separator, format_about(health->next_check_ms, next));
-        separator = "; ";
-    }
-    str_append(out, separator[0] == ';' ? ")" : "");
-}
-
-/* What follows from a change of health by the pool's options. */
-static void word_consequence(const struct master *master, const struct message_health *health,
-                             struct str *out)
-{
-    const struct model_pool *pool = model_find_pool(master->model, health->pool);
-    const struct model_backend *backend =
-        pool == NULL ? NULL : model_find_backend(pool, health->backend);
-    char period[FORMAT_TEXT_MAX];
-    if (backend == NULL) {
-        return;
-    }
-    if (health->to == SB_HEALTH_DOWN && pool->on_down == SESSIONS_CLOSE) {
-        str_append(out, "; its sessions are being closed (on_down)");
-    } else if (health->to == SB_HEALTH_UP && pool->slow_start_ms != 0 &&
-               atomic_load(&master->sb.slots[backend->slot].slow_from_ms) != 0) {
-        str_printf(out, "; slow start over %s", format_duration(pool->slow_start_ms, period));
-    }
-}
-
-static void heard_health(struct master *master)
-{
-    struct message_health *health = &master->message.health;
-    health->pool[NAME_BYTES_MAX - 1] = '\0';
-    health->backend[NAME_BYTES_MAX - 1] = '\0';
-    health->reason[SB_REASON_MAX - 1] = '\0';
-    bool is_asked = health->news == CHECK_NEWS_ASKED;
-    uint32_t n_states = is_asked ? ADMIN_COUNT : SB_HEALTH_COUNT;
-    if (health->from >= n_states || health->to >= n_states) {
-        return;
-    }
-    STR_AUTO text = {0};
-    const char *kind = is_asked ? "asked" : "ejection";
-    if (is_asked) {
-        str_printf(&text, "%s -> %s: its checks ask for %s", admin_state_names[health->from],
-                   admin_state_names[health->to], health->reason);
-    } else if (health->news == CHECK_NEWS_HEALTH) {
-        kind = "health";
-        word_health(health, &text);
-        word_consequence(master, health, &text);
-    } else {
-        str_printf(&text, "%s: %s", health->news == CHECK_NEWS_EJECTED ? "ejected" : "back",
-                   health->reason);
-    }
-    master_event(master, kind, health->pool, health->backend, "monitor", NULL, str_text(&text));
-    pools_notify_health(master, health); /* last: it takes master's message */
-}
-
-/* The scoreboard has it all, so decisions are sound; only the record has a gap. */
-static void heard_lost(struct master *master)
-{
-    STR_AUTO text = {0};
-    str_printf(&text,
-               "%" PRIu32 " changes of backends are missing here, and no program was run for "
-               "them: master did not listen to the monitor for too long",
-               master->message.number);
-    log_warning("changes of backends were lost", LOG_INT("count", master->message.number));
-    master_event(master, "lost", NULL, NULL, "monitor", NULL, str_text(&text));
-}
-
-/* When it does not fit into the channel the monitor asks again. */
-static void heard_page_wanted(struct child *child)
-{
-    uint32_t page = child->master->message.number;
-    FD_AUTO fd = is_monitor(child) ? status_make_page(child->master, page) : -1;
-    (void)!tell(child, MESSAGE_PAGE_MADE, page, fd);
-}
-
-static void heard(struct child *child, int fd)
-{
-    struct master *master = child->master;
-    fd_close(&fd);
-    switch (master->message.type) {
-    case MESSAGE_HEALTH:
-        heard_health(master);
-        pools_watch_soon(master);
-        break;
-    case MESSAGE_NAME:
-        names_heard(master, &master->message.name);
-        break;
-    case MESSAGE_LOST:
-        heard_lost(master);
-        break;
-    case MESSAGE_PAGE_WANTED:
-        heard_page_wanted(child);
-        break;
-    case MESSAGE_NOTIFIED:
-        notices_done(master, master->message.number);
-        break;
-    case MESSAGE_READY:
-        child->ready_generation = master->message.number;
-        acks_check(master);
-        break;
-    case MESSAGE_RESYNC:
-        /* The next sweep sends it all again; at once would only fail again. */
-        child->sent_generation = 0;
-        child->next_listener = 0;
-        child->log_sent = false;
-        break;
-    case MESSAGE_SESSIONS:
-        sessions_page(master, child->id, master->message.number, &master->message.sessions);
-        break;
-    case MESSAGE_CLOSING:
-        closings_answered(master, child->id, master->message.number, &master->message.closing);
-        break;
-    case MESSAGE_EXPLANATION:
-        explain_answered(master, child->id, master->message.number, &master->message.explanation);
-        break;
-    default:
-        break;
-    }
-}
+/* --- channels --- */
 
 static void on_readable(evutil_socket_t channel, short what, void *arg)
 {
@@ -403,7 +108,7 @@ static void on_readable(evutil_socket_t channel, short what, void *arg)
     int fd;
     int got = message_receive((int)channel, &child->master->message, &fd);
     if (got == 1) {
-        heard(child, fd);
+        child_heard(child, fd);
     } else if (got == 0 || (got != -EAGAIN && got != -EPROTO && got != -EMSGSIZE)) {
         event_del(child->readable); /* it is ending: SIGCHLD follows */
     }
@@ -436,7 +141,7 @@ static void forget(struct child *child)
 static void note_spawned(struct child *child)
 {
     struct master *master = child->master;
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         atomic_store(&master->sb.header->monitor_pid, child->pid);
         return;
     }
@@ -514,6 +219,17 @@ static int spawn(struct child *child)
     return 0;
 }
 
+/* How long who follows so many quick deaths waits. */
+static uint32_t back_off_ms(const struct child *child)
+{
+    uint32_t doublings = child->quick_deaths > 2 ? child->quick_deaths - 2 : 0;
+    uint32_t wait_ms = BACK_OFF_MS << (doublings < 7 ? doublings : 7);
+    if (child->quick_deaths <= 1) {
+        return 0;
+    }
+    return wait_ms < BACK_OFF_MAX_MS ? wait_ms : BACK_OFF_MAX_MS;
+}
+
 static void respawn_later(struct child *child, uint32_t in_ms)
 {
     struct timeval in = {.tv_sec = in_ms / 1000, .tv_usec = (suseconds_t)(in_ms % 1000) * 1000};
@@ -530,8 +246,12 @@ static void on_respawn(evutil_socket_t fd, short what, void *arg)
     }
     int error = spawn(child);
     if (error != 0) {
-        log_error("cannot start a process", LOG_STR("error", strerror(-error)));
-        respawn_later(child, BACK_OFF_MAX_MS / 5);
+        char name[16];
+        name_of(child, name);
+        child->quick_deaths = child->quick_deaths < 1 ? 2 : child->quick_deaths + 1;
+        log_error("cannot start a process", LOG_STR("process", name),
+                  LOG_STR("error", strerror(-error)), LOG_INT("again_in_ms", back_off_ms(child)));
+        respawn_later(child, back_off_ms(child));
     }
 }
 
@@ -550,7 +270,7 @@ static void describe_death(int status, char text[static 64])
 static uint32_t account_for_death(struct child *child)
 {
     struct master *master = child->master;
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         atomic_store(&master->sb.header->monitor_pid, 0);
         atomic_fetch_add(&master->sb.header->monitor_restarts, master->stopping ? 0 : 1);
         return 0;
@@ -570,41 +290,46 @@ static uint32_t account_for_death(struct child *child)
     return lost;
 }
 
+/* Says once how it ended, and when there will be another. */
+static void tell_death(const struct child *child, pid_t pid, int status, uint32_t lost)
+{
+    struct master *master = child->master;
+    char name[16], how[64], next[64] = "", text[192];
+    name_of(child, name);
+    describe_death(status, how);
+    if (!master->stopping && back_off_ms(child) > 0) {
+        snprintf(next, sizeof(next), "; death %u in a row, the next one starts in %u ms",
+                 child->quick_deaths, back_off_ms(child));
+    }
+    snprintf(text, sizeof(text), "%s (pid %d) %s; %u sessions were lost%s", name, (int)pid, how,
+             lost, next);
+    log_error(text);
+    master_event(master, "worker", NULL, NULL, "master", NULL, text);
+}
+
 static void died(struct child *child, int status)
 {
     struct master *master = child->master;
     bool expected = master->stopping && status == 0;
     uint64_t lived_ms = clock_now_ms() - child->started_ms;
     pid_t pid = child->pid;
-    char name[16], how[64], text[128];
-    name_of(child, name);
-    describe_death(status, how);
+    child->quick_deaths = lived_ms < QUICK_DEATH_MS ? child->quick_deaths + 1 : 0;
     forget(child);
     uint32_t lost = account_for_death(child);
     acks_check(master);
-    if (is_monitor(child)) {
+    if (child_is_monitor(child)) {
         notices_recall(master);
     }
     if (!expected) {
-        snprintf(text, sizeof(text), "%s (pid %d) %s; %u sessions were lost", name, (int)pid, how,
-                 lost);
-        log_error(text);
-        master_event(master, "worker", NULL, NULL, "master", NULL, text);
+        tell_death(child, pid, status, lost);
     }
     if (master->stopping) {
         return;
     }
-    child->quick_deaths = lived_ms < QUICK_DEATH_MS ? child->quick_deaths + 1 : 0;
-    uint32_t wait_ms = 0;
-    if (child->quick_deaths > 1) {
-        uint32_t doublings = child->quick_deaths - 2 < 7 ? child->quick_deaths - 2 : 7;
-        wait_ms = 50U << doublings;
-        wait_ms = wait_ms < BACK_OFF_MAX_MS ? wait_ms : BACK_OFF_MAX_MS;
-    }
-    if (wait_ms == 0) {
+    if (back_off_ms(child) == 0) {
         on_respawn(-1, 0, child);
     } else {
-        respawn_later(child, wait_ms);
+        respawn_later(child, back_off_ms(child));
     }
 }
 
@@ -659,14 +384,6 @@ void children_kill(struct master *master)
             child->respawn = NULL;
         }
     }
-}
-
-void children_drain_anew(struct master *master)
-{
-    for (uint32_t i = 0; i <= master->n_workers; i++) {
-        master->children[i].drain_sent = false;
-    }
-    children_sync(master);
 }
 
 bool children_any_worker(const struct master *master)

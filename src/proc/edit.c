@@ -1,7 +1,7 @@
 /*
- * Changes by command: the operator's records change, the model is built anew from the file's tree
- * with them, judged as a file's would be, compared and published. Owns the changes under way. In
- * master.
+ * Changes by command: the operator's records change (edit_plan.c), the model is built anew from the
+ * file's tree with them, judged as a file's would be, compared and published. Owns the changes
+ * under way. In master.
  */
 #include "edit.h"
 
@@ -10,29 +10,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "ctl/codec.h"
+#include "edit_plan.h"
 #include "expiry.h"
 #include "guard.h"
 #include "preflight.h"
 #include "registries.h"
 #include "resolve.h"
 #include "restore.h"
-
-struct edit {
-    TAILQ_ENTRY(edit) link;
-    struct master *master;
-    const struct ctl_edit *asked; /* this and who: until done is called */
-    const struct ctl_who *who;
-    bool force;
-    struct model *model;        /* the new one; NULL once published */
-    struct overrides overrides; /* the new ones */
-    struct names names;         /* of backends that come: what was looked up */
-    struct resolve *resolving;
-    struct errlist errors;
-    struct change_list changes;
-    ctl_change_fn *done;
-    void *arg;
-};
 
 static void edit_free(struct edit *edit)
 {
@@ -44,256 +28,6 @@ static void edit_free(struct edit *edit)
     errlist_free(&edit->errors);
     change_list_free(&edit->changes);
     free(edit);
-}
-
-__attribute__((format(printf, 2, 3))) static bool fault(struct edit *edit, const char *format, ...)
-{
-    STR_AUTO text = {0};
-    va_list args;
-    va_start(args, format);
-    str_vprintf(&text, format, args);
-    va_end(args);
-    errlist_add(&edit->errors, ERRLIST_ERROR, NULL, 0, NULL, "%s", str_text(&text));
-    return false;
-}
-
-static bool no_memory(struct edit *edit)
-{
-    return fault(edit, "out of memory; nothing was changed");
-}
-
-/* --- the records --- */
-
-/* A record of this command. Its strings are others'. */
-static struct override record_of(const struct edit *edit, enum override_kind kind)
-{
-    const struct ctl_edit *asked = edit->asked;
-    uint64_t wall_ms = clock_wall_ms();
-    bool has_deadline = asked->has_within && asked->within_ms != 0;
-    return (struct override){
-        .kind = kind,
-        .until_ms = asked->for_ms != 0 ? clock_now_ms() + asked->for_ms : 0,
-        .until_wall_ms = asked->for_ms != 0 ? wall_ms + asked->for_ms : 0,
-        .has_close = asked->has_within,
-        .close_ms = has_deadline ? clock_now_ms() + asked->within_ms : 0,
-        .close_wall_ms = has_deadline ? wall_ms + asked->within_ms : 0,
-        .service = (char *)(uintptr_t)asked->service,
-        .pool = (char *)(uintptr_t)asked->pool,
-        .backend = (char *)(uintptr_t)asked->backend,
-        .by = (char *)(uintptr_t)edit->who->text,
-        .why = (char *)(uintptr_t)edit->who->why,
-        .wall_ms = wall_ms,
-    };
-}
-
-/* Whether it is about a backend whose address is a name, or about an address of it: of those the
- * model says what others have set, and what name servers did. */
-static bool is_by_name(const struct model *model, const struct override *item)
-{
-    const struct model_pool *pool =
-        item->backend != NULL ? model_find_pool(model, item->pool) : NULL;
-    const struct model_backend *backend =
-        pool != NULL ? model_find_backend(pool, item->backend) : NULL;
-    return pool != NULL && (backend == NULL || backend->of != NULL);
-}
-
-static void read_file_value(const struct edit *edit, const struct override *item, struct str *out)
-{
-    const struct master *master = edit->master;
-    if (is_by_name(master->model, item)) {
-        (void)override_get_in_file(&master->overrides, master->tree, item, out);
-    } else {
-        (void)override_get(master->model, item, out);
-    }
-}
-
-/* What the file says: the present value, or what an older record remembers of it. */
-static bool note_setting(struct edit *edit, struct override *item)
-{
-    const struct override *known = overrides_find(&edit->overrides, item);
-    STR_AUTO in_file = {0};
-    if (known != NULL) {
-        str_append(&in_file, known->file_value);
-    } else {
-        read_file_value(edit, item, &in_file);
-    }
-    item->file_value = (char *)(uintptr_t)str_text(&in_file);
-    if (item->until_ms != 0 && known != NULL) { /* of several for a time, the last good one */
-        item->before = known->until_ms != 0 ? known->before : (struct override *)(uintptr_t)known;
-    }
-    return overrides_set(&edit->overrides, item) == 0 || no_memory(edit);
-}
-
-/* NULL: what the command names. */
-static bool plan_set_in(struct edit *edit, const char *pool)
-{
-    for (size_t i = 0; i < edit->asked->n_settings; i++) {
-        const struct ctl_setting *setting = &edit->asked->settings[i];
-        struct override item = record_of(edit, OVERRIDE_SET);
-        item.option = (char *)(uintptr_t)setting->option;
-        item.value = (char *)(uintptr_t)setting->value;
-        item.pool = pool != NULL ? (char *)(uintptr_t)pool : item.pool;
-        if (!note_setting(edit, &item)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_everywhere(const struct edit *edit)
-{
-    return edit->asked->pool != NULL && strcmp(edit->asked->pool, "*") == 0;
-}
-
-static bool plan_set(struct edit *edit)
-{
-    const struct model *model = edit->master->model;
-    bool found = false;
-    if (!is_everywhere(edit)) {
-        return plan_set_in(edit, NULL);
-    }
-    for (size_t i = 0; i < model->n_pools; i++) {
-        if (!model_has_backend(&model->pools[i], edit->asked->backend)) {
-            continue;
-        }
-        found = true;
-        if (!plan_set_in(edit, model->pools[i].name)) {
-            return false;
-        }
-    }
-    return found || fault(edit, "no pool has a backend \"%s\"; show backends lists all",
-                          edit->asked->backend);
-}
-
-static bool has_backend(const struct model *model, const char *pool, const char *backend)
-{
-    const struct model_pool *found = model_find_pool(model, pool);
-    return found != NULL && model_has_backend(found, backend);
-}
-
-/* One that the file has and that was removed by command comes back as the file has it, and only so:
- * what stands against the file then is never more than what show lists. */
-static bool put_back(struct edit *edit, const struct override *removed, const struct override *item)
-{
-    if (!override_agrees(edit->master->tree, item->pool, item->backend, item->settings,
-                         item->n_settings)) {
-        return fault(edit,
-                     "backend \"%s\" of pool \"%s\" is in the file, with the address %s, and was "
-                     "removed by command; reset backend %s %s puts it back as the file has it, "
-                     "then set backend says what shall be different; another address needs another "
-                     "name, or the file",
-                     item->backend, item->pool, removed->file_value, item->pool, item->backend);
-    }
-    overrides_drop(&edit->overrides, removed);
-    return true;
-}
-
-static bool plan_add(struct edit *edit)
-{
-    const struct ctl_edit *asked = edit->asked;
-    struct override item = record_of(edit, OVERRIDE_ADDED);
-    struct override key = record_of(edit, OVERRIDE_REMOVED);
-    const struct override *removed = overrides_find(&edit->overrides, &key);
-    struct override_setting settings[CTL_SETTINGS_MAX + 1];
-    STR_AUTO shown = {0};
-    if (model_find_pool(edit->master->model, asked->pool) == NULL) { /* a reload took it away */
-        return fault(edit, "there is no pool \"%s\"; show pools lists them", asked->pool);
-    }
-    if (has_backend(edit->master->model, asked->pool, asked->backend)) {
-        return fault(edit,
-                     "pool \"%s\" has a backend \"%s\" already; set backend changes it, remove "
-                     "backend takes it away",
-                     asked->pool, asked->backend);
-    }
-    for (size_t i = 0; i < asked->n_settings; i++) {
-        settings[i] = (struct override_setting){(char *)(uintptr_t)asked->settings[i].option,
-                                                (char *)(uintptr_t)asked->settings[i].value};
-        str_printf(&shown, "%s%s%s", i > 0 ? " " : "", i > 0 ? settings[i].option : "",
-                   i > 0 ? "=" : "");
-        codec_quote(&shown, settings[i].value);
-    }
-    item.settings = settings;
-    item.n_settings = asked->n_settings;
-    item.value = (char *)(uintptr_t)str_text(&shown);
-    if (removed != NULL) {
-        return put_back(edit, removed, &item);
-    }
-    return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
-}
-
-static bool plan_remove(struct edit *edit)
-{
-    struct override item = record_of(edit, OVERRIDE_REMOVED);
-    struct override added = record_of(edit, OVERRIDE_ADDED);
-    struct override address = item;
-    bool is_ours = overrides_find(&edit->overrides, &added) != NULL;
-    STR_AUTO in_file = {0};
-    if (!has_backend(edit->master->model, item.pool, item.backend)) {
-        return fault(edit, "pool \"%s\" has no backend \"%s\"; show backends %s lists them",
-                     item.pool, item.backend, item.pool);
-    }
-    (void)overrides_forget(&edit->overrides, item.pool, item.backend);
-    if (is_ours) {
-        return true;
-    }
-    address.option = (char[]){"address"};
-    read_file_value(edit, &address, &in_file);
-    item.file_value = (char *)(uintptr_t)str_text(&in_file);
-    return overrides_set(&edit->overrides, &item) == 0 || no_memory(edit);
-}
-
-static bool plan_reset(struct edit *edit)
-{
-    if (edit->asked->service != NULL) {
-        (void)overrides_forget_service(&edit->overrides, edit->asked->service);
-    } else {
-        (void)overrides_forget(&edit->overrides, edit->asked->pool, edit->asked->backend);
-    }
-    return true;
-}
-
-static bool plan_expire(struct edit *edit)
-{
-    return overrides_expire(&edit->overrides, clock_now_ms()) == 0 || no_memory(edit);
-}
-
-static bool plan(struct edit *edit)
-{
-    static bool (*const plans[CTL_EDIT_COUNT])(struct edit *) = {
-        [CTL_EDIT_SET] = plan_set,       [CTL_EDIT_ADD] = plan_add,
-        [CTL_EDIT_REMOVE] = plan_remove, [CTL_EDIT_RESET] = plan_reset,
-        [CTL_EDIT_EXPIRE] = plan_expire,
-    };
-    overrides_free(&edit->overrides);
-    if (edit->master->stopping) {
-        return fault(edit, "the daemon is stopping; nothing is changed any more");
-    }
-    if (overrides_copy(&edit->overrides, &edit->master->overrides) != 0) {
-        return no_memory(edit);
-    }
-    return plans[edit->asked->verb](edit);
-}
-
-static bool says_the_file(const struct edit *edit, const struct override *item)
-{
-    STR_AUTO now = {0};
-    if (is_by_name(edit->model, item)) { /* what is about an address holds against the template's */
-        return names_template_length(item->backend) == 0 && override_means_file(item);
-    }
-    return override_get(edit->model, item, &now) && strcmp(str_text(&now), item->file_value) == 0;
-}
-
-/* What says no more than the file is no record, unless another one comes back after it, or it says
- * by when sessions are to end. */
-static void forget_agreeing(struct edit *edit)
-{
-    for (size_t i = edit->overrides.count; i-- > 0;) {
-        const struct override *item = &edit->overrides.items[i];
-        if (item->kind == OVERRIDE_SET && item->before == NULL && !item->has_close &&
-            says_the_file(edit, item)) {
-            overrides_drop(&edit->overrides, item);
-        }
-    }
 }
 
 /* --- the model --- */
@@ -350,7 +84,7 @@ static struct model *build_expired(struct edit *edit, const struct names *names,
     overrides_free(&edit->overrides);
     edit->overrides = kept;
     if (model == NULL && edit->errors.errors == 0) {
-        (void)no_memory(edit);
+        (void)edit_no_memory(edit);
     }
     return model;
 }
@@ -396,9 +130,9 @@ static bool build(struct edit *edit, const struct names *names)
     }
     look_at_program(edit);
     if (model_keep_fixed(master->model, edit->model) != 0) {
-        return no_memory(edit);
+        return edit_no_memory(edit);
     }
-    forget_agreeing(edit);
+    edit_forget_agreeing(edit);
     return true;
 }
 
@@ -445,7 +179,7 @@ static void tell_remaining(struct edit *edit)
     const struct ctl_edit *asked = edit->asked;
     for (size_t i = 0; asked->pool != NULL && i < model->n_pools; i++) {
         const char *pool = model->pools[i].name;
-        if (is_everywhere(edit) || strcmp(pool, asked->pool) == 0) {
+        if (edit_is_everywhere(edit) || strcmp(pool, asked->pool) == 0) {
             drains_describe(edit->master, pool, asked->backend, &edit->changes);
         }
     }
@@ -483,6 +217,53 @@ static void tell_terms(struct edit *edit)
     }
 }
 
+/* The command that says the same of one address. */
+static void word_setting(const struct override *item, const struct ctl_setting *setting,
+                         struct str *out)
+{
+    static const char *const words[ADMIN_COUNT] = {
+        [ADMIN_READY] = "ready", [ADMIN_DRAIN] = "drain", [ADMIN_MAINTENANCE] = "maintain"};
+    for (size_t i = 0; i < ADMIN_COUNT; i++) {
+        if (strcmp(setting->option, "admin") == 0 &&
+            strcmp(setting->value, admin_state_names[i]) == 0) {
+            str_printf(out, "%s backend %s %s", words[i], item->pool, item->backend);
+            return;
+        }
+    }
+    str_printf(out, "set backend %s %s %s=%s", item->pool, item->backend, setting->option,
+               setting->value);
+}
+
+static void warn_kept(struct edit *edit, const struct override *item,
+                      const struct ctl_setting *setting)
+{
+    STR_AUTO words = {0};
+    if (item->kind != OVERRIDE_SET || strcmp(item->option, setting->option) != 0 ||
+        strcmp(item->value, setting->value) == 0) {
+        return;
+    }
+    word_setting(item, setting, &words);
+    errlist_add(&edit->errors, ERRLIST_WARNING, NULL, 0, NULL,
+                "pool %s: backend %s keeps %s=%s, as that was said of it alone; %s changes that",
+                item->pool, item->backend, item->option, item->value, str_text(&words));
+}
+
+/* Of a name as a whole: what was said of an address of it stands before that. */
+static void tell_kept(struct edit *edit)
+{
+    const struct ctl_edit *asked = edit->asked;
+    const struct overrides *said = &edit->master->overrides;
+    for (size_t i = 0; asked->verb == CTL_EDIT_SET && asked->backend != NULL && i < said->count;
+         i++) {
+        const struct override *item = &said->items[i];
+        bool is_of_it = item->backend != NULL && names_is_of(item->backend, asked->backend) &&
+                        (edit_is_everywhere(edit) || strcmp(item->pool, asked->pool) == 0);
+        for (size_t j = 0; is_of_it && j < asked->n_settings; j++) {
+            warn_kept(edit, item, &asked->settings[j]);
+        }
+    }
+}
+
 static void put_into_force(struct edit *edit)
 {
     struct master *master = edit->master;
@@ -502,6 +283,7 @@ static void put_into_force(struct edit *edit)
     if (asked->verb != CTL_EDIT_SET && asked->verb != CTL_EDIT_EXPIRE) {
         configs_forget_said(master, asked->service, asked->pool, asked->backend);
     }
+    tell_kept(edit);
     if (loses_sessions(asked)) {
         tell_remaining(edit);
     }
@@ -512,7 +294,7 @@ static void put_into_force(struct edit *edit)
         const char *found_pool;
         const char *found_backend; /* of a name each address, too */
         edit_find_subject(master->model, edit->changes.lines[i], &found_pool, &found_backend);
-        if (asked->backend == NULL || is_everywhere(edit) || found_backend != NULL) {
+        if (asked->backend == NULL || edit_is_everywhere(edit) || found_backend != NULL) {
             pool = found_pool;
             backend = found_backend;
         }
@@ -541,7 +323,7 @@ static void carry_out(struct edit *edit)
     if (edit->errors.errors == 0 && !edit->force &&
         (!guard_permits(edit->master, edit->model, &problem) ||
          !guard_permits_ends(edit->master, &edit->overrides, &problem))) {
-        (void)fault(edit, "%s", str_text(&problem));
+        (void)edit_fault(edit, "%s", str_text(&problem));
     }
     if (edit->errors.errors == 0) {
         put_into_force(edit);
@@ -590,7 +372,7 @@ static bool keep_names(struct edit *edit)
             rc = names_set(names, entry->name, entry->answers, entry->n);
         }
     }
-    return rc >= 0 || no_memory(edit);
+    return rc >= 0 || edit_no_memory(edit);
 }
 
 /* Much may have changed meanwhile, so everything is done anew but for the looking up. */
@@ -600,7 +382,7 @@ static void on_resolved(void *arg)
     struct errlist found = {0};
     edit->resolving = NULL;
     errlist_free(&edit->errors);
-    if (plan(edit) && keep_names(edit) && build(edit, &edit->master->names)) {
+    if (edit_plan(edit) && keep_names(edit) && build(edit, &edit->master->names)) {
         preflight_names(edit->model, &edit->names, false, &found);
         take_faults(edit, &found);
         errlist_free(&found);
@@ -613,7 +395,7 @@ static bool needs_names(struct edit *edit)
 {
     int found = find_new_names(edit);
     if (found < 0) {
-        return no_memory(edit);
+        return edit_no_memory(edit);
     }
     return found > 0 && build(edit, NULL);
 }
@@ -631,7 +413,7 @@ void edit_start(struct master *master, const struct ctl_edit *asked, const struc
     *edit = (struct edit){
         .master = master, .asked = asked, .who = who, .force = force, .done = done, .arg = arg};
     TAILQ_INSERT_TAIL(&master->edits, edit, link);
-    bool looks_up = plan(edit) && needs_names(edit);
+    bool looks_up = edit_plan(edit) && needs_names(edit);
     if (!looks_up) {
         if (edit->errors.errors == 0) {
             (void)build(edit, &master->names);

@@ -48,6 +48,8 @@ struct child {
     bool has_status; /* the monitor: serves the status address */
     bool log_sent;
     uint64_t started_ms;
+    bool is_doubted; /* watchdog.c: no heartbeat for a while; it had used so much CPU then */
+    uint64_t doubted_cpu_ms;
     uint32_t quick_deaths; /* in a row: for the back-off */
 };
 
@@ -355,8 +357,8 @@ struct load_ask { /* copied */
 /* Reads, builds and resolves; then publishes, or only says what would change. done is called once,
  * from the loop or before the return. */
 void load_start(struct master *master, const struct load_ask *ask, ctl_change_fn *done, void *arg);
-/* Reads files of backends anew, and nothing else; publishes unless nothing has changed. One that
- * got empty does not take away the last eligible backend of its pool. */
+/* Reads files of backends anew, and nothing else; publishes unless nothing has changed. None may
+ * take away the last eligible backend of its pool. */
 void load_backends_files(struct master *master, ctl_change_fn *done, void *arg);
 void load_cancel_all(struct master *master);
 
@@ -497,6 +499,8 @@ extern const struct ctl_host_ops master_host_ops;
 /* Begins the orderly stop: health answers say no for stop_delay, then the drain begins. A second
  * call ends at once. */
 void master_stop(struct master *master, uint64_t drain_ms, const char *by, const char *why);
+/* The second of two orders to stop, or one that leaves no time. */
+void master_stop_now(struct master *master, const char *by);
 /* Everyone resets its sessions and ends; who does not at once is killed. */
 void master_end_now(struct master *master);
 /* No new clients; sessions may go on for drain_ms, UINT64_MAX: without limit. */

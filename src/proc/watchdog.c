@@ -1,11 +1,13 @@
 /*
  * Finding workers, or a monitor, that hang: their heartbeat in the scoreboard stands still although
- * master itself is on time. One is judged at a time: aborted (which leaves a core, where the system
- * keeps them), then killed; reaping replaces it. A machine that was paused or starved stops
- * master's turns too, and then nobody is judged. In master.
+ * master itself is on time, and they neither wait for a processor nor get much of one. One is
+ * judged at a time: aborted (which leaves a core, where the system keeps them), then killed;
+ * reaping replaces it. A machine that was paused stops master's turns too, and then nobody is
+ * judged. In master.
  */
 #include <signal.h>
-#include <string.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -15,6 +17,7 @@
 #define STALE_MS   2000
 #define LATE_MS    1000 /* a turn of our own that comes so much too late … */
 #define GRACE_MS   3000 /* … lets everyone alone for so long */
+#define LOOP_MS    1000 /* of CPU without a heartbeat: not starved, but in a loop without end */
 #define ABORT_MS   1000 /* how long an abort may take before it is a kill */
 #define OVERDUE_MS 5000 /* how long a child may take to end after the last deadline of a stop */
 
@@ -37,6 +40,42 @@ static uint64_t silent_ms(const struct child *child, uint64_t now_ms)
     uint64_t beat_ms = heartbeat_of(child); /* perhaps still its predecessor's */
     beat_ms = beat_ms > child->started_ms ? beat_ms : child->started_ms;
     return now_ms > beat_ms ? now_ms - beat_ms : 0;
+}
+
+/* State and CPU time of a process: fields 3, 14 and 15 of /proc/PID/stat (proc(5)). Running
+ * without end, when it cannot be read. */
+static char look_at(pid_t pid, uint64_t *out_cpu_ms)
+{
+    char path[40], state;
+    unsigned long user, system;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    bool is_read = file != NULL &&
+                   fscanf(file, "%*d (%*15[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                          &state, &user, &system) == 3;
+    if (file != NULL) {
+        fclose(file);
+    }
+    *out_cpu_ms =
+        is_read ? (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK) : UINT64_MAX;
+    return is_read ? state : 'R';
+}
+
+/* Silent for too long, and not because it wants a processor and gets none, as among many others or
+ * beside more important ones. */
+static bool hangs(struct child *child, uint64_t now_ms)
+{
+    uint64_t silent = silent_ms(child, now_ms), cpu_ms;
+    if (silent <= TURN_MS) {
+        child->is_doubted = false;
+        return false;
+    }
+    char state = look_at(child->pid, &cpu_ms);
+    if (!child->is_doubted) {
+        child->is_doubted = true;
+        child->doubted_cpu_ms = cpu_ms == UINT64_MAX ? 0 : cpu_ms;
+    }
+    return silent > STALE_MS && (state != 'R' || cpu_ms - child->doubted_cpu_ms >= LOOP_MS);
 }
 
 static void judge(struct watchdog *watchdog, struct child *child, uint64_t now_ms)
@@ -90,7 +129,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
         return;
     }
     for (uint32_t i = 0; i <= master->n_workers; i++) {
-        if (silent_ms(&master->children[i], now_ms) > STALE_MS) {
+        if (hangs(&master->children[i], now_ms)) {
             judge(watchdog, &master->children[i], now_ms);
             return;
         }

@@ -503,6 +503,26 @@ def test_a_name_that_comes_back_is_looked_up(start, origin):
         assert daemon.backend("web", "c@127.0.0.1")["state"] == "up" and "c" in spread(daemon)
 
 
+def test_what_was_said_of_an_address_alone_is_told(start, origin):
+    """A command about the whole name does not take it back, and says so."""
+    port = origin.addresses[2].rpartition(":")[2]
+    config = service("web") + pool("web", {"a": origin.addresses[0], "c": f"localhost:{port}"})
+    daemon = start(Daemon(config))
+    daemon.ctl("drain backend web c@127.0.0.1")
+    for words in "ready backend web c", "ready backend * c":
+        told = [fault["text"] for fault in daemon.ctl_json(words)["warnings"]]
+        assert told == ["pool web: backend c@127.0.0.1 keeps admin=drain, as that was said of it "
+                        "alone; ready backend web c@127.0.0.1 changes that"]
+    assert daemon.backend("web", "c@127.0.0.1")["admin"] == "drain"
+    assert "warning" in daemon.ctl("ready backend web c")
+    assert daemon.ctl_json("drain backend web c")["warnings"] == []  # they do
+    assert daemon.ctl_json("ready backend web a")["warnings"] == []
+    daemon.ctl("set backend web c@127.0.0.1 weight=2")
+    told = [fault["text"] for fault in daemon.ctl_json("set backend web c weight=4")["warnings"]]
+    assert told == ["pool web: backend c@127.0.0.1 keeps weight=2, as that was said of it alone; set "
+                    "backend web c@127.0.0.1 weight=4 changes that"]
+
+
 def test_reset_pool(edited):
     daemon, _ = edited
     reply = daemon.ctl_json("reset pool web")

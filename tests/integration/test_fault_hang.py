@@ -1,11 +1,13 @@
 """A worker or monitor that hangs is replaced; a machine that was paused harms nobody."""
 import os
+import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
 
-from sluice import Daemon, Origin, connect, family, is_alive, pool, service, wait_for
+from sluice import Daemon, Load, Origin, connect, family, is_alive, pool, service, wait_for
 
 
 @pytest.fixture
@@ -63,6 +65,42 @@ def test_paused_machine_harms_nobody(daemon):
     assert echoes(daemon.address("echo"))
     assert not any("hangs" in event["text"]
                    for event in daemon.ctl_json("show events")["events"])
+
+
+def autogroup(pid):
+    """Sessions share a processor evenly where there is this file (sched(7)); so much for niceness
+    without it."""
+    return pathlib.Path(f"/proc/{pid}/autogroup")
+
+
+@pytest.mark.skipif(not autogroup(os.getpid()).exists(), reason="no autogroup scheduling")
+def test_starved_worker_is_left_alone(start):
+    """Who has work and gets no processor does not hang, however late it is."""
+    origin = start(Origin("http"))
+    daemon = start(Daemon(service("web") + pool("web", origin.addresses), 1))
+    [worker] = before = daemon.workers()
+    cpu, busy = min(os.sched_getaffinity(0)), []
+    with Load("keepalive", daemon.address("web"), "--connections", "400", "--duration", "60",
+              "--timeout", "60"):
+        wait_for(lambda: daemon.service("web")["connections_active"] >= 400, what="the load")
+        autogroup(worker).write_text("19", encoding="ascii")
+        os.sched_setaffinity(worker, {cpu})
+        os.sched_setscheduler(worker, os.SCHED_IDLE, os.sched_param(0))
+        began = daemon.stats()["uptime_seconds"]
+        try:
+            busy += [subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c",
+                                       "while :; do :; done"], start_new_session=True)
+                     for _ in range(12)]
+            wait_for(lambda: daemon.stats()["uptime_seconds"] >= began + 6, 60,
+                     "some turns of the watchdog")
+        finally:
+            os.sched_setscheduler(worker, os.SCHED_OTHER, os.sched_param(0))
+            for process in busy:
+                process.kill()
+                process.wait()
+        assert not any("hangs" in event["text"]
+                       for event in daemon.ctl_json("show events")["events"])
+        assert daemon.workers() == before
 
 
 def state(pid):

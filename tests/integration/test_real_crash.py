@@ -1,6 +1,7 @@
 """A worker is killed under load: its own sessions are lost, and nothing else."""
 
 import os
+import re
 import select
 import signal
 
@@ -163,3 +164,32 @@ def test_monitor_is_replaced(start):
     assert daemon.backend("web", "a")["health"] == "up"
     assert origin.stop() == 0
     wait_for(lambda: daemon.backend("web", "a")["health"] == "down", what="the end to be seen")
+
+
+def test_one_that_keeps_dying(start):
+    """Its successors come after growing pauses; each death is one line, which tells the pause."""
+    daemon = start_echo(start)
+    kills = {"worker 0": 0, "monitor": 0}
+
+    def row():
+        info, worker = daemon.ctl_json("show info"), daemon.ctl_json("show workers")["workers"][0]
+        return {"monitor": (info["monitor_pid"], info["monitor_restarts"]),
+                "worker 0": (worker["pid"], worker["restarts"])}
+
+    def pauses(name):
+        """{deaths in a row: pause}, of those that had one."""
+        return {int(nth): int(ms) for nth, ms in
+                re.findall(rf'{name} \(pid .*death (\d+) in a row, the next one starts in (\d+) ms',
+                           daemon.log())}
+    for name in kills:
+        def kill_next():
+            pid, restarts = row()[name]
+            if pid and restarts == kills[name]:
+                daemon.kill_child(pid)
+                kills[name] += 1
+                wait_for(lambda: row()[name][1] == kills[name], what="the death to be counted")
+            return max(pauses(name), default=0) >= 5
+        wait_for(kill_next, what="five deaths in a row")
+        assert pauses(name) == {nth: 50 << nth - 2 for nth in pauses(name)}
+        assert daemon.log().count(f"{name} (pid ") == kills[name]
+    wait_for(lambda: all(pid for pid, _ in row().values()), what="both to be there again")
