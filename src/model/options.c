@@ -142,7 +142,7 @@ const struct option_def option_table[] = {
 
     {SERVICE(listen), .name = "listen", .type = OPTION_LIST, .required = true, .reloadable = true,
      .help = "Addresses that take clients: ADDRESS:PORT, [V6]:PORT (IPv6 only) or unix:PATH. "
-             "Port 0 lets the kernel choose."},
+             "Port 0 lets the kernel choose one that no other address of the file may have then."},
     {SERVICE(freebind), .name = "freebind", .type = OPTION_BOOL, .default_text = "true",
      .reloadable = true,
      .help = "Whether an address may be listened on that this machine does not have yet."},
@@ -292,7 +292,8 @@ const struct option_def option_table[] = {
      .file_only = true,
      .help =
          "Absolute path of a file with more backends, a line NAME ADDRESS [option=value …] each; "
-         "it is watched, and taken over as a whole when it changes."},
+         "it is watched, and taken over as a whole when it changes, but not where that would take "
+         "away the last eligible backend of the pool (a reload does)."},
     {POOL(notify), .name = "notify", .type = OPTION_TEXT, .reloadable = true,
      .help = "Absolute path of a program that is run when a backend goes up or down, and when the "
              "pool is lost or restored."},
@@ -369,8 +370,9 @@ const struct option_def option_table[] = {
              "backend is just closing that."},
     {REUSE(length_bytes), .name = "length_bytes", .type = OPTION_UINT, .min = 1, .max = 8,
      .reloadable = true,
-     .help = "Framing length: how many bytes at the begin of a message hold its length: 1, 2, 4 "
-             "or 8."},
+     .help =
+         "Framing length: how many bytes at the beginning of a message hold its length: 1, 2, 4 "
+         "or 8."},
     {REUSE(length_endian), .name = "length_endian", .type = OPTION_WORD, .default_text = "big",
      .words = endian_words, .reloadable = true,
      .help = "Framing length: whether the length begins with its most significant byte (big, the "

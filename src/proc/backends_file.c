@@ -27,6 +27,7 @@
 #define GONE_MS       1000  /* the same where it is gone: editors put another one in its place */
 #define WRITING_MS    10000 /* where it is written to and not closed */
 #define LOST_MS       10000 /* until a folder that cannot be watched is tried, and read, again */
+#define REFUSED_MS    5000  /* until what was refused is read again: health may permit it by then */
 #define TOLD_MAX      10    /* faults of one file in events; the log has all */
 #define MASK                                                                                       \
     (IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |            \
@@ -68,6 +69,15 @@ static void arm(struct backends_files *files, uint64_t in_ms)
     struct timeval in = {.tv_sec = (time_t)(in_ms / 1000),
                          .tv_usec = (suseconds_t)(in_ms % 1000) * 1000};
     evtimer_add(files->timer, &in);
+}
+
+/* Not in the way of anybody who writes meanwhile. */
+static void try_again(struct backends_files *files)
+{
+    struct timeval in = {.tv_sec = REFUSED_MS / 1000};
+    if (files->first_ms == 0) {
+        evtimer_add(files->timer, &in);
+    }
 }
 
 static void tell(struct master *master, const char *text)
@@ -168,6 +178,8 @@ static void on_loaded(void *arg, const struct errlist *errors, const struct chan
     if (files->is_due) {
         files->is_due = false;
         arm(files, QUIET_MS);
+    } else if (files->refused != NULL) {
+        try_again(files);
     }
 }
 

@@ -12,15 +12,16 @@
 #include "base/units.h"
 #include "registries.h"
 
-/* The running pool's record of that backend, or NULL: it is new, and nothing is known of it. */
+/* The running pool's record of that backend, or NULL: it is new, perhaps as it is elsewhere now,
+ * and nothing is known of it. */
 static const struct snapshot_backend *find_running(const struct standing *running, uint32_t near,
-                                                   const char *name)
+                                                   const struct model_backend *wanted)
 {
     uint32_t n = running->pool->n_backends;
     for (uint32_t i = 0; i < n; i++) {
         const struct snapshot_backend *backend = &running->backends[(near + i) % n];
-        if (strcmp(backend->name, name) == 0) {
-            return backend;
+        if (strcmp(backend->name, wanted->name) == 0) {
+            return addr_equal(&backend->address, &wanted->address) ? backend : NULL;
         }
     }
     return NULL;
@@ -31,6 +32,7 @@ static const struct snapshot_backend *find_running(const struct standing *runnin
 struct foresight {
     struct scoreboard sb;
     struct snapshot_backend *backends;
+    enum sb_health new_health; /* of those that are new */
 };
 
 static bool foresight_make(struct foresight *foresight, size_t n)
@@ -70,9 +72,6 @@ static void foresee_backend(const struct scoreboard *sb, const struct snapshot_b
                             const struct model_pool *wanted, uint32_t i,
                             struct foresight *foresight)
 {
-    static const enum sb_health begins[START_COUNT] = {[START_UNKNOWN] = SB_HEALTH_UNKNOWN,
-                                                       [START_UP] = SB_HEALTH_UP,
-                                                       [START_DOWN] = SB_HEALTH_DOWN};
     const struct model_backend *backend = &wanted->backends[i];
     size_t n_checks;
     (void)model_backend_checks(wanted, backend, &n_checks);
@@ -86,25 +85,36 @@ static void foresee_backend(const struct scoreboard *sb, const struct snapshot_b
     if (now != NULL) {
         copy_place(sb, now->slot, &foresight->sb, i);
     } else {
-        atomic_store(&foresight->sb.slot_health[i], (uint8_t)begins[wanted->start]);
+        atomic_store(&foresight->sb.slot_health[i], (uint8_t)foresight->new_health);
     }
 }
 
-/* How many backends would take new clients with what the new model says; of one that is new only
- * what is known before its first check. False without memory. */
+/* As health of a new backend is before its first check. */
+static enum sb_health first_health(const struct model_pool *pool)
+{
+    static const enum sb_health begins[START_COUNT] = {[START_UNKNOWN] = SB_HEALTH_UNKNOWN,
+                                                       [START_UP] = SB_HEALTH_UP,
+                                                       [START_DOWN] = SB_HEALTH_DOWN};
+    return begins[pool->start];
+}
+
+/* How many backends would take new clients with what the new model says, if those that are new have
+ * that health. False without memory. */
 static bool foresee_takers(const struct master *master, const struct standing *running,
-                           const struct model_pool *wanted, uint32_t *out_takers)
+                           const struct model_pool *wanted, enum sb_health new_health,
+                           uint32_t *out_takers)
 {
     struct foresight foresight;
     struct snapshot_pool pool = *running->pool;
     struct standing standing;
     bool made = foresight_make(&foresight, wanted->n_backends);
+    foresight.new_health = new_health;
     pool.n_backends = (uint32_t)wanted->n_backends;
     pool.min_healthy = wanted->min_healthy;
     pool.panic_threshold = wanted->panic_threshold;
     pool.backup_use = wanted->backup_use;
     for (uint32_t i = 0; made && i < wanted->n_backends; i++) {
-        const struct snapshot_backend *now = find_running(running, i, wanted->backends[i].name);
+        const struct snapshot_backend *now = find_running(running, i, &wanted->backends[i]);
         foresee_backend(&master->sb, now, wanted, i, &foresight);
     }
     if (made) {
@@ -156,7 +166,8 @@ static bool count_takers(const struct master *master, const struct model *model,
     standing_of(master->running, index, &master->sb, &before);
     *out_before = before.takers;
     *out_after = 0;
-    if (!foresee_takers(master, &before, &model->pools[index], out_after)) {
+    const struct model_pool *pool = &model->pools[index];
+    if (!foresee_takers(master, &before, pool, first_health(pool), out_after)) {
         str_append(out_problem, "out of memory; nothing was changed");
         return false;
     }
@@ -253,8 +264,12 @@ static bool permits_pools(const struct master *master, const struct model *model
 
 bool guard_loses_pool(const struct master *master, const struct model *model, uint32_t index)
 {
-    STR_AUTO problem = {0};
-    return !permits_pool(master, model, index, &problem);
+    struct standing before;
+    uint32_t after = 0;
+    standing_of(master->running, index, &master->sb, &before);
+    return before.takers > 0 &&
+           (!foresee_takers(master, &before, &model->pools[index], SB_HEALTH_UP, &after) ||
+            after == 0);
 }
 
 bool guard_permits(const struct master *master, const struct model *model, struct str *out_problem)
@@ -300,7 +315,8 @@ static bool has_takers(const struct master *master, const struct model *model, u
     struct standing running;
     uint32_t takers = 0;
     standing_of(master->running, index, &master->sb, &running);
-    return foresee_takers(master, &running, &model->pools[index], &takers) && takers > 0;
+    const struct model_pool *pool = &model->pools[index];
+    return foresee_takers(master, &running, pool, first_health(pool), &takers) && takers > 0;
 }
 
 /* Whether a backend with that is eligible, as far as it goes. */

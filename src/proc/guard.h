@@ -19,7 +19,8 @@ bool guard_permits(const struct master *master, const struct model *model, struc
 bool guard_permits_ends(const struct master *master, const struct overrides *overrides,
                         struct str *out_problem);
 
-/* Whether the pool of that place takes new clients now and would take none with that model. */
+/* Whether the pool of that place takes new clients now and would take none with that model, even if
+ * all that are new turn out to be healthy: whoever replaces all backends at once means to. */
 bool guard_loses_pool(const struct master *master, const struct model *model, uint32_t index);
 
 #endif

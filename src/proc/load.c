@@ -189,8 +189,9 @@ static bool switch_log(struct load_job *job, const char *log)
     return error == 0;
 }
 
-/* A file that is truncated before it is written must not empty its pool. */
-static void judge_empty(struct load_job *job)
+/* Nobody looks on, so a file that is truncated before it is written, or that takes all weights
+ * away, is not taken to be meant. The text stays the same as long as it is so: it is told once. */
+static void judge_files(struct load_job *job)
 {
     const struct master *master = job->master;
     for (size_t i = 0; i < job->tree->root.n_sections; i++) {
@@ -198,12 +199,15 @@ static void judge_empty(struct load_job *job)
         const char *path = backends_file_of(section);
         const struct model_pool *pool =
             path != NULL ? model_find_pool(job->model, section->title) : NULL;
-        if (pool != NULL && backends_file_count(section) == 0 &&
+        if (pool != NULL &&
             guard_loses_pool(master, job->model, (uint32_t)(pool - job->model->pools))) {
+            bool is_empty = backends_file_count(section) == 0;
             errlist_add(&job->errors, ERRLIST_ERROR, path, 0, NULL,
-                        "no backends, which would take away the last eligible one of pool \"%s\"; "
-                        "write them, or reload to take it as it is",
-                        pool->name);
+                        "%s, which would take away the last eligible one of pool \"%s\"; %s, or "
+                        "reload to take it as it is",
+                        is_empty ? "no backends" : "no backend that takes new clients", pool->name,
+                        is_empty ? "write them"
+                                 : "give one that is healthy a weight, and no admin but ready");
         }
     }
 }
@@ -299,7 +303,7 @@ static void apply(struct load_job *job)
     bool published = false;
     judge(job);
     if (job->errors.errors == 0 && build_model(job, &kept)) {
-        (job->ask.kind == LOAD_BACKENDS ? judge_empty : judge_here)(job);
+        (job->ask.kind == LOAD_BACKENDS ? judge_files : judge_here)(job);
     }
     if (job->errors.errors == 0) {
         model_diff(master->model, job->model, &job->changes);

@@ -203,6 +203,55 @@ def test_an_empty_file_does_not_empty_its_pool(start, origin, path):
     assert daemon.ctl_json("reload")["changes"] == ["pool web: backend c removed"]
 
 
+@pytest.mark.parametrize("how", ["weight=0", "admin=drain", "admin=maintenance"])
+def test_a_file_does_not_take_the_last_one_away(start, origin, path, how):
+    """Nor does one whose backends take nobody, whether it holds all or the only one of the pool."""
+    path.write_text(lines(origin, "a", "b"))
+    daemon = start(Daemon(config(path, {})))
+    before = daemon.ctl_json("show info")["generation"]
+    put(path, lines(origin, "a", "b", more=f" {how}"))
+    refused(daemon, rf'^{path}: no backend that takes new clients, which would take away the last '
+                    r'eligible one of pool "web"; give one')
+    assert daemon.ctl_json("show info")["generation"] == before and spread(daemon) == {"a", "b"}
+    assert f"{path}: no backend that takes" in shown(daemon)["backends_file_refused"]
+    put(path, lines(origin, "a", more=f" {how}") + lines(origin, "b"))
+    taken(daemon, "a", "b")
+    wait_for(lambda: spread(daemon) == {"b"}, what="only one of them")
+    put(path, lines(origin, "a", "b", more=f" {how}"))
+    refused(daemon, count=2)
+    daemon.ctl("reload")  # whoever insists
+    assert {row["state"] for row in daemon.stats()["pools"][0]["backends"]} <= {
+        "draining", "maintenance"}
+
+
+def test_a_file_may_take_it_where_others_stay_or_come(start, origin, path):
+    """A backend of the configuration takes its place; so do new ones, that are not checked yet."""
+    path.write_text(lines(origin, "b"))
+    own = {"a": origin.addresses[0]}
+    daemon = start(Daemon(config(path, own, checks={"tcp": {"interval": "50ms"}})))
+    wait_for(lambda: daemon.backend("web", "a")["state"] == "up", what="a up")
+    put(path, lines(origin, "b", more=" weight=0"))
+    wait_for(lambda: daemon.backend("web", "b")["state"] == "draining", what="b draining")
+    daemon.ctl("drain backend web a force")
+    put(path, lines(origin, "b"))
+    wait_for(lambda: daemon.backend("web", "b")["state"] == "up", what="b up")
+    put(path, lines(origin, "c", "d"))
+    taken(daemon, "a", "c", "d")
+    assert not any("refused" in text for text in told(daemon))
+
+
+def test_what_was_refused_is_taken_once_health_permits(start, origin, path):
+    """A file that leaves only a backend that is down just now is read again by itself."""
+    path.write_text(lines(origin, "a", "b"))
+    daemon = start(Daemon(config(path, {})))
+    daemon.ctl("set backend web b health=down")
+    put(path, lines(origin, "b"))
+    refused(daemon, rf"^{path}: no backend that takes new clients")
+    daemon.ctl("set backend web b health=auto")
+    wait_for(lambda: names(daemon) == ["b"], timeout=20, what="the file")
+    assert len([text for text in told(daemon) if "refused for" in text]) == 1
+
+
 def test_at_the_start_and_by_t(folder, origin, path):
     text = folder / "sluice.conf"
     text.write_text(config(path, {"a": origin.addresses[0]}))
