@@ -94,17 +94,21 @@ static struct group *find(const struct listeners *listeners, uint32_t id)
     return NULL;
 }
 
-/* Whether one of our own groups stands in the way: the same port, and one address includes the
- * other. It may be about to go; the check of the model has made sure that both do not stay. */
-static bool overlaps_own(const struct listeners *listeners, const struct group *group)
+/* Whether the port is the same, and one address includes the other. */
+static bool overlap(const struct addr_ip *a, const struct addr_ip *b)
 {
     static const uint8_t any[16];
-    const struct addr_ip *a = &group->address.ip;
+    return a->family == b->family && a->port == b->port &&
+           (memcmp(a->bytes, any, sizeof(any)) == 0 || memcmp(b->bytes, any, sizeof(any)) == 0 ||
+            memcmp(a->bytes, b->bytes, sizeof(any)) == 0);
+}
+
+/* Whether one of our own groups stands in the way. It may be about to go; the check of the model,
+ * and that of chosen ports, make sure that both do not stay. */
+static bool overlaps_own(const struct listeners *listeners, const struct group *group)
+{
     for (size_t i = 0; i < listeners->count; i++) {
-        const struct addr_ip *b = &listeners->groups[i]->address.ip;
-        if (a->family == b->family && a->port == b->port &&
-            (memcmp(a->bytes, any, sizeof(any)) == 0 || memcmp(b->bytes, any, sizeof(any)) == 0 ||
-             memcmp(a->bytes, b->bytes, sizeof(any)) == 0)) {
+        if (overlap(&group->address.ip, &listeners->groups[i]->address.ip)) {
             return true;
         }
     }
@@ -272,6 +276,61 @@ static int plan_one(struct listeners *listeners, const struct model_service *ser
     return 0;
 }
 
+static void report_chosen(const struct group *chosen, const struct model_service *owner,
+                          const struct group *other, const struct model_service *service,
+                          struct errlist *errors)
+{
+    char text[ADDR_TEXT_MAX];
+    char bound[ADDR_TEXT_MAX];
+    char configured[ADDR_TEXT_MAX];
+    char section[NAME_BYTES_MAX + 16];
+    snprintf(section, sizeof(section), "service \"%s\"", service->name);
+    errlist_add(errors, ERRLIST_ERROR, service->file, service->line, section,
+                "cannot listen on %s: it overlaps with %s, which the kernel gave to service \"%s\" "
+                "for %s, and which that one keeps; choose another port",
+                addr_format(&other->address, text), addr_format(&chosen->address, bound),
+                owner->name, addr_format(&chosen->configured, configured));
+}
+
+static bool is_chosen(const struct group *group)
+{
+    return group->configured.ip.family != ADDR_UNIX && group->configured.ip.port == 0;
+}
+
+/* Two groups on one port would share its clients. The check of the model has seen to that, but for
+ * ports that the kernel chose. Returns 0 or -1. */
+static int check_chosen(const struct listeners *listeners, const struct group *chosen,
+                        const struct model_service *owner, const struct model *model,
+                        struct errlist *errors)
+{
+    int failed = 0;
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        for (size_t j = 0; j < service->n_listeners; j++) {
+            const struct group *other = find(listeners, service->listeners[j].id);
+            if (!is_chosen(other) && overlap(&chosen->address.ip, &other->address.ip)) {
+                report_chosen(chosen, owner, other, service, errors);
+                failed = -1;
+            }
+        }
+    }
+    return failed;
+}
+
+static int check_all_chosen(const struct listeners *listeners, const struct model *model,
+                            struct errlist *errors)
+{
+    int failed = 0;
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        for (size_t j = 0; j < service->n_listeners; j++) {
+            const struct group *group = find(listeners, service->listeners[j].id);
+            failed |= is_chosen(group) ? check_chosen(listeners, group, service, model, errors) : 0;
+        }
+    }
+    return failed;
+}
+
 int listeners_plan(struct listeners *listeners, struct model *model, struct errlist *errors)
 {
     int failed = 0;
@@ -281,6 +340,7 @@ int listeners_plan(struct listeners *listeners, struct model *model, struct errl
             failed |= plan_one(listeners, service, &service->listeners[j], errors);
         }
     }
+    failed = failed != 0 ? failed : check_all_chosen(listeners, model, errors);
     if (failed != 0) {
         listeners_abort(listeners);
     }

@@ -356,6 +356,22 @@ def test_port_moves_between_services(start, origin):
     assert client.finish()["errors"] == 0
 
 
+def test_a_port_that_the_kernel_chose_stays_its_services(start, origin):
+    """Another service would take half of its clients."""
+    pools = pool("one", origin.addresses[:1]) + pool("two", origin.addresses[1:2])
+    one, two = service("one"), service("two")
+    daemon = start(Daemon(one + two + pools))
+    address, generation = daemon.address("one"), daemon.ctl_json("show info")["generation"]
+    with pytest.raises(CtlError, match=rf'cannot listen on {address}: .* which the kernel gave to service '
+                                       r'"one" for 127.0.0.1:0'):
+        daemon.write(one + service("two", listen=["127.0.0.1:0", address]) + pools)
+        daemon.ctl("reload")
+    assert daemon.ctl_json("show info")["generation"] == generation
+    assert spread(address, 12) == {"a"} and spread(daemon.address("two")) == {"b"}
+    daemon.reload(service("one", listen=[address]) + two + pools)
+    assert spread(address, 12) == {"a"}
+
+
 def test_service_takes_another_pool(start, origin):
     pools = pool("one", origin.addresses[:1]) + pool("two", origin.addresses[1:2])
     daemon = start(Daemon(service("web", pool="one") + pools))

@@ -130,6 +130,33 @@ START_TEST(a_failed_plan_leaves_nothing)
 }
 END_TEST
 
+START_TEST(a_port_that_the_kernel_chose_is_not_shared)
+{
+    static const char *const wanted[] = {"127.0.0.1", "0.0.0.0"};
+    add(1, "127.0.0.1:0");
+    ck_assert_int_eq(listeners_plan(set, &model, &errors), 0);
+    listeners_commit(set, &model);
+    uint16_t port = addresses[0].address.ip.port;
+    for (size_t i = 0; i < 2; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "%s:%u", wanted[i], (unsigned)port);
+        service.n_listeners = 1;
+        add(2, text);
+        ck_assert_int_ne(listeners_plan(set, &model, &errors), 0);
+        ck_assert_uint_eq(errors.errors, i + 1);
+        ck_assert_ptr_nonnull(strstr(errors.items[i].text, "which the kernel gave to"));
+        ck_assert_int_eq(fd_of(1, 0), -1);
+    }
+    /* in place of it, it may be */
+    addresses[0] = addresses[1];
+    service.n_listeners = 1;
+    ck_assert_int_eq(listeners_plan(set, &model, &errors), 0);
+    listeners_commit(set, &model);
+    ck_assert(reaches(&addresses[0].address));
+    ck_assert_int_eq(fd_of(1, 0), -1);
+}
+END_TEST
+
 START_TEST(an_aborted_plan_leaves_nothing)
 {
     size_t before = open_descriptors();
@@ -199,6 +226,7 @@ int main(void)
     tcase_add_test(tc, a_second_daemon_is_refused);
     tcase_add_test(tc, what_stays_keeps_its_sockets_and_what_goes_is_closed);
     tcase_add_test(tc, a_failed_plan_leaves_nothing);
+    tcase_add_test(tc, a_port_that_the_kernel_chose_is_not_shared);
     tcase_add_test(tc, an_aborted_plan_leaves_nothing);
     tcase_add_test(tc, unix_listeners_are_shared_and_removed);
     tcase_add_test(tc, a_stale_path_is_replaced_a_live_one_and_a_file_are_not);
