@@ -40,14 +40,22 @@ enum capacity_bound { CAPACITY_DESCRIPTORS, CAPACITY_PORTS, CAPACITY_MEMORY, CAP
 
 extern const char *const capacity_bound_names[CAPACITY_BOUND_COUNT];
 
+/*
+ * What connections to backends need of ports: pairs of an address to connect from and one to
+ * connect to, each of which has the ports once, and connections beside them: those to backends
+ * whose max_connections ends before their ports do, and those that wait for such backends.
+ */
+struct capacity_ports {
+    uint64_t pairs; /* CAPACITY_UNBOUNDED where some connections need no port of their own */
+    uint64_t beside;
+};
+
 /* What a model asks for. */
 struct capacity_demand {
     uint32_t workers;
-    uint32_t max_connections; /* 0: auto */
-    uint64_t listeners;       /* addresses that are listened on */
-    /* Pairs of an address to connect from and one to connect to: each has the ports once.
-     * CAPACITY_UNBOUNDED where sessions of some pool need no port of their own. */
-    uint64_t port_pairs;
+    uint32_t max_connections;    /* 0: auto */
+    uint64_t listeners;          /* addresses that are listened on */
+    struct capacity_ports ports; /* all services together; one that is unbounded makes it so */
     /* Addresses of source_addresses, each pool's counted by itself, and those of them that are not
      * here, of which absent is the first. */
     uint64_t sources, sources_absent;
@@ -67,10 +75,25 @@ uint32_t capacity_workers(const struct model *model, uint64_t cpus);
 /* Whether the machine has an address. */
 typedef bool capacity_here_fn(const struct addr_ip *ip);
 /* is_here NULL: every source address counts, as if it were there. */
-void capacity_ask(const struct model *model, uint32_t workers, capacity_here_fn *is_here,
-                  struct capacity_demand *out);
-/* Of a pool alone: its port_pairs. */
-uint64_t capacity_pool_pairs(const struct model_pool *pool, capacity_here_fn *is_here);
+void capacity_ask(const struct model *model, const struct machine *machine, uint32_t workers,
+                  capacity_here_fn *is_here, struct capacity_demand *out);
+/* Its part that is about ports: fills those fields only. */
+void capacity_ports_ask(const struct model *model, const struct machine *machine,
+                        capacity_here_fn *is_here, struct capacity_demand *out);
+/* How many connections that is, where a pair has so many ports; CAPACITY_UNBOUNDED where ports are
+ * not what ends it. */
+uint64_t capacity_ports_hold(const struct capacity_ports *ports, uint64_t each);
+
+/* A service by itself. */
+struct capacity_service {
+    uint64_t holds; /* by ports, as above */
+    uint64_t asked; /* of it alone; 0: nothing */
+};
+/* connections: what is asked of the daemon, 0 for nothing. The service's own max_connections goes
+ * before it where that is less. */
+void capacity_service_ask(const struct model *model, const struct model_service *service,
+                          const struct machine *machine, capacity_here_fn *is_here,
+                          uint64_t connections, struct capacity_service *out);
 
 void capacity_judge(const struct machine *machine, const struct capacity_demand *demand,
                     struct capacity *out);
@@ -99,5 +122,10 @@ uint64_t capacity_memory_bytes(uint64_t connections);
  * it is auto. */
 void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
                    const struct capacity *capacity, struct errlist *errors);
+/* The same for each service that ports keep from what is asked of it: by its own max_connections,
+ * or, where another service is unbounded and hides it from the sum, by the daemon's. */
+void capacity_warn_services(const struct model *model, const struct machine *machine,
+                            capacity_here_fn *is_here, const struct capacity_demand *demand,
+                            struct errlist *errors);
 
 #endif

@@ -73,20 +73,25 @@ static void warn_of_descriptors(const struct warning *w)
 
 static void warn_of_ports(const struct warning *w)
 {
-    uint64_t pairs = w->demand->port_pairs;
-    if (pairs == 0) {
+    const struct capacity_ports *ports = &w->demand->ports;
+    if (ports->pairs == 0) {
         warn(w, CAPACITY_PORTS,
              "this machine has none of the source_addresses; give them to an "
              "interface, or leave them out");
         return;
     }
-    uint64_t widest =
-        capacity_pair_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST) * pairs;
+    uint64_t now = capacity_pair_ports(w->machine, w->machine->port_first, w->machine->port_last);
+    uint64_t widest = capacity_ports_hold(
+        ports, capacity_pair_ports(w->machine, CAPACITY_PORT_FIRST, CAPACITY_PORT_LAST));
     STR_AUTO remedy = {0};
 
     str_printf(&remedy,
-               "%" PRIu64 " for each pair of a source and a backend address, here %" PRIu64 ": ",
-               w->capacity->by[CAPACITY_PORTS] / pairs, pairs);
+               "%" PRIu64 " for each pair of a source and a backend address, here %" PRIu64, now,
+               ports->pairs);
+    if (ports->beside > 0) {
+        str_printf(&remedy, ", and %" PRIu64 " by max_connections of backends", ports->beside);
+    }
+    str_append(&remedy, ": ");
     if (widest > w->capacity->by[CAPACITY_PORTS]) {
         str_printf(&remedy,
                    "sysctl -w net.ipv4.ip_local_port_range=\"%u %u\" allows %" PRIu64
@@ -123,5 +128,26 @@ void capacity_warn(const struct machine *machine, const struct capacity_demand *
         if (is_beyond(&w, (enum capacity_bound)i)) {
             warnings[i](&w);
         }
+    }
+}
+
+void capacity_warn_services(const struct model *model, const struct machine *machine,
+                            capacity_here_fn *is_here, const struct capacity_demand *demand,
+                            struct errlist *errors)
+{
+    bool is_hidden = demand->ports.pairs == CAPACITY_UNBOUNDED;
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        struct capacity_service alone;
+        capacity_service_ask(model, service, machine, is_here, demand->max_connections, &alone);
+        if (alone.holds >= alone.asked || (service->max_connections == 0 && !is_hidden)) {
+            continue;
+        }
+        errlist_add(errors, ERRLIST_WARNING, NULL, 0, service->name,
+                    "this service cannot have max_connections = %" PRIu64
+                    ": ports towards its backends allow %" PRIu64
+                    "; give its pool source_addresses, add backends, or give the service a "
+                    "max_connections within that",
+                    alone.asked, alone.holds);
     }
 }

@@ -88,9 +88,10 @@ void configuration_weigh(const struct model *model)
     struct capacity capacity;
     STR_AUTO text = {0};
     machine_read("", 0, &machine);
-    capacity_ask(model, capacity_workers(model, machine.cpus), machine_may_come_from, &demand);
+    capacity_ask(model, &machine, capacity_workers(model, machine.cpus), machine_may_come_from, &demand);
     capacity_judge(&machine, &demand, &capacity);
     capacity_warn(&machine, &demand, &capacity, &errors);
+    capacity_warn_services(model, &machine, machine_may_come_from, &demand, &errors);
     errlist_print(&errors, &text);
     fputs(str_text(&text), stderr);
     errlist_free(&errors);

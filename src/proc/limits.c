@@ -27,8 +27,24 @@ void limits_look(struct master *master, bool is_first)
 static void judge(const struct master *master, const struct model *model, capacity_here_fn *is_here,
                   struct capacity_demand *out_demand, struct capacity *out)
 {
-    capacity_ask(model, master->n_workers, is_here, out_demand);
+    capacity_ask(model, &master->machine, master->n_workers, is_here, out_demand);
     capacity_judge(&master->machine, out_demand, out);
+}
+
+/* What backends still have that load is no longer given to: it must not take the others' places. */
+static uint64_t count_drained(const struct master *master, const struct model *model)
+{
+    uint64_t active = 0;
+    for (size_t i = 0; i < model->n_pools; i++) {
+        const struct model_pool *pool = &model->pools[i];
+        for (size_t k = 0; k < pool->n_backends; k++) {
+            if (pool->backends[k].weight == 0) {
+                active += atomic_load_explicit(&master->sb.slot_active[pool->backends[k].slot],
+                                               memory_order_relaxed);
+            }
+        }
+    }
+    return active;
 }
 
 uint32_t limits_find(const struct master *master, const struct model *model, struct capacity *out)
@@ -37,6 +53,9 @@ uint32_t limits_find(const struct master *master, const struct model *model, str
     /* An address that comes later, as a virtual one does in a failover, is used at once: the limit
      * must not be that of before. */
     judge(master, model, NULL, &demand, out);
+    if (out->by[CAPACITY_PORTS] != CAPACITY_UNBOUNDED) {
+        out->by[CAPACITY_PORTS] += count_drained(master, model);
+    }
     return capacity_limit(out, model->global.max_connections);
 }
 
@@ -51,6 +70,7 @@ void limits_warn(const struct master *master, const struct model *model, struct 
     struct capacity capacity;
     judge(master, model, machine_may_come_from, &demand, &capacity);
     capacity_warn(&master->machine, &demand, &capacity, errors);
+    capacity_warn_services(model, &master->machine, machine_may_come_from, &demand, errors);
 }
 
 const char *limits_reason(const struct master *master)

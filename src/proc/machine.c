@@ -2,12 +2,14 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -24,6 +26,8 @@ struct setting {
     {                                                                                              \
         path, offsetof(struct machine, field), n                                                   \
     }
+
+#define CONNTRACK_MAX "/proc/sys/net/netfilter/nf_conntrack_max"
 
 static const struct setting settings[] = {
     SETTING("/proc/sys/fs/nr_open", nr_open, 1),
@@ -42,7 +46,7 @@ static const struct setting settings[] = {
     SETTING("/proc/sys/net/ipv4/tcp_migrate_req", migrate_req, 1),
     SETTING("/proc/sys/net/ipv4/tcp_ehash_entries", ehash_entries, 1),
     SETTING("/proc/sys/net/netfilter/nf_conntrack_count", conntrack_count, 1),
-    SETTING("/proc/sys/net/netfilter/nf_conntrack_max", conntrack_max, 1),
+    SETTING(CONNTRACK_MAX, conntrack_max, 1),
 };
 
 /* --- of the process --- */
@@ -151,6 +155,16 @@ static void read_sockets(const char *root, struct machine *out)
     machine_text_numbers(count != NULL ? count + strlen(" alloc ") : "", &out->tcp_sockets, 1);
 }
 
+/* Read-only in all network namespaces but the first (net/netfilter/nf_conntrack_standalone.c,
+ * nf_conntrack_standalone_init_sysctl). */
+static bool is_read_only(const char *root, const char *path)
+{
+    char full[PATH_MAX];
+    struct stat status;
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    return stat(full, &status) == 0 && (status.st_mode & S_IWUSR) == 0;
+}
+
 void machine_read(const char *root, pid_t pid, struct machine *out)
 {
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
@@ -158,6 +172,7 @@ void machine_read(const char *root, pid_t pid, struct machine *out)
         machine_file_numbers(root, settings[i].path, numbers, settings[i].n);
     }
     out->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    out->conntrack_is_fixed = is_read_only(root, CONNTRACK_MAX);
     read_process(root, pid, out);
     read_ports(root, out);
     read_backlog_drops(root, out);

@@ -41,6 +41,7 @@ struct machine {
     uint64_t tcp_sockets; /* that there are now */
     uint64_t tw_reuse, migrate_req, ehash_entries;
     uint64_t conntrack_count, conntrack_max; /* unknown where the module is not loaded */
+    bool conntrack_is_fixed; /* the maximum cannot be written, as in all namespaces but the first */
 };
 
 /* pid: whose limits and control group; 0 for this process. root goes before each path: "" but in

@@ -13,6 +13,7 @@
 #include "proc/configuration.h"
 #include "proc/machine.h"
 #include "sluicectl/doctor_daemon.h"
+#include "sluicectl/doctor_namespace.h"
 #include "sluicectl/doctor_print.h"
 
 enum { EXIT_READY, EXIT_NOT_READY, EXIT_USAGE };
@@ -117,24 +118,47 @@ static const char *choose_socket(const struct options *options, const struct mod
     return from_environment && *from_environment ? from_environment : model->global.control_socket;
 }
 
+/* What was seen, and how. */
+struct examination {
+    struct machine machine;
+    struct doctor_return way_back;
+    struct str whose, note;
+    bool is_near; /* in the daemon's network namespace, or there is none */
+};
+
+static void examination_free(struct examination *seen)
+{
+    doctor_return_free(&seen->way_back);
+    str_free(&seen->whose);
+    str_free(&seen->note);
+}
+
+static void append_whose(const struct doctor_daemon *daemon, const char *socket, struct str *out)
+{
+    if (daemon->pid != 0)
+        str_printf(out, "the running daemon (pid %d)", (int)daemon->pid);
+    else if (daemon->error == 0)
+        str_append(out, "this process (the daemon's own cannot be seen from here)");
+    else
+        str_printf(out, "this process (no daemon answers at %s: %s)", socket,
+                   strerror(daemon->error));
+}
+
 /* Looks at the machine as the daemon, or else this process, sees it. */
 static void examine(const struct options *options, const struct model *model,
-                    struct machine *machine, struct doctor_return *way_back, struct str *whose)
+                    struct examination *out)
 {
     const char *socket = choose_socket(options, model);
     struct doctor_daemon daemon;
 
     doctor_ask_daemon(socket, &daemon);
-    machine_read("", daemon.pid, machine);
-    doctor_discount(machine, daemon.active);
-    doctor_return_read(model, daemon.pid, way_back);
-    if (daemon.pid != 0)
-        str_printf(whose, "the running daemon (pid %d)", (int)daemon.pid);
-    else if (daemon.error == 0)
-        str_append(whose, "this process (the daemon's own cannot be seen from here)");
-    else
-        str_printf(whose, "this process (no daemon answers at %s: %s)", socket,
-                   strerror(daemon.error));
+    out->is_near = doctor_namespace_enter(daemon.pid, &out->note) != DOCTOR_NAMESPACE_SHUT;
+    machine_read("", daemon.pid, &out->machine);
+    if (!out->is_near)
+        doctor_namespace_forget(&out->machine);
+    doctor_discount(&out->machine, daemon.active);
+    doctor_return_read(model, daemon.pid, &out->way_back);
+    append_whose(&daemon, socket, &out->whose);
 }
 
 static int report(const struct options *options, const struct model *model)
@@ -142,21 +166,21 @@ static int report(const struct options *options, const struct model *model)
     doctor_print_fn *print = options->print ? options->print : doctor_print_text;
     struct doctor_report report;
     struct doctor_plan plan;
-    struct doctor_return way_back;
-    struct machine machine;
-    STR_AUTO whose = {0};
+    struct examination seen = {0};
     STR_AUTO text = {0};
     int status;
 
-    examine(options, model, &machine, &way_back, &whose);
-    doctor_plan(model, &machine, machine_may_come_from, options->connections, &plan);
-    plan.whose = str_text(&whose);
-    plan.way_back = doctor_return_wanted(&way_back) ? &way_back : NULL;
-    doctor_judge(&machine, &plan, &report);
+    examine(options, model, &seen);
+    doctor_plan(model, &seen.machine, seen.is_near ? machine_may_come_from : NULL,
+                options->connections, &plan);
+    plan.whose = str_text(&seen.whose);
+    plan.note = str_text(&seen.note);
+    plan.way_back = seen.is_near && doctor_return_wanted(&seen.way_back) ? &seen.way_back : NULL;
+    doctor_judge(&seen.machine, &plan, &report);
     print(options->file, &plan, &report, &text);
     status = doctor_is_ready(&report) ? EXIT_READY : EXIT_NOT_READY;
     doctor_report_free(&report);
-    doctor_return_free(&way_back);
+    examination_free(&seen);
     if (fputs(str_text(&text), stdout) < 0 || fflush(stdout) != 0) {
         fprintf(stderr, "sluicectl: cannot write the report: %m\n");
         status = EXIT_NOT_READY;

@@ -68,8 +68,10 @@ static bool judge_descriptors(const struct machine *machine, const struct doctor
     str_printf(&row->now, "%" PRIu64 "/%" PRIu64, machine->nofile_soft, machine->nofile_hard);
     str_printf(&row->why,
                "two for each connection of one of %" PRIu32
-               " workers, and what a process has beside; now: soft/hard limit of %s",
-               plan->demand.workers, plan->whose);
+               " workers%s, and what a process has beside; now: soft/hard limit of %s",
+               plan->demand.workers,
+               plan->demand.workers > 1 ? ", whose shares the kernel's hash makes uneven" : "",
+               plan->whose);
     if (machine->nofile_hard >= needed)
         return true;
     row->state = DOCTOR_SHORT;
@@ -191,16 +193,24 @@ static uint64_t count_ports(const struct machine *machine)
     return capacity_pair_ports(machine, machine->port_first, machine->port_last);
 }
 
+/* Of each pair. */
 static uint64_t ports_needed(const struct doctor_plan *plan)
 {
-    if (plan->demand.port_pairs == 0)
-        return plan->connections;
-    return (plan->connections + plan->demand.port_pairs - 1) / plan->demand.port_pairs;
+    const struct capacity_ports *ports = &plan->demand.ports;
+    uint64_t rest = plan->connections > ports->beside ? plan->connections - ports->beside : 0;
+
+    return ports->pairs == 0 ? rest : (rest + ports->pairs - 1) / ports->pairs;
+}
+
+/* Whether ports are what ends it. */
+static bool needs_ports(const struct doctor_plan *plan)
+{
+    return capacity_ports_hold(&plan->demand.ports, 1) != CAPACITY_UNBOUNDED;
 }
 
 static bool is_narrow(const struct machine *machine, const struct doctor_plan *plan)
 {
-    return plan->demand.port_pairs != CAPACITY_UNBOUNDED &&
+    return needs_ports(plan) &&
            ports_needed(plan) >
                machine_count_ports(machine, machine->port_first, machine->port_last) / 2;
 }
@@ -218,11 +228,11 @@ static void advise_range(const struct machine *machine, const struct doctor_plan
 
     if (can_widen(machine))
         str_printf(&row->value, "%" PRIu64 " %d", first, CAPACITY_PORT_LAST);
-    if (widest > 0 && widest * plan->demand.port_pairs < plan->connections)
+    if (widest > 0 && widest < ports_needed(plan))
         str_printf(&row->remedy,
                    "%" PRIu64 " pairs of a source and a backend address are the least for that "
                    "many: give pools source_addresses, or add backends",
-                   (plan->connections + widest - 1) / widest);
+                   (plan->connections - plan->demand.ports.beside + widest - 1) / widest);
 }
 
 /*
@@ -233,14 +243,15 @@ static void advise_range(const struct machine *machine, const struct doctor_plan
 static bool judge_ports(const struct machine *machine, const struct doctor_plan *plan,
                         struct doctor_row *row)
 {
-    uint64_t pairs = plan->demand.port_pairs;
+    uint64_t pairs = plan->demand.ports.pairs;
 
-    if (pairs == CAPACITY_UNBOUNDED) {
+    if (!needs_ports(plan)) {
         str_append(&row->now, "-");
         str_append(&row->needed, "0");
         str_append(&row->why,
-                   "connections to backends that need no port of their own: Unix sockets, "
-                   "shared by requests, or from each client's own address");
+                   "of some service, connections to backends that need no port of their own (Unix "
+                   "sockets, shared by requests, or from each client's own address), or fewer than "
+                   "there are ports by each backend's max_connections");
         return true;
     }
     uint64_t each = ports_needed(plan);
@@ -256,6 +267,9 @@ static bool judge_ports(const struct machine *machine, const struct doctor_plan 
                ", for each pair of a source and a backend address, here %" PRIu64
                ", less a 32nd that is left alone; before Linux 6.3 fast up to half of the range",
                machine->port_first, machine->port_last, pairs);
+    if (plan->demand.ports.beside > 0)
+        str_printf(&row->why, "; beside them %" PRIu64 " by max_connections of backends",
+                   plan->demand.ports.beside);
     if (pairs == 0) {
         row->state = DOCTOR_SHORT; /* no range is of any use then */
         return true;
@@ -283,7 +297,8 @@ static bool judge_sources(const struct machine *machine, const struct doctor_pla
         str_append(&row->why, "all of source_addresses are on this machine");
         return true;
     }
-    bool is_in_vain = demand->sources_absent == demand->sources || plan->narrow_pairs == 0;
+    bool is_in_vain = demand->sources_absent == demand->sources ||
+                      (plan->narrow_service[0] != '\0' && plan->narrow_holds == 0);
 
     row->state = is_in_vain ? DOCTOR_SHORT : DOCTOR_ADVICE;
     (void)addr_ip_format(&demand->absent, false, text);
@@ -295,24 +310,22 @@ static bool judge_sources(const struct machine *machine, const struct doctor_pla
     return true;
 }
 
-/* Several services: all connections may come to the one whose pool has the fewest addresses. */
-static bool judge_narrow_pool(const struct machine *machine, const struct doctor_plan *plan,
-                              struct doctor_row *row)
+/* Several services: all connections may come to one of them. */
+static bool judge_narrow_service(const struct machine *machine, const struct doctor_plan *plan,
+                                 struct doctor_row *row)
 {
-    if (plan->narrow_pairs == CAPACITY_UNBOUNDED || plan->narrow_pairs == plan->demand.port_pairs ||
-        machine->port_first == MACHINE_UNKNOWN)
-        return false;
-    uint64_t ports = count_ports(machine) * plan->narrow_pairs;
-
-    if (ports >= plan->connections)
+    (void)machine;
+    if (plan->narrow_service[0] == '\0')
         return false;
     row->state = DOCTOR_ADVICE;
-    str_printf(&row->now, "%" PRIu64, ports);
-    str_printf(&row->needed, "%" PRIu64, plan->connections);
+    str_printf(&row->now, "%" PRIu64, plan->narrow_holds);
+    str_printf(&row->needed, "%" PRIu64, plan->narrow_asked);
     str_printf(&row->why,
-               "pool %s has the fewest pairs of addresses: fine while it is never asked "
-               "to carry all connections",
-               plan->narrow_pool);
+               "service %s has the fewest pairs of addresses: fine while it is never asked "
+               "to carry that many",
+               plan->narrow_service);
+    str_append(&row->remedy, "give its pool source_addresses, add backends, or give the service a "
+                             "max_connections within that");
     return true;
 }
 
@@ -343,7 +356,7 @@ static void append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct s
 
 /*
  * ip-sysctl.rst, ip_local_reserved_ports: never chosen by the kernel. A connection that has the
- * port of a service keeps a daemon that is started again from listening on it.
+ * port of a service, or of status, keeps a daemon that is started again from listening on it.
  */
 static bool judge_reserved(const struct machine *machine, const struct doctor_plan *plan,
                            struct doctor_row *row)
@@ -364,8 +377,8 @@ static bool judge_reserved(const struct machine *machine, const struct doctor_pl
     append_ports(reserved, &row->value);
     str_printf(&row->now, "%zu missing", exposed);
     str_append(&row->needed, "0 missing");
-    str_append(&row->why, "ports of services are among those that connections are given: one that "
-                          "has it stands in the way when the daemon is started again");
+    str_append(&row->why, "ports that the daemon listens on are among those that connections are "
+                          "given: one that has it stands in the way when it is started again");
     return true;
 }
 
@@ -379,7 +392,7 @@ static const struct doctor_judge judges[] = {
     {"memory", false, judge_memory},
     {"net.ipv4.ip_local_port_range", true, judge_ports},
     {"source addresses", false, judge_sources},
-    {"ports of one pool", false, judge_narrow_pool},
+    {"ports of one service", false, judge_narrow_service},
     {"net.ipv4.ip_local_reserved_ports", true, judge_reserved},
     {0},
 };

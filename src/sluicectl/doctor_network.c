@@ -176,7 +176,7 @@ static bool judge_wmem(const struct machine *machine, const struct doctor_plan *
 static bool judge_tw_reuse(const struct machine *machine, const struct doctor_plan *plan,
                            struct doctor_row *row)
 {
-    bool is_needed = plan->demand.port_pairs != CAPACITY_UNBOUNDED;
+    bool is_needed = plan->demand.ports.pairs != CAPACITY_UNBOUNDED;
     bool is_local = plan->backends_are_local;
 
     str_append(&row->needed, !is_needed ? "any" : is_local ? "1 or 2" : "1");
@@ -267,7 +267,14 @@ static bool judge_conntrack(const struct machine *machine, const struct doctor_p
                            : "no connection is tracked at present");
     if (machine->conntrack_max >= needed)
         return true;
-    advise(row, needed);
+    if (machine->conntrack_is_fixed) {
+        str_printf(&row->remedy,
+                   "sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64
+                   " in the first network namespace (in this one it cannot be set)%s",
+                   needed, plan->n_ports > 0 ? "; " : "");
+    } else {
+        advise(row, needed);
+    }
     row->state = is_tracking ? DOCTOR_SHORT : DOCTOR_ADVICE;
     if (plan->n_ports > 0)
         append_notrack(plan, &row->remedy);

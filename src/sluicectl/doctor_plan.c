@@ -12,17 +12,23 @@ static int compare_ports(const void *a, const void *b)
     return *(const uint16_t *)a - *(const uint16_t *)b;
 }
 
+static void add_port(const struct addr *address, struct doctor_plan *out, size_t *n)
+{
+    if (address->ip.port != 0 && *n < DOCTOR_PORTS_MAX)
+        out->ports[(*n)++] = address->ip.port;
+}
+
 static void list_ports(const struct model *model, struct doctor_plan *out)
 {
+    const char *problem;
+    struct addr status;
     size_t n = 0;
 
-    for (size_t i = 0; i < model->n_services; i++) {
-        const struct model_service *service = &model->services[i];
-
-        for (size_t k = 0; k < service->n_listeners && n < LISTENERS_MAX; k++)
-            if (service->listeners[k].address.ip.port != 0)
-                out->ports[n++] = service->listeners[k].address.ip.port;
-    }
+    for (size_t i = 0; i < model->n_services; i++)
+        for (size_t k = 0; k < model->services[i].n_listeners; k++)
+            add_port(&model->services[i].listeners[k].address, out, &n);
+    if (model->global.status && addr_parse(model->global.status, true, &status, &problem) == 0)
+        add_port(&status, out, &n);
     qsort(out->ports, n, sizeof(*out->ports), compare_ports);
     for (size_t i = 0; i < n; i++)
         if (out->n_ports == 0 || out->ports[out->n_ports - 1] != out->ports[i])
@@ -41,18 +47,20 @@ static void find_backlog(const struct model *model, struct doctor_plan *out)
     }
 }
 
-static void find_narrow_pool(const struct model *model, capacity_here_fn *is_here,
-                             struct doctor_plan *out)
+static void find_narrow_service(const struct model *model, const struct machine *machine,
+                                capacity_here_fn *is_here, struct doctor_plan *out)
 {
-    out->narrow_pairs = CAPACITY_UNBOUNDED;
     for (size_t i = 0; model->n_services > 1 && i < model->n_services; i++) {
-        const struct model_pool *pool = &model->pools[model->services[i].pool_index];
-        uint64_t pairs = capacity_pool_pairs(pool, is_here);
+        const struct model_service *service = &model->services[i];
+        struct capacity_service alone;
 
-        if (pairs >= out->narrow_pairs)
+        capacity_service_ask(model, service, machine, is_here, out->connections, &alone);
+        if (alone.holds >= alone.asked ||
+            (out->narrow_service[0] != '\0' && alone.holds >= out->narrow_holds))
             continue;
-        out->narrow_pairs = pairs;
-        snprintf(out->narrow_pool, sizeof(out->narrow_pool), "%s", pool->name);
+        out->narrow_holds = alone.holds;
+        out->narrow_asked = alone.asked;
+        snprintf(out->narrow_service, sizeof(out->narrow_service), "%s", service->name);
     }
 }
 
@@ -94,7 +102,7 @@ void doctor_plan(const struct model *model, const struct machine *machine,
                  capacity_here_fn *is_here, uint64_t connections, struct doctor_plan *out)
 {
     *out = (struct doctor_plan){.connections = connections, .whose = "this process"};
-    capacity_ask(model, capacity_workers(model, machine->cpus), is_here, &out->demand);
+    capacity_ask(model, machine, capacity_workers(model, machine->cpus), is_here, &out->demand);
     capacity_judge(machine, &out->demand, &out->capacity);
     if (connections == 0) {
         out->is_possible = model->global.max_connections == 0;
@@ -102,6 +110,6 @@ void doctor_plan(const struct model *model, const struct machine *machine,
     }
     find_backlog(model, out);
     list_ports(model, out);
-    find_narrow_pool(model, is_here, out);
+    find_narrow_service(model, machine, is_here, out);
     out->backends_are_local = are_local(model);
 }

@@ -7,20 +7,24 @@
 #include "proc/capacity.h"
 #include "sluicectl/doctor_return.h"
 
+#define DOCTOR_PORTS_MAX (LISTENERS_MAX + 1)
+
 struct doctor_plan {
     uint64_t connections; /* the scale */
     bool is_possible;     /* nothing asked for a scale: it is what is possible now */
     const char *whose;    /* whose descriptors and control group the facts are of; never NULL */
+    const char *note;     /* of the facts, to be told beside them; NULL or "": nothing */
     struct capacity_demand demand;
     struct capacity capacity;
     uint32_t backlog; /* the longest queue of new connections … */
     char backlog_service[NAME_BYTES_MAX];
-    uint16_t ports[LISTENERS_MAX]; /* that services listen on by TCP, rising, each once */
+    uint16_t ports[DOCTOR_PORTS_MAX]; /* listened on by TCP, status included; rising, each once */
     size_t n_ports;
-    /* The pool with the fewest port pairs, where there are several. "": none. */
-    char narrow_pool[NAME_BYTES_MAX];
-    uint64_t narrow_pairs;
-    const struct doctor_return *way_back; /* NULL: no pool is transparent */
+    /* Of several services, the one that ports let hold the fewest of what is asked of it. "": they
+     * all hold it. */
+    char narrow_service[NAME_BYTES_MAX];
+    uint64_t narrow_holds, narrow_asked;
+    const struct doctor_return *way_back; /* NULL: no pool is transparent, or it cannot be seen */
     bool backends_are_local;              /* all on this machine: Unix sockets, 127/8, ::1 */
 };
 

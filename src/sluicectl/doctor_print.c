@@ -86,11 +86,18 @@ static void print_commands(const struct doctor_report *report, enum doctor_state
     }
 }
 
+static bool has_note(const struct doctor_plan *plan)
+{
+    return plan->note && *plan->note;
+}
+
 static void print_verdict(const char *file, const struct doctor_plan *plan,
                           const struct doctor_report *report, struct str *out)
 {
     uint64_t least = capacity_least(&plan->capacity);
 
+    if (has_note(plan))
+        str_printf(out, "\n%s\n", plan->note);
     str_printf(out, "\n%s, %s: %" PRIu64 " connections", file,
                plan->is_possible ? "which leaves it to the machine" : "as asked",
                plan->connections);
@@ -157,6 +164,7 @@ void doctor_print_json(const char *file, const struct doctor_plan *plan,
     for (size_t i = 0; i < CAPACITY_BOUND_COUNT; i++)
         put_bound(&json, capacity_bound_names[i], plan->capacity.by[i]);
     json_end_object(&json);
+    json_put_string(&json, "note", has_note(plan) ? plan->note : NULL);
     json_begin_array(&json, "rows");
     for (size_t i = 0; i < report->n_rows; i++)
         put_row(&json, &report->rows[i]);
@@ -176,6 +184,8 @@ void doctor_print_sysctl(const char *file, const struct doctor_plan *plan,
                "# What %s needs for %" PRIu64 " connections on this machine.\n"
                "# For /etc/sysctl.d/90-sluice.conf; sysctl --system puts it in force.\n",
                file, plan->connections);
+    if (has_note(plan))
+        str_printf(out, "# Mind: %s.\n", plan->note);
     for (size_t i = 0; i < report->n_rows; i++) {
         const struct doctor_row *row = &report->rows[i];
 

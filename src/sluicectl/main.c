@@ -38,7 +38,7 @@ static const char usage_text[] =
     "  -h, --help           this text\n"
     "  -V, --version        the version of sluicectl\n"
     "\n"
-    "Options stand before the words; with health after them, too.\n"
+    "Options stand before the words; --json also after them, and with health all.\n"
     "Exit status: 0 done, 1 refused by the daemon, 2 usage, 3 no daemon.\n";
 
 struct options {
@@ -122,6 +122,11 @@ static enum parsed parse_options(int argc, char **argv, struct options *options)
     options->n_words = (size_t)(argc - optind);
     if (options->n_words == 0)
         return fail_usage(NULL);
+    if (options->n_words > 1 && strcmp(options->words[0], "doctor") != 0 &&
+        strcmp(options->words[options->n_words - 1], "--json") == 0) {
+        options->json = true;
+        options->n_words--;
+    }
     is_health = strcmp(options->words[0], "health") == 0;
     if (options->exit_code && !is_health)
         return fail_usage("--exit-code goes with health only");
@@ -205,10 +210,12 @@ static const char *advice_for(int error)
     }
 }
 
-static int report_no_daemon(const char *socket, int error)
+static int report_no_daemon(const struct options *options, const char *socket, int error)
 {
     fprintf(stderr, "sluicectl: no answer from the daemon at %s: %s; %s\n", socket, strerror(error),
             advice_for(error));
+    if (strcmp(options->words[0], "help") == 0)
+        fputs("sluicectl: the commands are in the manual, too: man sluicectl\n", stderr);
     return EXIT_NO_DAEMON;
 }
 
@@ -282,7 +289,7 @@ static int talk(const struct options *options, const char *socket, const struct 
     int result = exchange(options, socket, line, &reply);
 
     if (result != 0)
-        return report_no_daemon(socket, -result);
+        return report_no_daemon(options, socket, -result);
     if (options->save)
         return save_file(&reply, options->words[1], options->json) == 0 ? EXIT_DONE : EXIT_REFUSED;
     return print_reply(options, &reply);

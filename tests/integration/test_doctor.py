@@ -9,7 +9,7 @@ import resource
 
 import pytest
 
-from sluice import SLUICECTL, SLUICED, Daemon, pool, run, service, wait_for
+from sluice import SLUICECTL, SLUICED, Daemon, Origin, connect, pool, run, service, wait_for
 
 BACKENDS = ["127.0.0.1:9", "127.0.0.1:10"]
 SMALL = service("s") + pool("s", BACKENDS)
@@ -132,6 +132,24 @@ def test_the_check_of_a_file_warns(folder):
     assert f"max_connections = {HUGE} cannot be reached: ports allow" in result.stdout + result.stderr
 
 
+def test_an_unbounded_service_hides_no_other(doctor):
+    """One with Unix sockets makes ports unlimited for the daemon, and not for its neighbour."""
+    both = SMALL + service("u") + pool("u", ["unix:/run/none.sock"])
+    result = doctor("--json", "--connections", HUGE, text=both)
+    assert json.loads(result.stdout)["connections_by"]["ports"] is None
+    row = rows_of(result)["ports of one service"]
+    assert (row["needed"], row["state"]) == (str(HUGE), "advice") and "service s " in row["why"]
+
+
+def test_the_check_of_a_file_warns_of_a_service(folder):
+    path = folder / "sluice.conf"
+    path.write_text(f"global {{ workers = 2  max_connections = {HUGE} }}\n{SMALL}"
+                    + service("u") + pool("u", ["unix:/run/none.sock"]))
+    told = run([SLUICED, "-t", "-c", path], check=False).stderr
+    assert f"s: warning: this service cannot have max_connections = {HUGE}: ports towards" in told
+    assert "u: warning" not in told
+
+
 def test_for_systemd(doctor):
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str
@@ -208,6 +226,20 @@ def test_descriptors_decide(start, limited):
                      re.MULTILINE)
     assert re.search(r"msg=ready .* connections_limited_by=descriptors", daemon.log())
     assert warnings(daemon) == []
+
+
+def test_each_of_those_that_descriptors_allow_is_served(start, limited):
+    """The kernel spreads them over workers unevenly: there is room for that."""
+    limited(200)
+    echo = start(Origin("echo"))
+    daemon = start(Daemon(service("s") + pool("s", echo.addresses), 8))
+    limit = info(daemon)["connections_limit"]
+    assert limit == info(daemon)["connections_by"]["descriptors"] > 8 * 30
+    clients = [start(connect(daemon.address("s"))) for _ in range(limit)]
+    for client in clients:
+        client.sendall(b"hello")
+    assert all([client.recv(5) == b"hello" for client in clients])
+    assert set(daemon.service("s")["refused_by"].values()) == {0}
 
 
 def test_a_number_within_reach_decides(start):

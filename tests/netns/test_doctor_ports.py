@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from sluice import SLUICECTL, Daemon, Origin, pool, run, service, wait_for  # noqa: E402
-from test_namespace import client, namespace, start  # noqa: E402, F401: fixtures too
+from test_namespace import client, enter_new_namespace, namespace, start  # noqa: E402, F401: fixtures too
 
 RANGE = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED = pathlib.Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -46,6 +46,35 @@ def test_ports_decide(start):
     assert client(LISTEN, 10) is None
     assert daemon.service("s")["refused_by"]["daemon_limit"] == 1
     assert daemon.service("s")["refused_by"]["connect_failed"] == 0
+
+
+UNUSED = {"weight 0": 'backend "b" { address = "127.0.0.2:9" weight = 0 }',
+          "backup": 'backend "b" { address = "127.0.0.2:9" backup = true }',
+          "Unix backup": 'backend "b" { address = "unix:/run/none.sock" backup = true }'}
+
+
+@pytest.mark.parametrize("beside", UNUSED.values(), ids=UNUSED)
+def test_what_gets_no_load_does_not_count(start, beside):
+    """The limit is what is really there: each client within it is served."""
+    echo = start(Origin("echo", "echo"))
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + f'''
+        pool "s" {{ backend "a" {{ address = "{echo.addresses[0]}" }}  {beside} }}\n''', 1))
+    assert info(daemon)["connections_limit"] == 4
+    assert all([start(client(LISTEN, number)) for number in range(4)])
+    assert client(LISTEN, 10) is None
+    assert daemon.service("s")["refused_by"]["daemon_limit"] == 1
+
+
+def test_drained_sessions_leave_the_others_their_places(start):
+    """What a backend still has after its weight became 0 does not use up the limit."""
+    echo = start(Origin("echo", "echo"))
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", echo.addresses, scheduler="rr"), 1))
+    assert all([start(client(LISTEN, number)) for number in range(4)])
+    daemon.ctl("set backend s b weight=0")
+    assert info(daemon)["connections_limit"] == 4 + 2
+    assert all([start(client(LISTEN, number)) for number in range(4, 6)])
 
 
 def test_doctor_sees_the_range(start):
@@ -96,3 +125,25 @@ def test_what_cannot_be_seen_is_unknown(start):
     assert result.returncode == 0
     assert re.search(r"^verdict: ready, .*\d+ unknown$", result.stdout, re.MULTILINE)
     assert "tcp_mem" not in doctor(daemon, "--sysctl").stdout
+
+
+def test_doctor_goes_to_the_daemon(start):
+    """Its network namespace is not that of whoever asks; without the right to go there, what is read
+    here is not told as the daemon's."""
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1))
+    assert enter_new_namespace() is None
+    assert RANGE.read_text().split() != ["40000", "40003"]
+
+    told = json.loads(doctor(daemon, "--json").stdout)
+    assert told["connections_by"]["ports"] == 4
+    assert "network namespace of its own: settings" in told["note"]
+    assert "a network namespace of its own" in doctor(daemon).stdout
+
+    shut = run(["setpriv", "--bounding-set", "-sys_admin", SLUICECTL, "doctor", "--json", "-c",
+                daemon.config_path], check=False)
+    told = json.loads(shut.stdout)
+    rows = {row["setting"]: row["state"] for row in told["rows"]}
+    assert told["connections_by"]["ports"] is None
+    assert rows["net.ipv4.ip_local_port_range"] == rows["net.core.somaxconn"] == "unknown"
+    assert "cannot be entered (Operation not permitted)" in told["note"]

@@ -54,7 +54,7 @@ static void judge_with(const char *text, uint32_t workers)
     errlist_print(&errors, &said);
     errlist_free(&errors);
     ck_assert_msg(model != NULL, "%s", str_text(&said));
-    capacity_ask(model, workers, is_here, &demand);
+    capacity_ask(model, &machine, workers, is_here, &demand);
     capacity_judge(&machine, &demand, &capacity);
 }
 
@@ -65,7 +65,7 @@ static void judge_with(const char *text, uint32_t workers)
 static uint64_t pairs_with(const char *text)
 {
     judge_with(text, 1);
-    return demand.port_pairs;
+    return demand.ports.pairs;
 }
 
 /* --- what is asked for --- */
@@ -86,7 +86,6 @@ START_TEST(pairs_are_of_different_addresses)
                 POOL("q", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.3:80"))
                     POOL("r", BACKEND("a", "10.0.0.9:80"))),
         3);
-    ck_assert_uint_eq(capacity_pool_pairs(&model->pools[0], is_here), 2);
     /* Names that are not looked up yet: each other text may be another address. */
     ck_assert_uint_eq(pairs_with(SERVICE POOL("p", BACKEND("a", "a.example.net:80")
                                                        BACKEND("b", "b.example.net:80"))),
@@ -116,6 +115,80 @@ END_TEST
 
 #define SMALL SERVICE POOL("p", BACKEND("a", "10.0.0.1:80") BACKEND("b", "10.0.0.2:80"))
 
+/* What load cannot be given to has no ports to count. */
+START_TEST(only_what_load_can_be_given_to)
+{
+    static const struct {
+        const char *inside;
+        uint64_t pairs, beside;
+    } cases[] = {
+        {BACKEND("a", "10.0.0.1:80") "backend \"b\" { address = \"10.0.0.2:80\" backup = true }", 1,
+         0},
+        {BACKEND("a", "10.0.0.1:80") "backend \"b\" { address = \"unix:/b\" backup = true }", 1, 0},
+        {BACKEND("a", "10.0.0.1:80") "backend \"b\" { address = \"unix:/b\" weight = 0 }", 1, 0},
+        {BACKEND("a", "10.0.0.1:80") "backend \"b\" { address = \"10.0.0.2:80\" weight = 0 }", 1,
+         0},
+        {BACKEND("a",
+                 "10.0.0.1:80") "backend \"b\" { address = \"10.0.0.2:80\" max_connections = 10 }",
+         1, 10},
+        {BACKEND("a", "10.0.0.1:80") "backend \"b\" { address = \"unix:/b\" max_connections = 10 }",
+         1, 10},
+        /* More than its ports: they are what ends it. */
+        {BACKEND(
+             "a",
+             "10.0.0.1:80") "backend \"b\" { address = \"10.0.0.2:80\" max_connections = 100000 }",
+         2, 0},
+        /* Too few without backups: the first of them, or all. */
+        {"backend \"a\" { address = \"10.0.0.1:80\" backup = true }\n"
+         "backend \"b\" { address = \"10.0.0.2:80\" backup = true }",
+         1, 0},
+        {"backup_use = \"all\" backend \"a\" { address = \"10.0.0.1:80\" backup = true }\n"
+         "backend \"b\" { address = \"10.0.0.2:80\" backup = true }",
+         2, 0},
+        {"min_healthy = 2 backend \"a\" { address = \"10.0.0.1:80\" }\n"
+         "backend \"b\" { address = \"10.0.0.2:80\" backup = true }",
+         2, 0},
+        /* Those that wait need no port. */
+        {"queue = 7 backend \"a\" { address = \"10.0.0.1:80\" max_connections = 3 }", 0, 10},
+    };
+    char bad[64] = "";
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), SERVICE "pool \"p\" { %s }\n", cases[i].inside);
+        judge_with(text, 1);
+        if (demand.ports.pairs != cases[i].pairs || demand.ports.beside != cases[i].beside)
+            snprintf(bad, sizeof(bad), "case %zu: %lu pairs, %lu beside", i,
+                     (unsigned long)demand.ports.pairs, (unsigned long)demand.ports.beside);
+    }
+    ck_assert_str_eq(bad, "");
+    /* Limits of the backends alone are no limit by ports: those who wait and fail are told of. */
+    ck_assert(capacity.by[CAPACITY_PORTS] == CAPACITY_UNBOUNDED);
+}
+END_TEST
+
+#define UNIX_BESIDE                                                                                \
+    SERVICE POOL("p", BACKEND("a", "10.0.0.1:80")) POOL(                                           \
+        "q",                                                                                       \
+        BACKEND("u",                                                                               \
+                "unix:/run/u.sock")) "service \"t\" { listen = \"127.0.0.1:81\" pool = \"q\" }\n"
+
+/* One that needs no port makes the sum unbounded, and the others no wider. */
+START_TEST(each_service_is_bounded_by_itself)
+{
+    struct capacity_service alone;
+
+    judge_with(UNIX_BESIDE, 1);
+    ck_assert(capacity.by[CAPACITY_PORTS] == CAPACITY_UNBOUNDED);
+    capacity_service_ask(model, &model->services[0], &machine, NULL, 500000, &alone);
+    ck_assert_uint_eq(alone.holds, 27350);
+    ck_assert_uint_eq(alone.asked, 500000);
+    capacity_service_ask(model, &model->services[1], &machine, NULL, 0, &alone);
+    ck_assert(alone.holds == CAPACITY_UNBOUNDED);
+    ck_assert_uint_eq(alone.asked, 0);
+}
+END_TEST
+
 START_TEST(workers)
 {
     judge_with("global { workers = 7 }\n" SMALL, 7);
@@ -131,11 +204,20 @@ END_TEST
 
 START_TEST(descriptors)
 {
-    judge_with(SMALL, 2);
+    judge_with(SMALL, 1);
     /* 32 beside, one to wake each worker, two listeners. */
-    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], (20000 - 128 - 32 - 2 - 2) / 2 * 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], (20000 - 128 - 32 - 1 - 2) / 2);
+    /* 9504 + 6 sqrt(9504 / 2) <= 9918, 9363 + 6 sqrt(9363 * 9 / 10) <= 9914 */
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 9504 * 2);
     judge_with(SMALL, 10);
-    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], (20000 - 128 - 32 - 10 - 2) / 2 * 10);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 9363 * 10);
+    machine.nofile_hard = 100; /* 33 for connections of each */
+    judge_with(SMALL, 1);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 32);
+    judge_with(SMALL, 2);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 15 * 2);
+    machine.nofile_hard = 20000;
     machine.file_max = 21000;
     judge_with(SMALL, 10);
     ck_assert_uint_lt(capacity.by[CAPACITY_DESCRIPTORS], (21000 - 1000) / 2);
@@ -171,6 +253,38 @@ START_TEST(needs_match_bounds)
 }
 END_TEST
 
+/* The kernel's choice of a worker is a throw of dice: as many as are promised find room. */
+START_TEST(uneven_shares_have_room)
+{
+    uint64_t state = 1;
+    uint32_t fullest = 0, of[8] = {0};
+
+    judge_with(SMALL, 8);
+    for (uint64_t i = 0; i < capacity.by[CAPACITY_DESCRIPTORS]; i++) {
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint32_t *count = &of[state >> 61];
+        fullest = ++*count > fullest ? *count : fullest;
+    }
+    ck_assert_uint_gt(fullest, capacity.by[CAPACITY_DESCRIPTORS] / 8);
+    ck_assert_uint_le(fullest, (20000 - 128 - 32 - 8 - 2) / 2);
+    /* A million with the same descriptors. */
+    ck_assert_uint_eq(capacity_workers_for(&machine, &demand, 1000000), 108);
+}
+END_TEST
+
+/* Limits that are tight but enough are not said to be too low. */
+START_TEST(few_descriptors)
+{
+    machine.nofile_hard = 40;
+    judge_with("service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" }" POOL(
+                   "p", BACKEND("a", "10.0.0.1:80")),
+               1);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 3);
+    ck_assert_uint_le(capacity_descriptors(&demand, 3), 40);
+    ck_assert_uint_gt(capacity_descriptors(&demand, 4), 40);
+}
+END_TEST
+
 START_TEST(ports)
 {
     judge_with(SMALL, 2);
@@ -190,12 +304,12 @@ START_TEST(ports_of_sources)
                                      "a", "10.0.0.1:80") BACKEND("b", "[fd00::2]:80")
                                      BACKEND("c", "10.0.0.1:81")),
                2);
-    ck_assert_uint_eq(demand.port_pairs, 4 + 1 + 4);
+    ck_assert_uint_eq(demand.ports.pairs, 4 + 1 + 4);
     /* The kernel's choice for a family that is not there; of an address in two pools, the more. */
     judge_with(SERVICE POOL("p", "source_addresses = { \"10.0.1.0/30\" } " BACKEND(
                                      "a", "10.0.0.1:80") BACKEND("b", "[fd00::2]:80")),
                2);
-    ck_assert_uint_eq(demand.port_pairs, 4 + 1);
+    ck_assert_uint_eq(demand.ports.pairs, 4 + 1);
     ck_assert_uint_eq(capacity.by[CAPACITY_PORTS], 5 * 27350);
 }
 END_TEST
@@ -217,7 +331,7 @@ START_TEST(absent_sources_do_not_count)
 {
     is_here = is_even;
     judge_with(SERVICE POOL("p", SOURCES("\"10.0.1.1-10.0.1.5\"") BACKEND("a", "10.0.0.1:80")), 2);
-    ck_assert_uint_eq(demand.port_pairs, 2);
+    ck_assert_uint_eq(demand.ports.pairs, 2);
     ck_assert_uint_eq(demand.sources, 5);
     ck_assert_uint_eq(demand.sources_absent, 3);
     ck_assert_uint_eq(demand.absent.bytes[3], 1);
@@ -232,7 +346,7 @@ START_TEST(absent_sources_do_not_count)
         pairs_with(SERVICE POOL("p", SOURCES("\"10.0.1.2\"") BACKEND("a", "a.example.net:80"))), 1);
     is_here = is_nowhere;
     judge_with(SERVICE POOL("p", SOURCES("\"10.0.1.1\"") BACKEND("a", "10.0.0.1:80")), 2);
-    ck_assert_uint_eq(demand.port_pairs, 0);
+    ck_assert_uint_eq(demand.ports.pairs, 0);
     ck_assert_uint_eq(capacity.by[CAPACITY_PORTS], 0);
 }
 END_TEST
@@ -341,9 +455,9 @@ START_TEST(beyond_descriptors)
     judge_with(SMALL, 2);
     const char *text = warnings(50000);
     says(text,
-         "global: warning: max_connections = 50000 cannot be reached: descriptors allow 19836");
-    says(text, "LimitNOFILE=50164");
-    says(text, "ulimit -Hn 50164");
+         "global: warning: max_connections = 50000 cannot be reached: descriptors allow 19008");
+    says(text, "LimitNOFILE=51506");
+    says(text, "ulimit -Hn 51506");
     says(text, "workers = 6");
     ck_assert_ptr_null(strstr(text, "fs.file-max"));
     ck_assert_ptr_null(strstr(text, "ports allow"));
@@ -352,14 +466,14 @@ START_TEST(beyond_descriptors)
 
     /* A limit that the kernel would not let anyone set. */
     judge_with(SMALL, 2);
-    says(warnings(3000000), "LimitNOFILE=3000164 in its unit, or after ulimit -Hn 3000164, and "
-                            "before that sysctl -w fs.nr_open=3000164, which allows no limit "
+    says(warnings(3000000), "LimitNOFILE=3010558 in its unit, or after ulimit -Hn 3010558, and "
+                            "before that sysctl -w fs.nr_open=3010558, which allows no limit "
                             "beyond 1048576 now");
 
     /* Its advice is good. */
     judge_with(SMALL, 6);
     ck_assert_str_eq(warnings(50000), "");
-    machine.nofile_hard = 50164;
+    machine.nofile_hard = 51506;
     judge_with(SMALL, 2);
     ck_assert_str_eq(warnings(50000), "");
 }
@@ -400,6 +514,38 @@ START_TEST(beyond_ports)
 }
 END_TEST
 
+static const char *warnings_of_services(uint32_t max_connections)
+{
+    struct errlist errors = {0};
+
+    demand.max_connections = max_connections;
+    capacity_warn_services(model, &machine, is_here, &demand, &errors);
+    str_free(&said);
+    errlist_print(&errors, &said);
+    errlist_free(&errors);
+    return str_text(&said);
+}
+
+START_TEST(beyond_ports_of_a_service)
+{
+    judge_with(UNIX_BESIDE, 1);
+    ck_assert_str_eq(warnings_of_services(0), "");
+    ck_assert_str_eq(warnings_of_services(27350), "");
+    says(warnings_of_services(27351), "s: warning: this service cannot have max_connections = "
+                                      "27351: ports towards its backends allow 27350; give its "
+                                      "pool source_addresses, add backends, or");
+    /* The sum tells of it. */
+    judge_with(SMALL, 1);
+    ck_assert_str_eq(warnings_of_services(500000), "");
+    judge_with(
+        "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" max_connections = 60000 }" POOL(
+            "p", BACKEND("a", "10.0.0.1:80")),
+        1);
+    says(warnings_of_services(0), "cannot have max_connections = 60000");
+    ck_assert_str_eq(warnings_of_services(20000), "");
+}
+END_TEST
+
 START_TEST(beyond_memory)
 {
     machine.nofile_hard = 10000000;
@@ -427,9 +573,13 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, pairs_are_of_different_addresses);
     tcase_add_test(tcase, some_need_no_port);
+    tcase_add_test(tcase, only_what_load_can_be_given_to);
+    tcase_add_test(tcase, each_service_is_bounded_by_itself);
     tcase_add_test(tcase, workers);
     tcase_add_test(tcase, descriptors);
     tcase_add_test(tcase, needs_match_bounds);
+    tcase_add_test(tcase, uneven_shares_have_room);
+    tcase_add_test(tcase, few_descriptors);
     tcase_add_test(tcase, ports);
     tcase_add_test(tcase, ports_of_sources);
     tcase_add_test(tcase, absent_sources_do_not_count);
@@ -440,6 +590,7 @@ int main(void)
     tcase_add_test(tcase, beyond_descriptors);
     tcase_add_test(tcase, beyond_all_files);
     tcase_add_test(tcase, beyond_ports);
+    tcase_add_test(tcase, beyond_ports_of_a_service);
     tcase_add_test(tcase, beyond_memory);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

@@ -52,6 +52,24 @@ static void put(const char *path, const char *text)
     fclose(file);
 }
 
+/* As in all network namespaces but the first. */
+START_TEST(a_maximum_that_cannot_be_set)
+{
+    char full[256];
+
+    machine_read(root, 0, &machine);
+    ck_assert(!machine.conntrack_is_fixed);
+    put("/proc/sys/net/netfilter/nf_conntrack_max", "262143\n");
+    machine_read(root, 0, &machine);
+    ck_assert(!machine.conntrack_is_fixed);
+    snprintf(full, sizeof(full), "%s/proc/sys/net/netfilter/nf_conntrack_max", root);
+    ck_assert_int_eq(chmod(full, 0444), 0);
+    machine_read(root, 0, &machine);
+    ck_assert(machine.conntrack_is_fixed);
+    ck_assert_uint_eq(machine.conntrack_max, 262143);
+}
+END_TEST
+
 START_TEST(every_setting)
 {
     put("/proc/self/limits",
@@ -257,6 +275,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, every_setting);
+    tcase_add_test(tcase, a_maximum_that_cannot_be_set);
     tcase_add_test(tcase, what_is_not_there_is_unknown);
     tcase_add_test(tcase, odd_numbers_are_unknown);
     tcase_add_test(tcase, reserved_ports);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sluicectl/doctor_namespace.h"
 #include "sluicectl/doctor_print.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -49,12 +50,11 @@ static void setup(void)
                                .conntrack_max = MACHINE_UNKNOWN};
     plan = (struct doctor_plan){.connections = 20000,
                                 .whose = "this process",
-                                .demand = {.workers = 2, .listeners = 2, .port_pairs = 2},
+                                .demand = {.workers = 2, .listeners = 2, .ports.pairs = 2},
                                 .backlog = 4096,
                                 .backlog_service = "web",
                                 .ports = {80, 8080},
-                                .n_ports = 2,
-                                .narrow_pairs = CAPACITY_UNBOUNDED};
+                                .n_ports = 2};
 }
 
 static void teardown(void)
@@ -121,6 +121,32 @@ START_TEST(nothing_is_known)
 }
 END_TEST
 
+/* What was read in another network namespace than the daemon's says nothing of it. */
+START_TEST(nothing_is_known_of_the_network)
+{
+    machine.conntrack_max = 1;
+    machine.tw_reuse = 0;
+    machine.reserved_ports[3] = 7;
+    plan.connections = 100000;
+    doctor_namespace_forget(&machine);
+    plan.note = "mind the gap";
+    judge();
+    for (size_t i = 0; i < report.n_rows; i++)
+        if (strncmp(report.rows[i].setting, "net.ipv4.ip_", strlen("net.ipv4.ip_")) == 0 ||
+            strstr(report.rows[i].setting, "tw_reuse"))
+            ck_assert_msg(report.rows[i].state == DOCTOR_UNKNOWN, "%s", report.rows[i].setting);
+    ck_assert_uint_eq(machine.reserved_ports[3], 0);
+    is("net.netfilter.nf_conntrack_max", DOCTOR_GOOD, "");
+    struct str text = {0};
+    doctor_print_text("f", &plan, &report, &text);
+    says(str_text(&text), "\nmind the gap\n");
+    str_free(&text);
+    doctor_print_sysctl("f", &plan, &report, &text);
+    says(str_text(&text), "\n# Mind: mind the gap.\n");
+    str_free(&text);
+}
+END_TEST
+
 /* --- descriptors --- */
 
 START_TEST(descriptors_of_a_process)
@@ -128,18 +154,18 @@ START_TEST(descriptors_of_a_process)
     const struct doctor_row *found;
 
     machine.nofile_soft = machine.nofile_hard = 20035;
-    is("descriptors of a process", DOCTOR_SHORT, "20480");
+    is("descriptors of a process", DOCTOR_SHORT, "21504");
     found = find("descriptors of a process");
     ck_assert_str_eq(str_text(&found->now), "20035/20035");
-    ck_assert_str_eq(str_text(&found->needed), "20164");
-    says(str_text(&found->remedy), "ulimit -Hn 20480");
+    ck_assert_str_eq(str_text(&found->needed), "21014");
+    says(str_text(&found->remedy), "ulimit -Hn 21504");
     says(str_text(&found->remedy), "workers = 3");
     /* The daemon raises its soft limit by itself. */
-    machine.nofile_hard = 20164;
+    machine.nofile_hard = 21014;
     machine.nofile_soft = 10;
-    is("descriptors of a process", DOCTOR_GOOD, "20480");
+    is("descriptors of a process", DOCTOR_GOOD, "21504");
     machine.nr_open = 20035;
-    is("fs.nr_open", DOCTOR_SHORT, "20480");
+    is("fs.nr_open", DOCTOR_SHORT, "21504");
 }
 END_TEST
 
@@ -226,7 +252,7 @@ START_TEST(ports_towards_backends)
     machine.unprivileged_port_start = 5000;
     machine.port_first = 6000;
     is(key, DOCTOR_SHORT, "5000 65535");
-    plan.demand.port_pairs = CAPACITY_UNBOUNDED;
+    plan.demand.ports.pairs = CAPACITY_UNBOUNDED;
     is(key, DOCTOR_GOOD, "");
     says(str_text(&find(key)->why), "Unix sockets");
 }
@@ -254,16 +280,34 @@ START_TEST(reserved_ports)
 }
 END_TEST
 
-START_TEST(ports_of_one_pool)
+START_TEST(ports_of_one_service)
 {
-    plan.narrow_pairs = 1;
-    strcpy(plan.narrow_pool, "db");
-    plan.connections = 27350;
     judge();
-    ck_assert_ptr_null(find("ports of one pool"));
-    plan.connections = 27351;
-    is("ports of one pool", DOCTOR_ADVICE, "");
-    says(str_text(&find("ports of one pool")->why), "pool db");
+    ck_assert_ptr_null(find("ports of one service"));
+    plan.narrow_holds = 27350;
+    plan.narrow_asked = 27351;
+    strcpy(plan.narrow_service, "db");
+    is("ports of one service", DOCTOR_ADVICE, "");
+    ck_assert_str_eq(str_text(&find("ports of one service")->now), "27350");
+    ck_assert_str_eq(str_text(&find("ports of one service")->needed), "27351");
+    says(str_text(&find("ports of one service")->why), "service db");
+}
+END_TEST
+
+/* What backends with limits carry needs no more ports of the others. */
+START_TEST(ports_beside)
+{
+    const char *key = "net.ipv4.ip_local_port_range";
+
+    plan.connections = 54700 + 100;
+    is(key, DOCTOR_SHORT, "1024 65535");
+    plan.demand.ports.beside = 100;
+    is(key, DOCTOR_ADVICE, "1024 65535");
+    ck_assert_str_eq(str_text(&find(key)->needed), "27350 ports");
+    says(str_text(&find(key)->why), "here 2, ");
+    says(str_text(&find(key)->why), "; beside them 100 by max_connections of backends");
+    plan.demand.ports.pairs = 0;
+    is(key, DOCTOR_GOOD, "");
 }
 END_TEST
 
@@ -312,14 +356,14 @@ START_TEST(source_addresses)
     says(str_text(&find("source addresses")->why),
          "10.77.0.1 and 2 more that this machine does not");
     ck_assert(doctor_is_ready(&report));
-    /* Of one of several pools all are absent. */
-    plan.narrow_pairs = 0;
+    /* Of one of several services all are absent. */
+    strcpy(plan.narrow_service, "db");
     is("source addresses", DOCTOR_SHORT, "");
     ck_assert(!doctor_is_ready(&report));
     /* Of the only pool. */
-    plan.narrow_pairs = CAPACITY_UNBOUNDED;
+    plan.narrow_service[0] = '\0';
     plan.demand.sources_absent = 4;
-    plan.demand.port_pairs = 0;
+    plan.demand.ports.pairs = 0;
     is("source addresses", DOCTOR_SHORT, "");
     is("net.ipv4.ip_local_port_range", DOCTOR_SHORT, "");
 }
@@ -333,7 +377,7 @@ START_TEST(ports_in_time_wait)
     is("net.ipv4.tcp_tw_reuse", DOCTOR_GOOD, "");
     machine.tw_reuse = 0;
     is("net.ipv4.tcp_tw_reuse", DOCTOR_ADVICE, "1");
-    plan.demand.port_pairs = CAPACITY_UNBOUNDED;
+    plan.demand.ports.pairs = CAPACITY_UNBOUNDED;
     is("net.ipv4.tcp_tw_reuse", DOCTOR_GOOD, "");
 }
 END_TEST
@@ -362,6 +406,10 @@ START_TEST(tables)
     machine.conntrack_count = 0;
     machine.conntrack_max = 39999;
     is("net.netfilter.nf_conntrack_max", DOCTOR_ADVICE, "40000");
+    machine.conntrack_is_fixed = true; /* then there is nothing to set here */
+    is("net.netfilter.nf_conntrack_max", DOCTOR_ADVICE, "");
+    says(str_text(&find("net.netfilter.nf_conntrack_max")->remedy),
+         "sysctl -w net.netfilter.nf_conntrack_max=40000 in the first network namespace");
     machine.conntrack_max = MACHINE_UNKNOWN;
     is("net.netfilter.nf_conntrack_max", DOCTOR_GOOD, "");
 }
@@ -376,16 +424,16 @@ static struct model_listener listeners[] = {
     {.address = {.ip = {.family = ADDR_UNIX}}},
 };
 static struct model_backend three[] = {
-    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 1}}},
-    {.address = {.ip = {.family = ADDR_IPV6, .bytes = {[15] = 1}, .port = 2}}},
-    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 9}, .port = 1}}},
+    {.weight = 1, .address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 1}}},
+    {.weight = 1, .address = {.ip = {.family = ADDR_IPV6, .bytes = {[15] = 1}, .port = 2}}},
+    {.weight = 1, .address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 9}, .port = 1}}},
 };
 static struct model_backend one[] = {
-    {.address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 9}}},
+    {.weight = 1, .address = {.ip = {.family = ADDR_IPV4, .bytes = {127, 0, 0, 1}, .port = 9}}},
 };
 static struct model_pool pools[] = {
-    {.name = (char *)"many", .backends = three, .n_backends = 3},
-    {.name = (char *)"few", .backends = one, .n_backends = 1},
+    {.name = (char *)"many", .backends = three, .n_backends = 3, .min_healthy = 1},
+    {.name = (char *)"few", .backends = one, .n_backends = 1, .min_healthy = 1},
 };
 static struct model_service services[] = {
     {.name = (char *)"a",
@@ -403,22 +451,26 @@ static struct model_service services[] = {
 
 START_TEST(a_plan_of_a_model)
 {
-    struct model model = {
-        .services = services, .n_services = 2, .pools = pools, .n_pools = 2, .global.workers = 3};
+    struct model model = {.services = services,
+                          .n_services = 2,
+                          .pools = pools,
+                          .n_pools = 2,
+                          .global = {.workers = 3, .status = (char *)"127.0.0.1:9100"}};
 
     doctor_plan(&model, &machine, NULL, 0, &plan);
-    ck_assert_uint_eq(plan.demand.port_pairs, 4);
+    ck_assert_uint_eq(plan.demand.ports.pairs, 4);
     ck_assert_uint_eq(plan.connections, capacity_least(&plan.capacity));
     ck_assert(plan.is_possible);
     ck_assert_uint_eq(plan.demand.workers, 3);
     ck_assert_uint_eq(plan.demand.listeners, 4);
-    ck_assert_uint_eq(plan.n_ports, 2);
+    ck_assert_uint_eq(plan.n_ports, 3);
     ck_assert_uint_eq(plan.ports[0], 443);
     ck_assert_uint_eq(plan.ports[1], 8080);
+    ck_assert_uint_eq(plan.ports[2], 9100);
     ck_assert_uint_eq(plan.backlog, 200);
     ck_assert_str_eq(plan.backlog_service, "b");
-    ck_assert_str_eq(plan.narrow_pool, "few");
-    ck_assert_uint_eq(plan.narrow_pairs, 1);
+    ck_assert_str_eq(plan.narrow_service, "b");
+    ck_assert_uint_eq(plan.narrow_asked, 4 * 27350);
     ck_assert(plan.backends_are_local);
 
     /* What is possible now never lacks anything that bounds it. */
@@ -429,6 +481,10 @@ START_TEST(a_plan_of_a_model)
     doctor_plan(&model, &machine, NULL, 0, &plan);
     ck_assert_uint_eq(plan.connections, 77);
     ck_assert(!plan.is_possible);
+    doctor_plan(&model, &machine, NULL, 60000, &plan);
+    ck_assert_str_eq(plan.narrow_service, "b");
+    ck_assert_uint_eq(plan.narrow_holds, 27350);
+    ck_assert_uint_eq(plan.narrow_asked, 60000);
     doctor_plan(&model, &machine, NULL, 99, &plan);
     ck_assert_uint_eq(plan.connections, 99);
     three[1].address.ip.bytes[0] = 1;
@@ -463,10 +519,10 @@ START_TEST(as_text)
     spoil();
     told(doctor_print_text);
     says(str_text(&text), "SETTING");
-    says(str_text(&text), "\nneeded:\n  descriptors of a process: LimitNOFILE=20480");
+    says(str_text(&text), "\nneeded:\n  descriptors of a process: LimitNOFILE=21504");
     says(str_text(&text), "\nadvised:\n  net.core.somaxconn: sysctl -w "
                           "net.core.somaxconn=\"4096\"\n");
-    says(str_text(&text), "x.conf, as asked: 20000 connections; this machine carries 19836 now, "
+    says(str_text(&text), "x.conf, as asked: 20000 connections; this machine carries 19008 now, "
                           "limited by descriptors\n");
     says(str_text(&text), "\nverdict: not ready, 1 too low, 1 advised, 1 unknown\n");
 }
@@ -482,7 +538,7 @@ START_TEST(as_json)
     ck_assert_msg(json != NULL, "%s", error.text);
     ck_assert(json_is_false(json_object_get(json, "ready")));
     ck_assert_int_eq(json_integer_value(json_object_get(json, "connections")), 20000);
-    ck_assert_int_eq(json_integer_value(json_object_get(json, "connections_possible")), 19836);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "connections_possible")), 19008);
     ck_assert_uint_eq(json_array_size(json_object_get(json, "rows")), report.n_rows);
     first = json_array_get(json_object_get(json, "rows"), 0);
     ck_assert_str_eq(json_string_value(json_object_get(first, "state")), "too low");
@@ -497,7 +553,7 @@ START_TEST(as_files)
     /* What is in force is not made less. */
     says(told(doctor_print_systemd), "\nLimitNOFILE=524288\n");
     machine.nofile_hard = 10000;
-    says(told(doctor_print_systemd), "\nLimitNOFILE=20480\n");
+    says(told(doctor_print_systemd), "\nLimitNOFILE=21504\n");
     ck_assert_ptr_null(strstr(str_text(&text), "MemoryMax"));
     spoil();
     says(told(doctor_print_sysctl), "\n# advised: ");
@@ -519,6 +575,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, all_is_well);
     tcase_add_test(tcase, nothing_is_known);
+    tcase_add_test(tcase, nothing_is_known_of_the_network);
     tcase_add_test(tcase, descriptors_of_a_process);
     tcase_add_test(tcase, files_of_all);
     tcase_add_test(tcase, memory_of_the_machine);
@@ -526,7 +583,8 @@ int main(void)
     tcase_add_test(tcase, running_connections_are_discounted);
     tcase_add_test(tcase, ports_towards_backends);
     tcase_add_test(tcase, reserved_ports);
-    tcase_add_test(tcase, ports_of_one_pool);
+    tcase_add_test(tcase, ports_of_one_service);
+    tcase_add_test(tcase, ports_beside);
     tcase_add_test(tcase, queues);
     tcase_add_test(tcase, buffers);
     tcase_add_test(tcase, source_addresses);

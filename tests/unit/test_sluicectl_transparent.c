@@ -40,7 +40,7 @@ static const struct doctor_row *judge(const char *setting)
 {
     static const struct machine machine;
     struct doctor_plan plan = {
-        .whose = "me", .demand = {.workers = 1, .port_pairs = 1}, .way_back = &facts};
+        .whose = "me", .demand = {.workers = 1, .ports.pairs = 1}, .way_back = &facts};
 
     doctor_report_free(&report);
     doctor_judge(&machine, &plan, &report);
