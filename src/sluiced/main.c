@@ -96,8 +96,8 @@ static int report(const struct options *options, const struct conf_tree *tree,
         }
         fputs(str_text(&text), stdout);
     } else {
-        printf("%s: good: %zu services, %zu pools\n", options->file, model->n_services,
-               model->n_pools);
+        printf("%s: good: %zu service%s, %zu pool%s\n", options->file, model->n_services,
+               model->n_services == 1 ? "" : "s", model->n_pools, model->n_pools == 1 ? "" : "s");
     }
     return EXIT_SUCCESS;
 }

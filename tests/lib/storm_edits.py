@@ -540,12 +540,7 @@ def change_list(storm):
             storm.refuse("reload")
         return put_list(storm, name, old or storm._some(name, names[:1]))
     if kind < 0.4 and old:
-        after = with_list(storm, name, {})
-        if not takers(storm.expected.config(), name) or takers(after.config(), name):
-            return put_list(storm, name, {})
-        storm.lists[name] = old
-        wait_event(storm, name, "# none\n", "refused for")
-        return put_list(storm, name, old)
+        return put_list(storm, name, {})
     drawn = storm.random.sample(names, storm.random.randint(1, len(names)))
     return put_list(storm, name, storm._some(name, drawn))
 
@@ -560,12 +555,16 @@ def with_list(storm, name, backends):
 
 def put_list(storm, name, backends):
     """Writes what will be taken over, and waits until it is: what the daemon refused before is told
-    anew only after that."""
+    anew only after that. What would take the last one away is refused, and the old one follows."""
     if backends:
         tag = {"address": storm.dead, "weight": "0", "max_connections": str(storm.counter + 1)}
         backends = {**backends, TAG: tag}
     old = storm.lists[name]
     after = with_list(storm, name, backends)
+    if takers(storm.expected.config(), name) and not takers(after.config(), name):
+        storm.lists[name] = old
+        wait_event(storm, name, storm._list_text(backends), "refused for")
+        return put_list(storm, name, old)
     if storm.leaves_only_the_dead(after):
         storm.lists[name] = old
         storm._write_list(name, storm._list_text(old))
