@@ -46,6 +46,7 @@ static struct snapshot_header *lay_out(uint32_t n, uint32_t n_entries)
         .n_entries = n_entries,
         .entries_offset = entries,
         .args_offset = end,
+        .sources_offset = end,
         .texts_offset = end,
         .hash_seed = HASH_SEED,
     };
