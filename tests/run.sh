@@ -52,7 +52,7 @@ install_packages "${BUILD_PACKAGES[@]}" clang check strace python3 python3-pytes
     socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
     python3-pymemcache postgresql \
     postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
-    dnsmasq-base iproute2 nftables util-linux mandoc systemd systemd-container debootstrap prometheus chromium \
+    dnsmasq-base iproute2 nftables util-linux rsyslog logrotate mandoc systemd systemd-container debootstrap prometheus chromium \
     $([ -e /usr/sbin/sendmail ] || echo postfix) || {
     count 0 1 0
     finish

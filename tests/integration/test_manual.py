@@ -1,13 +1,16 @@
 """The manual pages and the shell completion, which are made from the program's own tables."""
 
+import os
+import pty
 import re
 import subprocess
 
 import pytest
 
-from sluice import BUILD, REPOSITORY, SLUICED, Daemon, pool, service
+from sluice import BUILD, REPOSITORY, SLUICED, WAIT, Daemon, pool, service
 
-PAGES = ["sluiced.8", "sluicectl.8", "sluice.conf.5", "sluice-control.7"]
+PAGES = ["sluiced.8", "sluicectl.8", "sluice.conf.5", "sluice-control.7", "sluice-operating.7",
+         "sluice-connections.7"]
 MADE = BUILD / "packaging"
 
 
@@ -56,8 +59,8 @@ def test_every_command_is_told(start):
 
 def complete(words, path=""):
     """What bash would offer for the last of words."""
-    script = (f'PATH="{path}:$PATH"; source {MADE}/sluicectl; COMP_WORDS=("$@"); '
-              'COMP_CWORD=$(($# - 1)); _sluicectl 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"')
+    script = (f'PATH="{path}:$PATH"; source {MADE}/sluicectl; COMP_LINE="$*"; '
+              'COMP_POINT=${#COMP_LINE}; _sluicectl 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"')
     return subprocess.run(["bash", "-c", script, "-", "sluicectl", *words], check=True,
                           capture_output=True, text=True).stdout.split()
 
@@ -80,6 +83,41 @@ def test_completion_of_names(start, monkeypatch):
     assert {"x", "y"} <= set(complete(["drain", "backend", "second", ""], path))
     assert "a" not in complete(["drain", "backend", "second", ""], path)
     assert complete(["explain", "w"], path) == ["web"]
+
+
+def typed(line, folder):
+    """What sluicectl is called with when line is typed into a bash with a terminal: \\t completes."""
+    rc = folder / "bashrc"
+    rc.write_text(f"PS1=; PATH={BUILD}/src:$PATH; bind 'set bell-style none'; source {MADE}/sluicectl\n"
+                  'sluicectl() { if [ "$1" = show ]; then command sluicectl "$@"; '
+                  'else printf "<%s>" "$@" >called; fi; }\n')
+    called = folder / "called"
+    called.unlink(missing_ok=True)
+    own, terminal = pty.openpty()
+    try:
+        bash = subprocess.Popen(["bash", "--noprofile", "--rcfile", rc, "-i"], cwd=folder,
+                                stdin=terminal, stdout=terminal, stderr=terminal,
+                                start_new_session=True, env={**os.environ, "TERM": "dumb"})
+        os.write(own, f"{line}\nexit\n".encode())
+        bash.wait(WAIT)
+    finally:
+        os.close(own)
+        os.close(terminal)
+    return re.findall("<(.*?)>", called.read_text())
+
+
+def test_completion_of_names_with_marks(start, monkeypatch, tmp_path):
+    """At which bash cuts words; before the word that is typed, in it, and in none."""
+    backends = {name: "127.0.0.1:9" for name in ("10.0.0.1:8080", "10.0.0.1:9090", "db@b:1")}
+    daemon = start(Daemon(service("web", "a:b") + pool("a:b", backends)))
+    monkeypatch.setenv("SLUICE_SOCKET", str(daemon.control))
+    assert typed("sluicectl explain w\t", tmp_path) == ["explain", "web"]
+    assert typed("sluicectl drain backend a\t", tmp_path) == ["drain", "backend", "a:b"]
+    for given, whole in ("10.0.0.1:9", "10.0.0.1:9090"), ("10.0.0.1:8080", "10.0.0.1:8080"), \
+            ("10.0.\t80", "10.0.0.1:8080"), ("db@", "db@b:1"):
+        assert typed(f"sluicectl drain backend a:b {given}\t", tmp_path) == \
+            ["drain", "backend", "a:b", whole]
+    assert typed("sluicectl drain backend a:b 10.0.0.1:9\tforc\t", tmp_path)[-1] == "force"
 
 
 def test_every_metric_is_told(start):

@@ -31,6 +31,16 @@ def test_the_unit_is_confined(tmp_path):
     assert "Overall exposure level" in done.stdout
 
 
+def test_a_start_that_fails_is_given_up():
+    """Neither at once (names and addresses may come late) nor never."""
+    said = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line)
+    burst, pause = int(said["StartLimitBurst"]), float(said["RestartSec"].removesuffix("s"))
+    interval = 60 * float(said["StartLimitIntervalSec"].removesuffix("min"))
+    attempt = 0.5  # what a start takes that finds a mistake, at most
+    assert burst * (pause + attempt) < interval
+    assert burst * pause >= 60
+
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root boots another system")
 takes_minutes = pytest.mark.skipif(QUICK, reason="takes minutes")
 
@@ -62,7 +72,9 @@ def test_what_is_in_it(packages):
                  "/usr/lib/tmpfiles.d/sluice.conf", "/usr/share/man/man8/sluiced.8.gz",
                  "/usr/share/man/man8/sluicectl.8.gz", "/usr/share/man/man5/sluice.conf.5.gz",
                  "/usr/share/man/man7/sluice-control.7.gz",
-                 "/usr/share/bash-completion/completions/sluicectl"):
+                 "/usr/share/man/man7/sluice-operating.7.gz",
+                 "/usr/share/man/man7/sluice-connections.7.gz",
+                 "/usr/share/bash-completion/completions/sluicectl", "/etc/logrotate.d/sluice"):
         assert name in files
     assert not any("origin" in name or "/tests/" in name for name in files)
     assert not any("s" in mode[1:] for mode in files.values()), "setuid or setgid"
