@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from choosing import (Backend, Client, ask, change, find_pool, hold, pool_of,
+from choosing import (Backend, Client, ask, change, find_pool, hold, own_source, pool_of,
                       ports_of_workers, stopped, wait_state)
 from peers import Worker
 from sluice import Daemon, Origin, amount, connect, load, pool, service, wait_for
@@ -131,15 +131,15 @@ def test_newcomers_go_behind(start, backend):
     daemon = start(Daemon(config([backend]), workers=2))
     address = daemon.address("s")
     ports = ports_of_workers(daemon, address)
-    held = start(Client(address, "127.0.0.1", port=ports[0][0]))
+    held = start(Client(address, own_source(), port=ports[0][0]))
     assert held.name() == "a"
-    early = start(Client(address, "127.0.0.1", "early", ports[1][0]))
+    early = start(Client(address, own_source(), "early", ports[1][0]))
     wait_queued(daemon, 1)
     began = time.monotonic()
     with stopped(daemon, 1):
         held.close()
         wait_for(lambda: backend.active == 0, what="a free place")
-        late = start(Client(address, "127.0.0.1", "late", ports[0][1]))
+        late = start(Client(address, own_source(), "late", ports[0][1]))
         wait_for(lambda: waiting(daemon)[0] == 1 or backend.active, what="it to wait")
         served, took = backend.active, time.monotonic() - began
     # One that stands still for too long is passed over.
@@ -157,11 +157,11 @@ def test_waiters_of_a_worker_that_stands_still(start, backend):
                                                    "resume_connections": 2}}), workers=2))
     address = daemon.address("s")
     ports = ports_of_workers(daemon, address, 3)
-    held = [start(Client(address, "127.0.0.1", port=port)) for port in ports[0][:2]]
+    held = [start(Client(address, own_source(), port=port)) for port in ports[0][:2]]
     assert [client.name() for client in held] == ["a", "a"]
-    early = start(Client(address, "127.0.0.1", "early", ports[1][0]))
+    early = start(Client(address, own_source(), "early", ports[1][0]))
     wait_queued(daemon, 1)
-    late = start(Client(address, "127.0.0.1", "late", ports[0][2]))
+    late = start(Client(address, own_source(), "late", ports[0][2]))
     wait_queued(daemon, 2)
     pid = daemon.workers()[1]
     with stopped(daemon, 1):

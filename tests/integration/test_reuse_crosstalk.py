@@ -21,22 +21,24 @@ DEEDS = ["answer", "late", "pieces", "cut", "leave", "reset", "end", "closed idl
          "idle close"]
 
 
-def check_counts(torture, counts, *more, shares=2):
+def run(torture, *more, shares=2):
     """It was a torture: everything happened, and upstreams were shared all the same: so many
-    answers on each."""
-    missing = [deed for deed in (*DEEDS, *more) if counts[deed] == 0]
+    answers on each. Returns what the backends counted."""
+    deeds = (*DEEDS, *more)
+    counts = torture.run(seconds(), deeds)
+    missing = [deed for deed in deeds if counts[deed] == 0]
     assert not missing, missing
     answered = torture.totals["answers"]
     assert answered > shares * counts["connections"], (answered, counts)
     assert torture.figure("upstreams_reused") > counts["connections"] / 10
+    return counts
 
 
 @pytest.mark.parametrize("mode", ["request", "session"])
 @pytest.mark.parametrize("wire", WIRES)
 def test_torture(start, wire, mode):
     torture = start(Torture(wire, mode))
-    counts = torture.run(seconds())
-    check_counts(torture, counts, "stray", *(["early"] if wire in ("http1", "memcached") else []))
+    counts = run(torture, "stray", *(["early"] if wire in ("http1", "memcached") else []))
     # Where the client had left before the answer came, its end was the upstream's.
     assert torture.figure("upstreams_discarded_by.stray_bytes") > counts["stray"] / 2
     if mode == "request":
@@ -45,8 +47,7 @@ def test_torture(start, wire, mode):
 
 def test_torture_reset(start):
     """Without a framing, a RESET between two sessions."""
-    torture = start(Torture("reset", "session"))
-    check_counts(torture, torture.run(seconds()))
+    run(start(Torture("reset", "session")))
 
 
 @pytest.mark.parametrize("wire", ["http1", "resp"])
@@ -54,9 +55,8 @@ def test_torture_full(start, wire):
     """Backends that are nearly always full: upstreams are taken from idle clients and other
     workers, and whoever waits in the queue waits for a request's end. A busy machine answers few
     in the second that they live."""
-    torture = start(Torture(wire, "request", backend={"max_connections": 12}, queue=4000,
-                            reuse={"policy": "always", "max_uses": 50, "max_age": "1s"}))
-    check_counts(torture, torture.run(seconds()), shares=1)
+    run(start(Torture(wire, "request", backend={"max_connections": 12}, queue=4000,
+                      reuse={"policy": "always", "max_uses": 50, "max_age": "1s"})), shares=1)
 
 
 @pytest.mark.parametrize("wire", ["http1", "resp", "memcached"])

@@ -328,16 +328,22 @@ def pool_events(daemon, kind="pool"):
             if event["kind"] == kind]
 
 
+def own_source():
+    """A loopback address that nothing else uses: its ports, once let go, are not taken by others."""
+    pid = os.getpid()
+    return f"127.{64 + (pid >> 16) % 64}.{pid >> 8 & 255}.{pid & 255}"
+
+
 def ports_of_workers(daemon, address, count=2):
-    """{0: [50001, 50002], …}: ports of 127.0.0.1 from which a client comes to that worker, as long
-    as the service listens. (A reset frees them at once.)"""
+    """{0: [50001, 50002], …}: ports of own_source() from which a client comes to that worker, as
+    long as the service listens. (A reset frees them at once.)"""
     def totals():
         rows = daemon.ctl_json("show workers")["workers"]
         return [row["connections_total"] for row in rows]
     ports = {worker: [] for worker in range(len(totals()))}
     while any(len(found) < count for found in ports.values()):
         before = totals()
-        with Client(address, "127.0.0.1") as client:
+        with Client(address, own_source()) as client:
             assert client.name()
             now = totals()
             worker = next(nth for nth, total in enumerate(now) if total > before[nth])
