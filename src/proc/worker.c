@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/tiny.h"
 #include "message.h"
 #include "proxy/proxy.h"
 
@@ -67,6 +68,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static int setup(struct worker *worker)
 {
+    /* Also for what is there already: it frees what malloc gave. */
+    event_set_mem_functions(tiny_malloc, tiny_realloc, tiny_free);
+
     struct event_config *config = event_config_new();
     if (config == NULL) {
         return -ENOMEM;

@@ -26,9 +26,9 @@
 #define TRIM_MAX 2048 /* free items and pages a beat and slab: 0.2 to 0.4 ms when all go */
 
 /* An idle connection is to take at most 700 bytes of ours. Beside its record those are what
- * libevent has for two descriptors, 40 bytes each (evmap.c), up to twice that while its tables have
- * room to grow. */
-_Static_assert(sizeof(struct session) <= 700 - 2 * 2 * 40, "connections take too much memory");
+ * libevent has for two descriptors, each a record of 16 bytes (base/tiny.h) and a pointer (evmap.c),
+ * of these up to twice as many while its tables have room to grow. */
+_Static_assert(sizeof(struct session) <= 700 - 2 * (16 + 2 * 8), "connections take too much memory");
 
 struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint32_t worker,
                            const int *wakes)
