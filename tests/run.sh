@@ -48,11 +48,12 @@ step() {
 
 # postfix: never in the place of another mail server.
 # shellcheck disable=SC2046
-install_packages "${BUILD_PACKAGES[@]}" clang check strace python3 python3-pytest python3-pytest-xdist procps \
-    socat curl openssl nginx-light apache2-utils wrk redis-server redis-tools python3-redis \
-    python3-pymemcache postgresql \
-    postgresql-contrib mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy \
-    dnsmasq-base iproute2 nftables util-linux rsyslog logrotate mandoc systemd systemd-container debootstrap prometheus chromium \
+install_packages "${BUILD_PACKAGES[@]}" clang check strace python3 python3-pytest \
+    python3-pytest-xdist python3-matplotlib procps socat curl openssl nginx-light apache2-utils wrk \
+    redis-server redis-tools python3-redis python3-pymemcache postgresql postgresql-contrib \
+    mariadb-server memcached openssh-server libnss-wrapper iperf3 haproxy dnsmasq-base iproute2 \
+    nftables util-linux rsyslog logrotate mandoc systemd systemd-container debootstrap prometheus \
+    chromium \
     $([ -e /usr/sbin/sendmail ] || echo postfix) || {
     count 0 1 0
     finish

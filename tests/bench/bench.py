@@ -6,7 +6,6 @@ something could not be measured (the tables say what), 2 usage.
 
 import argparse
 import datetime
-import json
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ import machine
 import report
 import targets
 from generators import Tools
-from procs import BenchError, Cores, Skipped
+from procs import BenchError, Cores, Skipped, json_file, write_json
 from rows import ASKED_FOR, GROUPS, ROWS, TARGETS, Origins
 
 # Targets that other commands measure.
@@ -48,7 +47,8 @@ def parse_arguments():
     parser.add_argument("--held", type=int, default=6000, help="idle connections; default 6000")
     parser.add_argument("--quick", action="store_true",
                         help="2 rounds of 1 s, 1000 held: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     parser.add_argument("--strace", action="store_true",
                         help="count system calls per operation, in separate runs")
     parser.add_argument("--perf", action="store_true",
@@ -160,13 +160,6 @@ def begin(options, work, programs=machine.TRAFFIC, origins=Origins):
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-def write_json(path, facts):
-    if path:
-        with open(path, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
 
 
 def status_of(facts):

@@ -14,8 +14,9 @@ import sys
 import machine
 import report
 import targets
-from bench import begin, conduct, measure_row, say, status_of, write_json
+from bench import begin, conduct, measure_row, say, status_of
 from growth_rows import GROUPS, ROWS, GrowthOrigins, extend
+from procs import json_file, write_json
 
 PROGRAMS = ("haproxy", "nginx", "wrk", "ab")
 PYTHON = "/usr/bin/python3"  # Debian's, which python3-matplotlib belongs to
@@ -46,7 +47,8 @@ def parse_arguments():
                         help="of the row of backends; default wlc,rr")
     parser.add_argument("--quick", action="store_true",
                         help="1 round of 1 s, at most 1,000 idle: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     parser.add_argument("--plots", metavar="DIR", help="draw a PNG of each row there")
     parser.set_defaults(held=0, strace=False, perf=False)
     options = parser.parse_args()
@@ -78,7 +80,8 @@ def draw(options, work, facts):
     write_json(path, facts)
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plot.py")
     if subprocess.run([PYTHON, program, path, options.plots], check=False).returncode != 0:
-        say("growth: the plots could not be drawn; the figures are there: run.sh plot draws them")
+        again = f"; run.sh plot {options.json} {options.plots} draws them" if options.json else ""
+        say(f"growth: the plots could not be drawn{again}")
 
 
 def run(options, work):

@@ -7,7 +7,6 @@ expected or not; 1 errors occurred, or something could not be measured; 2 usage.
 
 import argparse
 import datetime
-import json
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ import tempfile
 import machine
 from health_rows import JITTER, SLACK_MS, make_rows, programs_of
 from health_site import Site
-from procs import BenchError, Cores
+from procs import BenchError, Cores, json_file, write_json
 from report import cell, values_of
 
 ROWS = ("detection", "ejection", "cost", "sweep")
@@ -41,7 +40,8 @@ def parse_arguments():
                         help="many of them; a fifth for the start of the daemon; default 5000")
     parser.add_argument("--quick", action="store_true",
                         help="2 rounds, 1 slow one, 3 s, 500 backends: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     options = parser.parse_args()
     options.rows = options.rows.split(",")
     for word in options.rows:
@@ -190,10 +190,7 @@ def run(options, work):
         facts["rows"][name] = result
         print(table(rows[name], result), flush=True)
     print(tail(facts["configurations"]))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
+    write_json(options.json, facts)
     return 1 if any(map(has_errors, facts["rows"].values())) else 0
 
 

@@ -9,7 +9,6 @@ not be done; 2 usage; 77 this machine does not permit it.
 import argparse
 import contextlib
 import datetime
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ import machine
 import million_report as report
 from million_memory import Floor, Plan, Usage
 from million_site import TICK_S, Daemon, Peers, device_drops, isolate, kernel_counters
-from procs import BenchError, Skipped, cpu_ns, wait_until
+from procs import BenchError, Skipped, cpu_ns, json_file, wait_until, write_json
 
 CONNECTIONS_MAX = 4000000  # ten bits of addresses, and a thousand ports of each
 ASK_SHARE = 0.01
@@ -42,7 +41,7 @@ def parse_arguments():
                         help="default 1000000")
     parser.add_argument("--hold", type=float, default=5, metavar="SECONDS",
                         help="how long they are left alone; default 5")
-    parser.add_argument("--json", metavar="FILE", help="write everything there")
+    parser.add_argument("--json", metavar="FILE", type=json_file, help="write everything there")
     parser.add_argument("--build", default="build/release", metavar="DIR",
                         help="measure this build folder instead of building build/release")
     options = parser.parse_args()
@@ -203,13 +202,6 @@ def run(options, work, facts):
     return 1 if facts["errors"] else 0
 
 
-def write_json(options, facts):
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
-
-
 def main():
     options = parse_arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -226,7 +218,7 @@ def main():
         status = 130
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    write_json(options, facts)
+    write_json(options.json, facts)
     return status
 
 

@@ -18,7 +18,7 @@ import sys
 import time
 
 import machine
-from procs import BenchError, Cores, before_exec
+from procs import BenchError, Cores, before_exec, json_file, write_json
 from report import cell, values_of
 
 PARTS = ("direct", "whole", "maglev", "contended")
@@ -49,7 +49,8 @@ def parse_arguments():
                         help="of one measurement, four times that with several workers; default 30")
     parser.add_argument("--quick", action="store_true",
                         help="2 rounds of 5 ms: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.ms = 2, 5
@@ -298,10 +299,7 @@ def run(options):
     print(head(facts))
     for name, row in facts["rows"].items():
         print(describe_row(name, row)(row), flush=True)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(facts, text, indent=1)
-            text.write("\n")
+    write_json(options.json, facts)
     return 1 if any(errors_of(samples) for row in facts["rows"].values()
                     for samples in row["samples"].values()) else 0
 

@@ -105,10 +105,18 @@ def main():
     if len(sys.argv) != 3:
         print(__doc__.strip().splitlines()[-1], file=sys.stderr)
         return 2
-    with open(sys.argv[1], encoding="utf-8") as text:
-        facts = json.load(text)
-    os.makedirs(sys.argv[2], exist_ok=True)
-    for name, result in facts["rows"].items():
+    try:
+        with open(sys.argv[1], encoding="utf-8") as text:
+            facts = json.load(text)
+        rows = facts["rows"].items()
+        os.makedirs(sys.argv[2], exist_ok=True)
+    except OSError as error:
+        print(f"plot.py: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except (ValueError, LookupError, TypeError, AttributeError):
+        print(f"plot.py: {sys.argv[1]}: not what run.sh growth --json writes", file=sys.stderr)
+        return 1
+    for name, result in rows:
         if "points" in result.get("parameters", {}):
             path = draw(name, result, facts, sys.argv[2])
             print(path or f"{name}: nothing to draw", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Processes of a benchmark: started pinned, measured through /proc, ended by their id."""
 
+import argparse
 import ctypes
+import json
 import os
 import random
 import resource
@@ -20,6 +22,26 @@ class BenchError(Exception):
 
 class Skipped(BenchError):
     """One that this machine does not allow, which is no error."""
+
+
+def json_file(path):
+    """For argparse: known to be writable before anything is measured, and not touched if it is."""
+    is_new = not os.path.exists(path)
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"\"{path}\" cannot be written: {error.strerror}") from None
+    if is_new:
+        os.unlink(path)
+    return path
+
+
+def write_json(path, facts):
+    if path:
+        with open(path, "w", encoding="utf-8") as text:
+            json.dump(facts, text, indent=1)
+            text.write("\n")
 
 
 class Cores:

@@ -20,10 +20,10 @@ import health
 import machine
 import report
 import targets
-from bench import conduct, now, say, status_of, write_json
+from bench import conduct, now, say, status_of
 from health_rows import programs_of
 from health_site import Daemon, Origin, Site, await_moment
-from procs import BenchError, Cores, before_exec
+from procs import BenchError, Cores, before_exec, json_file, write_json
 from rows import Metric
 from targets import Target
 
@@ -57,7 +57,8 @@ def parse_arguments():
                         help="of all pools; default wlc,maglev, which has tables to be made")
     parser.add_argument("--quick", action="store_true",
                         help="2 rounds: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     options = parser.parse_args()
     options.schedulers = options.schedulers.split(",")
     if options.quick:

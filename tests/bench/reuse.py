@@ -10,7 +10,8 @@ import sys
 
 import report
 import targets
-from bench import begin, conduct, measure_row, status_of, write_json
+from bench import begin, conduct, measure_row, status_of
+from procs import json_file, write_json
 from reuse_rows import GROUPS, ROWS
 from reuse_site import ReuseOrigins
 
@@ -26,7 +27,8 @@ def parse_arguments():
     parser.add_argument("--seconds", type=int, default=5, help="of one measurement; default 5")
     parser.add_argument("--quick", action="store_true",
                         help="2 rounds of 1 s: only to see that it works")
-    parser.add_argument("--json", metavar="FILE", help="write everything there, every sample too")
+    parser.add_argument("--json", metavar="FILE", type=json_file,
+                        help="write everything there, every sample too")
     parser.add_argument("--strace", action="store_true",
                         help="count system calls per operation, in separate runs")
     parser.add_argument("--perf", action="store_true",
