@@ -54,13 +54,16 @@ def test_notices_outlive_a_monitor(start, folder):
     begun = folder / "begun"
     wait = f"[ -e {folder}/go ] || {{ echo >> {begun}; exec sleep 100; }}"
     port = start(Port())
-    daemon = start(Daemon(service("s") + pool("s", crowd(port.address, 20), {"tcp": FAST},
-                                              notify=program(folder, f"{wait}\n{TELL}"))))
+    with Server(lambda sock: None) as server:
+        backends = {**crowd(port.address, 20), "last": server.address}
+        daemon = start(Daemon(service("s") + pool("s", backends, {"tcp": FAST},
+                                                  notify=program(folder, f"{wait}\n{TELL}"))))
+        wait_for(lambda: begun.exists() and begun.read_text().count("\n") == 7, what="7 programs")
     wait_for(lambda: states(daemon) == {"down"}, what="all to be down")
-    wait_for(lambda: begun.exists() and begun.read_text().count("\n") == 8, what="8 programs")
+    wait_for(lambda: begun.read_text().count("\n") == 8, what="the pool's program")
     (folder / "go").touch()
     daemon.kill_child(daemon.ctl_json("show info")["monitor_pid"])
-    expected = sorted([f"down b{i}" for i in range(20)] + ["pool_lost "])
+    expected = sorted([*(f"down {name}" for name in backends), "pool_lost "])
     wait_for(lambda: len(told(folder)) >= len(expected), what="all to be told")
     assert sorted(told(folder)) == expected
     assert "dropped" not in daemon.log()

@@ -117,7 +117,16 @@ def test_lost_connections_are_noticed(million):
     program.check_nothing_left()
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """Also where these tests run in the background, and what they start ignores them else."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_broken_off(million, number):
     program = million("--connections", 10000, "--hold", LONG)
     program.wait_log("open: .* backends [0-9]{3,}, ")
