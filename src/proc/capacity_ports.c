@@ -2,6 +2,7 @@
  * How many ports a model needs towards its backends, of all services and of one. Only backends that
  * load can be given count. Pure; in master and in sluicectl doctor.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,56 +10,123 @@
 #include "model/sources.h"
 #include "pool/ports.h"
 
-/* An address that is connected to, from how many, and how many connections at most. */
+/* Where a pool connects from. */
+struct pool_sources {
+    struct addr_ip *here; /* of source_addresses, those that are here; owned */
+    size_t n;
+    bool has_family[ADDR_FAMILY_COUNT]; /* in the file; else the kernel chooses */
+};
+
+/* An address that is connected to, by a backend of a pool, and how many connections at most. */
 struct destination {
     struct addr address;
-    uint64_t sources;
-    uint64_t most; /* CAPACITY_UNBOUNDED: no limit */
+    const struct pool_sources *from;
+    uint64_t most;   /* CAPACITY_UNBOUNDED: no limit */
+    bool is_limited; /* before its ports are */
 };
 
 /* Destinations of pools, as they are put together. */
 struct gathering {
     struct destination *list; /* has room for all backends */
     size_t n;
+    struct pool_sources *sources; /* has room for all pools */
+    size_t n_pools;
+    struct addr_ip *scratch; /* has room for the sources of all pools */
     uint64_t beside;
     bool is_unbounded;
 };
 
-/* A pool's source_addresses, and which of them are here. */
-struct pool_sources {
-    struct source_list all, here;
-};
+/* --- sources --- */
 
-static void look_up(const struct model_pool *pool, capacity_here_fn *is_here,
-                    struct pool_sources *out)
+static int look_up(const struct model_pool *pool, capacity_here_fn *is_here,
+                   struct pool_sources *out)
 {
-    sources_of(pool, &out->all);
-    out->here.n = 0;
-    for (size_t i = 0; i < out->all.n; i++) {
-        if (is_here == NULL || is_here(&out->all.items[i])) {
-            out->here.items[out->here.n++] = out->all.items[i];
+    struct source_list all;
+
+    sources_of(pool, &all);
+    *out = (struct pool_sources){.here = calloc(all.n + 1, sizeof(*out->here))};
+    for (size_t i = 0; out->here != NULL && i < all.n; i++) {
+        out->has_family[all.items[i].family] = true;
+        if (is_here == NULL || is_here(&all.items[i])) {
+            out->here[out->n++] = all.items[i];
         }
     }
+    return out->here != NULL ? 0 : -ENOMEM;
 }
 
-/* From how many addresses a backend is connected to: without one of its family in the list, from
- * the one that the kernel chooses. */
-static uint64_t count_of_family(const struct pool_sources *sources, enum addr_family family)
+static int compare_ips(const void *a, const void *b)
 {
-    return sources_count(&sources->all, family) == 0 ? 1 : sources_count(&sources->here, family);
+    return memcmp(a, b, sizeof(struct addr_ip));
+}
+
+static size_t count_distinct(struct addr_ip *list, size_t n)
+{
+    size_t kept = 0;
+    qsort(list, n, sizeof(*list), compare_ips);
+    for (size_t i = 0; i < n; i++) {
+        kept += i == 0 || compare_ips(&list[i - 1], &list[i]) != 0;
+    }
+    return kept;
+}
+
+/* Which of the backends with one address are meant. */
+enum part { ALL, UNLIMITED };
+
+static bool is_meant(const struct destination *to, enum part part)
+{
+    return part == ALL || !to->is_limited;
+}
+
+static bool has_family(const struct destination *group, size_t n, enum part part,
+                       enum addr_family family)
+{
+    bool has = false;
+    for (size_t i = 0; i < n; i++) {
+        has |= is_meant(&group[i], part) && group[i].from->has_family[family];
+    }
+    return has;
+}
+
+/* From how many addresses they are connected to: a pool without one of the family in its list does
+ * it from the one that the kernel chooses, which may be one of the others'. */
+static uint64_t count_of_family(struct gathering *all, const struct destination *group, size_t n,
+                                enum part part, enum addr_family family)
+{
+    const struct pool_sources *last = NULL;
+    bool is_chosen = false;
+    size_t found = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct pool_sources *from = group[i].from;
+        if (!is_meant(&group[i], part) || from == last) {
+            continue;
+        }
+        last = from;
+        is_chosen |= !from->has_family[family];
+        for (size_t k = 0; k < from->n; k++) {
+            if (from->here[k].family == family) {
+                all->scratch[found++] = from->here[k];
+            }
+        }
+    }
+    found = count_distinct(all->scratch, found);
+    return found == 0 && is_chosen ? 1 : found;
 }
 
 /* Of a name that is not resolved yet the family is not known: the fewer of those that it can be. */
-static uint64_t count_sources(const struct pool_sources *sources, enum addr_family family)
+static uint64_t count_sources(struct gathering *all, const struct destination *group, size_t n,
+                              enum part part)
 {
+    enum addr_family family = (enum addr_family)group->address.ip.family;
     if (family != ADDR_NONE) {
-        return count_of_family(sources, family);
+        return count_of_family(all, group, n, part, family);
     }
-    uint64_t four = count_of_family(sources, ADDR_IPV4), six = count_of_family(sources, ADDR_IPV6);
-    if (sources_count(&sources->all, ADDR_IPV4) == 0) {
+    uint64_t four = count_of_family(all, group, n, part, ADDR_IPV4);
+    uint64_t six = count_of_family(all, group, n, part, ADDR_IPV6);
+    if (!has_family(group, n, part, ADDR_IPV4)) {
         return six;
     }
-    return sources_count(&sources->all, ADDR_IPV6) == 0 || four < six ? four : six;
+    return !has_family(group, n, part, ADDR_IPV6) || four < six ? four : six;
 }
 
 /* --- which backends --- */
@@ -102,23 +170,20 @@ static void add_destination(const struct model_backend *backend, const struct po
         out->beside += backend->max_connections;
         return;
     }
-    *to = (struct destination){.address = backend->address,
-                               .sources = count_sources(sources, backend->address.ip.family),
-                               .most = most_of(backend)};
+    *to = (struct destination){
+        .address = backend->address, .from = sources, .most = most_of(backend)};
     if (backend->address.ip.family == ADDR_NONE) {
         strncpy(to->address.path, backend->address_text, sizeof(to->address.path) - 1);
     }
     out->n++;
 }
 
-static void add_pool(const struct model_pool *pool, capacity_here_fn *is_here,
+static void add_pool(const struct model_pool *pool, const struct pool_sources *sources,
                      struct gathering *out)
 {
     bool with_backups = needs_backups(pool), has_backup = false, has_limits = pool->n_backends > 0;
-    struct pool_sources sources;
 
     out->is_unbounded |= needs_no_ports(pool);
-    look_up(pool, is_here, &sources);
     for (size_t i = 0; i < pool->n_backends; i++) {
         const struct model_backend *backend = &pool->backends[i];
         bool is_next = with_backups && (pool->backup_use == BACKUP_USE_ALL || !has_backup);
@@ -127,7 +192,7 @@ static void add_pool(const struct model_pool *pool, capacity_here_fn *is_here,
         }
         has_backup |= backend->backup;
         has_limits &= backend->max_connections != 0;
-        add_destination(backend, &sources, out);
+        add_destination(backend, sources, out);
     }
     if (has_limits) {
         out->beside += pool->queue; /* they wait without a port */
@@ -136,28 +201,12 @@ static void add_pool(const struct model_pool *pool, capacity_here_fn *is_here,
 
 /* --- how many pairs --- */
 
+/* By address; those of one pool stand together. */
 static int compare(const void *a, const void *b)
 {
     const struct destination *left = a, *right = b;
-    return memcmp(&left->address, &right->address, sizeof(left->address));
-}
-
-/* An address that several pools connect to counts once, with the most sources. */
-static size_t merge(struct destination *list, size_t n)
-{
-    size_t kept = 0;
-    qsort(list, n, sizeof(*list), compare);
-    for (size_t i = 0; i < n; i++) {
-        struct destination *last = kept > 0 ? &list[kept - 1] : NULL;
-        if (last == NULL || compare(last, &list[i]) != 0) {
-            list[kept++] = list[i];
-            continue;
-        }
-        bool is_limited = last->most != CAPACITY_UNBOUNDED && list[i].most != CAPACITY_UNBOUNDED;
-        last->most = is_limited ? last->most + list[i].most : CAPACITY_UNBOUNDED;
-        last->sources = list[i].sources > last->sources ? list[i].sources : last->sources;
-    }
-    return kept;
+    int order = memcmp(&left->address, &right->address, sizeof(left->address));
+    return order != 0 ? order : (left->from > right->from) - (left->from < right->from);
 }
 
 /* Ports that a pair has now; without knowing, all that there can be. */
@@ -168,46 +217,89 @@ static uint64_t ports_now(const struct machine *machine)
                : capacity_pair_ports(machine, machine->port_first, machine->port_last);
 }
 
+/* Backends of one address share the pairs of that address with each source, whichever pool's it is:
+ * together they have no more, and those that are limited no more than that. */
+static void count_group(struct gathering *all, struct destination *group, size_t n, uint64_t each,
+                        struct capacity_ports *out)
+{
+    uint64_t limited = 0;
+    for (size_t i = 0; i < n; i++) {
+        group[i].is_limited = group[i].most < count_sources(all, &group[i], 1, ALL) * each;
+        limited += group[i].is_limited ? group[i].most : 0;
+    }
+    uint64_t pairs = count_sources(all, group, n, ALL);
+    uint64_t rest = count_sources(all, group, n, UNLIMITED);
+    if (limited + rest * each < pairs * each) {
+        out->beside += limited;
+        out->pairs += rest;
+    } else {
+        out->pairs += pairs;
+    }
+}
+
 static void count_ports(struct gathering *all, const struct machine *machine,
                         struct capacity_ports *out)
 {
-    uint64_t each = ports_now(machine);
     *out = (struct capacity_ports){.beside = all->beside};
-    all->n = merge(all->list, all->n);
-    for (size_t i = 0; i < all->n; i++) {
-        const struct destination *to = &all->list[i];
-        if (to->most < to->sources * each) {
-            out->beside += to->most;
-        } else {
-            out->pairs += to->sources;
+    qsort(all->list, all->n, sizeof(*all->list), compare);
+    for (size_t i = 0, next; i < all->n; i = next) {
+        for (next = i + 1; next < all->n && memcmp(&all->list[next].address, &all->list[i].address,
+                                                   sizeof(struct addr)) == 0;) {
+            next++;
         }
+        count_group(all, &all->list[i], next - i, ports_now(machine), out);
     }
     if (all->is_unbounded || (all->n == 0 && all->beside == 0)) {
         out->pairs = CAPACITY_UNBOUNDED;
     }
 }
 
-/* Of the pools that are marked. */
+static int gather(const struct model *model, const bool used[static POOLS_MAX],
+                  capacity_here_fn *is_here, struct gathering *out)
+{
+    size_t n_backends = 0, n_sources = 0;
+    for (size_t i = 0; i < model->n_pools; i++) {
+        n_backends += used[i] ? model->pools[i].n_backends : 0;
+    }
+    out->list = calloc(n_backends + 1, sizeof(*out->list));
+    out->sources = calloc(model->n_pools + 1, sizeof(*out->sources));
+    for (size_t i = 0; out->list != NULL && out->sources != NULL && i < model->n_pools; i++) {
+        struct pool_sources *sources = &out->sources[out->n_pools];
+        if (!used[i]) {
+            continue;
+        }
+        if (look_up(&model->pools[i], is_here, sources) != 0) {
+            return -ENOMEM;
+        }
+        out->n_pools++;
+        n_sources += sources->n;
+        add_pool(&model->pools[i], sources, out);
+    }
+    out->scratch = calloc(n_sources + 1, sizeof(*out->scratch));
+    return out->list != NULL && out->sources != NULL && out->scratch != NULL ? 0 : -ENOMEM;
+}
+
+static void release(struct gathering *all)
+{
+    for (size_t i = 0; i < all->n_pools; i++) {
+        free(all->sources[i].here);
+    }
+    free(all->sources);
+    free(all->list);
+    free(all->scratch);
+}
+
+/* Of the pools that are marked. Without memory to tell they bound nothing. */
 static void ports_of(const struct model *model, const bool used[static POOLS_MAX],
                      const struct machine *machine, capacity_here_fn *is_here,
                      struct capacity_ports *out)
 {
-    size_t n_backends = 0;
-    for (size_t i = 0; i < model->n_pools; i++) {
-        n_backends += used[i] ? model->pools[i].n_backends : 0;
-    }
-    struct gathering all = {.list = calloc(n_backends + 1, sizeof(*all.list))};
+    struct gathering all = {0};
     *out = (struct capacity_ports){.pairs = CAPACITY_UNBOUNDED};
-    if (all.list == NULL) {
-        return;
+    if (gather(model, used, is_here, &all) == 0) {
+        count_ports(&all, machine, out);
     }
-    for (size_t i = 0; i < model->n_pools; i++) {
-        if (used[i]) {
-            add_pool(&model->pools[i], is_here, &all);
-        }
-    }
-    count_ports(&all, machine, out);
-    free(all.list);
+    release(&all);
 }
 
 uint64_t capacity_pair_ports(const struct machine *machine, uint64_t first, uint64_t last)

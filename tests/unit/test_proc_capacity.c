@@ -314,6 +314,56 @@ START_TEST(ports_of_sources)
 }
 END_TEST
 
+#define SOURCES(inside) "source_addresses = { " inside " } "
+#define TWO                                                                                        \
+    "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" }\n"                                   \
+    "service \"t\" { listen = \"127.0.0.1:81\" pool = \"q\" }\n"
+#define LIMITED(name, address, most)                                                               \
+    "backend \"" name "\" { address = \"" address "\" max_connections = " most " }\n"
+
+/* A source and a destination have the ports once, in however many pools they are. */
+START_TEST(ports_of_an_address_in_two_pools)
+{
+    static const struct {
+        const char *p, *q;
+        uint64_t pairs, beside;
+    } cases[] = {
+        /* The same sources, some of them, others, and the kernel's choice, which may be one. */
+        {"source_addresses = { \"10.0.1.1\", \"10.0.1.2\" } " BACKEND("a", "10.0.0.1:80"),
+         "source_addresses = { \"10.0.1.2\", \"10.0.1.1\" } " BACKEND("a", "10.0.0.1:80"), 2, 0},
+        {"source_addresses = { \"10.0.1.1\", \"10.0.1.2\" } " BACKEND("a", "10.0.0.1:80"),
+         "source_addresses = { \"10.0.1.2\", \"10.0.1.3\" } " BACKEND("a", "10.0.0.1:80"), 3, 0},
+        {"source_addresses = { \"10.0.1.0/30\" } " BACKEND("a", "10.0.0.1:80"),
+         "source_addresses = { \"10.0.1.4\" } " BACKEND("a", "10.0.0.1:80"), 5, 0},
+        {"source_addresses = { \"10.0.1.1\", \"10.0.1.2\" } " BACKEND("a", "10.0.0.1:80"),
+         BACKEND("a", "10.0.0.1:80"), 2, 0},
+        {BACKEND("a", "10.0.0.1:80"), BACKEND("a", "10.0.0.1:80"), 1, 0},
+        /* Another port is another destination. */
+        {BACKEND("a", "10.0.0.1:80"), BACKEND("a", "10.0.0.1:81"), 2, 0},
+        {BACKEND("a", "a.example.net:80"), BACKEND("b", "a.example.net:80"), 1, 0},
+        /* Limits: of one, from an address of its own; of both, together beyond the ports. */
+        {SOURCES("\"10.0.1.1\"") LIMITED("a", "10.0.0.1:80", "100"),
+         SOURCES("\"10.0.1.2\"") BACKEND("a", "10.0.0.1:80"), 1, 100},
+        {SOURCES("\"10.0.1.1\"") LIMITED("a", "10.0.0.1:80", "100"),
+         SOURCES("\"10.0.1.1\"") BACKEND("a", "10.0.0.1:80"), 1, 0},
+        {LIMITED("a", "10.0.0.1:80", "20000"), LIMITED("a", "10.0.0.1:80", "20000"), 1, 0},
+        {LIMITED("a", "10.0.0.1:80", "2000"), LIMITED("a", "10.0.0.1:80", "3000"), 0, 5000},
+    };
+    char bad[64] = "";
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), TWO "pool \"p\" { %s }\npool \"q\" { %s }\n", cases[i].p,
+                 cases[i].q);
+        judge_with(text, 1);
+        if (demand.ports.pairs != cases[i].pairs || demand.ports.beside != cases[i].beside)
+            snprintf(bad, sizeof(bad), "case %zu: %lu pairs, %lu beside", i,
+                     (unsigned long)demand.ports.pairs, (unsigned long)demand.ports.beside);
+    }
+    ck_assert_str_eq(bad, "");
+}
+END_TEST
+
 static bool is_even(const struct addr_ip *ip)
 {
     return ip->family == ADDR_IPV4 && ip->bytes[3] % 2 == 0;
@@ -324,8 +374,6 @@ static bool is_nowhere(const struct addr_ip *ip)
     (void)ip;
     return false;
 }
-
-#define SOURCES(inside) "source_addresses = { " inside " } "
 
 START_TEST(absent_sources_do_not_count)
 {
@@ -582,6 +630,7 @@ int main(void)
     tcase_add_test(tcase, few_descriptors);
     tcase_add_test(tcase, ports);
     tcase_add_test(tcase, ports_of_sources);
+    tcase_add_test(tcase, ports_of_an_address_in_two_pools);
     tcase_add_test(tcase, absent_sources_do_not_count);
     tcase_add_test(tcase, memory);
     tcase_add_test(tcase, buffers);
