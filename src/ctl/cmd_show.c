@@ -32,7 +32,7 @@ struct info_row {
 #key, title, kind, offsetof(struct info_row, key), NULL, 0                                 \
     }
 
-static const char *const bound_names[] = {"descriptors", "ports", "memory"};
+static const char *const bound_names[] = {"descriptors", "ports", "memory", "services", "backends"};
 
 static const struct column info_columns[] = {
     INFO(connections_limited_by, "limited by", COLUMN_TEXT),
@@ -98,7 +98,8 @@ static void put_info(struct request *request, const struct view *view,
     const struct ctl_configs *configs = host->ops->configs(host->self);
     int32_t monitor = atomic_load_explicit(&header->monitor_pid, memory_order_relaxed);
     const uint64_t bounds[] = {info->connections_by_descriptors, info->connections_by_ports,
-                               info->connections_by_memory};
+                               info->connections_by_memory, info->connections_by_services,
+                               info->connections_by_backends};
     uint64_t pids[WORKERS_MAX];
     struct info_row row = {
         .connections_limited_by = info->connections_limited_by,

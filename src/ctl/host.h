@@ -104,6 +104,9 @@ struct ctl_host_info {
     uint32_t connections_limit; /* the daemon's max_connections in force */
     /* What this machine can carry; UINT64_MAX: that bounds nothing. */
     uint64_t connections_by_descriptors, connections_by_ports, connections_by_memory;
+    /* What max_connections of services, and of backends with the queues of pools, come to;
+     * likewise. */
+    uint64_t connections_by_services, connections_by_backends;
     const char *connections_limited_by; /* one of those, "max_connections" or "nothing" */
     uint64_t log_dropped, notices_dropped;
     uint64_t events_dropped;           /* that are not in their file */

@@ -16,9 +16,9 @@
 #define DEVIATIONS 6
 
 const char *const capacity_bound_names[CAPACITY_BOUND_COUNT] = {
-    [CAPACITY_DESCRIPTORS] = "descriptors",
-    [CAPACITY_PORTS] = "ports",
-    [CAPACITY_MEMORY] = "memory",
+    [CAPACITY_DESCRIPTORS] = "descriptors", [CAPACITY_PORTS] = "ports",
+    [CAPACITY_MEMORY] = "memory",           [CAPACITY_SERVICES] = "services",
+    [CAPACITY_BACKENDS] = "backends",
 };
 
 /* --- what is asked for --- */
@@ -43,6 +43,7 @@ void capacity_ask(const struct model *model, const struct machine *machine, uint
         out->listeners += model->services[i].n_listeners;
     }
     capacity_ports_ask(model, machine, is_here, out);
+    capacity_limits_ask(model, out);
 }
 
 /* --- what there is --- */
@@ -127,20 +128,28 @@ void capacity_judge(const struct machine *machine, const struct capacity_demand 
     out->by[CAPACITY_DESCRIPTORS] = by_descriptors(machine, demand);
     out->by[CAPACITY_PORTS] = by_ports(machine, demand);
     out->by[CAPACITY_MEMORY] = by_memory(machine);
+    out->by[CAPACITY_SERVICES] = demand->services;
+    out->by[CAPACITY_BACKENDS] = demand->backends;
 }
 
-uint64_t capacity_least(const struct capacity *capacity)
+/* Of the first so many. */
+static uint64_t least_of(const struct capacity *capacity, size_t n)
 {
     uint64_t least = CAPACITY_UNBOUNDED;
-    for (size_t i = 0; i < CAPACITY_BOUND_COUNT; i++) {
+    for (size_t i = 0; i < n; i++) {
         least = capacity->by[i] < least ? capacity->by[i] : least;
     }
     return least;
 }
 
+uint64_t capacity_least(const struct capacity *capacity)
+{
+    return least_of(capacity, CAPACITY_BOUND_COUNT);
+}
+
 uint32_t capacity_limit(const struct capacity *capacity, uint32_t max_connections)
 {
-    uint64_t least = capacity_least(capacity);
+    uint64_t least = least_of(capacity, CAPACITY_MACHINE_COUNT);
     if (max_connections != 0) {
         return max_connections;
     }

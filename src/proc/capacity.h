@@ -36,7 +36,17 @@
 #define CAPACITY_PORT_FIRST 1024
 #define CAPACITY_PORT_LAST  65535
 
-enum capacity_bound { CAPACITY_DESCRIPTORS, CAPACITY_PORTS, CAPACITY_MEMORY, CAPACITY_BOUND_COUNT };
+/* The machine's bounds, of which "auto" is the least, then those that the file sets elsewhere,
+ * which only say that a number cannot be reached. */
+enum capacity_bound {
+    CAPACITY_DESCRIPTORS,
+    CAPACITY_PORTS,
+    CAPACITY_MEMORY,
+    CAPACITY_MACHINE_COUNT,
+    CAPACITY_SERVICES = CAPACITY_MACHINE_COUNT,
+    CAPACITY_BACKENDS,
+    CAPACITY_BOUND_COUNT
+};
 
 extern const char *const capacity_bound_names[CAPACITY_BOUND_COUNT];
 
@@ -56,6 +66,9 @@ struct capacity_demand {
     uint32_t max_connections;    /* 0: auto */
     uint64_t listeners;          /* addresses that are listened on */
     struct capacity_ports ports; /* all services together; one that is unbounded makes it so */
+    /* What max_connections of all services allow together, and those of all backends with the
+     * queues of their pools; CAPACITY_UNBOUNDED where one has none. */
+    uint64_t services, backends;
     /* Addresses of source_addresses, each pool's counted by itself, and those of them that are not
      * here, of which absent is the first. */
     uint64_t sources, sources_absent;
@@ -80,6 +93,10 @@ void capacity_ask(const struct model *model, const struct machine *machine, uint
 /* Its part that is about ports: fills those fields only. */
 void capacity_ports_ask(const struct model *model, const struct machine *machine,
                         capacity_here_fn *is_here, struct capacity_demand *out);
+/* Likewise, of what the file limits. */
+void capacity_limits_ask(const struct model *model, struct capacity_demand *out);
+/* What max_connections of the backends of a service's pool, and its queue, allow. */
+uint64_t capacity_service_limits(const struct model *model, const struct model_service *service);
 /* How many connections that is, where a pair has so many ports; CAPACITY_UNBOUNDED where ports are
  * not what ends it. */
 uint64_t capacity_ports_hold(const struct capacity_ports *ports, uint64_t each);
@@ -99,8 +116,8 @@ void capacity_judge(const struct machine *machine, const struct capacity_demand 
                     struct capacity *out);
 /* The least of what bounds; CAPACITY_UNBOUNDED when nothing does. */
 uint64_t capacity_least(const struct capacity *capacity);
-/* The limit in force: max_connections if it is not 0, else the least bound (at least 1); 0 when
- * nothing is known. */
+/* The limit in force: max_connections if it is not 0, else the least bound of the machine's (at
+ * least 1); 0 when nothing is known. */
 uint32_t capacity_limit(const struct capacity *capacity, uint32_t max_connections);
 /* What ends the growth first: "max_connections", a bound's name, or "nothing". */
 const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_connections);
@@ -123,7 +140,8 @@ uint64_t capacity_memory_bytes(uint64_t connections);
 void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
                    const struct capacity *capacity, struct errlist *errors);
 /* The same for each service that ports keep from what is asked of it: by its own max_connections,
- * or, where another service is unbounded and hides it from the sum, by the daemon's. */
+ * or, where another service is unbounded and hides it from the sum, by the daemon's; and for one
+ * whose max_connections its backends' do not allow. */
 void capacity_warn_services(const struct model *model, const struct machine *machine,
                             capacity_here_fn *is_here, const struct capacity_demand *demand,
                             struct errlist *errors);

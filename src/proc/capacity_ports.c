@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "capacity.h"
+#include "capacity_pool.h"
 #include "model/sources.h"
 #include "pool/ports.h"
 
@@ -129,24 +130,7 @@ static uint64_t count_sources(struct gathering *all, const struct destination *g
     return !has_family(group, n, part, ADDR_IPV6) || four < six ? four : six;
 }
 
-/* --- which backends --- */
-
-/* One in maintenance is: it comes back. */
-static bool is_loadable(const struct model_backend *backend)
-{
-    return backend->weight > 0;
-}
-
-/* As while all are up (pool/eligibility.c): backups join in only where the others are too few even
- * then. */
-static bool needs_backups(const struct model_pool *pool)
-{
-    uint64_t primaries = 0;
-    for (size_t i = 0; i < pool->n_backends; i++) {
-        primaries += is_loadable(&pool->backends[i]) && !pool->backends[i].backup;
-    }
-    return primaries < pool->min_healthy;
-}
+/* --- destinations --- */
 
 /* Requests of all clients share a backend's connections: clients at rest have none. A transparent
  * pool has each client's own ports. */
@@ -181,16 +165,11 @@ static void add_destination(const struct model_backend *backend, const struct po
 static void add_pool(const struct model_pool *pool, const struct pool_sources *sources,
                      struct gathering *out)
 {
-    bool with_backups = needs_backups(pool), has_backup = false, has_limits = pool->n_backends > 0;
+    struct capacity_walk walk = capacity_walk_pool(pool);
+    bool has_limits = pool->n_backends > 0;
 
     out->is_unbounded |= needs_no_ports(pool);
-    for (size_t i = 0; i < pool->n_backends; i++) {
-        const struct model_backend *backend = &pool->backends[i];
-        bool is_next = with_backups && (pool->backup_use == BACKUP_USE_ALL || !has_backup);
-        if (!is_loadable(backend) || (backend->backup && !is_next)) {
-            continue;
-        }
-        has_backup |= backend->backup;
+    for (const struct model_backend *backend; (backend = capacity_walk_next(&walk)) != NULL;) {
         has_limits &= backend->max_connections != 0;
         add_destination(backend, sources, out);
     }

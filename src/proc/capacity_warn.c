@@ -115,19 +115,46 @@ static void warn_of_memory(const struct warning *w)
     warn(w, CAPACITY_MEMORY, str_text(&remedy));
 }
 
+static void warn_of_services(const struct warning *w)
+{
+    warn(w, CAPACITY_SERVICES,
+         "that is what max_connections of all services come to; raise those, or lower this one");
+}
+
+static void warn_of_backends(const struct warning *w)
+{
+    warn(w, CAPACITY_BACKENDS,
+         "that is what max_connections of all backends, and the queues of their pools, come to; "
+         "raise those, add backends, or lower this one");
+}
+
 void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
                    const struct capacity *capacity, struct errlist *errors)
 {
     static void (*const warnings[CAPACITY_BOUND_COUNT])(const struct warning *w) = {
-        [CAPACITY_DESCRIPTORS] = warn_of_descriptors,
-        [CAPACITY_PORTS] = warn_of_ports,
-        [CAPACITY_MEMORY] = warn_of_memory,
+        [CAPACITY_DESCRIPTORS] = warn_of_descriptors, [CAPACITY_PORTS] = warn_of_ports,
+        [CAPACITY_MEMORY] = warn_of_memory,           [CAPACITY_SERVICES] = warn_of_services,
+        [CAPACITY_BACKENDS] = warn_of_backends,
     };
     struct warning w = {machine, demand, capacity, errors};
     for (size_t i = 0; i < CAPACITY_BOUND_COUNT; i++) {
         if (is_beyond(&w, (enum capacity_bound)i)) {
             warnings[i](&w);
         }
+    }
+}
+
+/* What it says itself, against what stands elsewhere in the file. */
+static void warn_of_limits(const struct model *model, const struct model_service *service,
+                           struct errlist *errors)
+{
+    uint64_t limits = capacity_service_limits(model, service);
+    if (service->max_connections > limits) {
+        errlist_add(errors, ERRLIST_WARNING, NULL, 0, service->name,
+                    "this service cannot have max_connections = %" PRIu32
+                    ": max_connections of its pool's backends, and the pool's queue, allow %" PRIu64
+                    "; raise those, add backends, or lower this one",
+                    service->max_connections, limits);
     }
 }
 
@@ -139,6 +166,7 @@ void capacity_warn_services(const struct model *model, const struct machine *mac
     for (size_t i = 0; i < model->n_services; i++) {
         const struct model_service *service = &model->services[i];
         struct capacity_service alone;
+        warn_of_limits(model, service, errors);
         capacity_service_ask(model, service, machine, is_here, demand->max_connections, &alone);
         if (alone.holds >= alone.asked || (service->max_connections == 0 && !is_hidden)) {
             continue;

@@ -40,6 +40,8 @@ static void host_info(void *host, struct ctl_host_info *out)
         .connections_by_descriptors = master->capacity.by[CAPACITY_DESCRIPTORS],
         .connections_by_ports = master->capacity.by[CAPACITY_PORTS],
         .connections_by_memory = master->capacity.by[CAPACITY_MEMORY],
+        .connections_by_services = master->capacity.by[CAPACITY_SERVICES],
+        .connections_by_backends = master->capacity.by[CAPACITY_BACKENDS],
         .log_dropped = count_dropped(master),
         .notices_dropped = master->notices.dropped,
         .reloads = master->reloads.count,

@@ -53,8 +53,12 @@ uint32_t limits_find(const struct master *master, const struct model *model, str
     /* An address that comes later, as a virtual one does in a failover, is used at once: the limit
      * must not be that of before. */
     judge(master, model, NULL, &demand, out);
+    uint64_t drained = count_drained(master, model);
     if (out->by[CAPACITY_PORTS] != CAPACITY_UNBOUNDED) {
-        out->by[CAPACITY_PORTS] += count_drained(master, model);
+        out->by[CAPACITY_PORTS] += drained;
+    }
+    if (out->by[CAPACITY_BACKENDS] != CAPACITY_UNBOUNDED) {
+        out->by[CAPACITY_BACKENDS] += drained;
     }
     return capacity_limit(out, model->global.max_connections);
 }

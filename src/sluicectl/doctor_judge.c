@@ -329,6 +329,62 @@ static bool judge_narrow_service(const struct machine *machine, const struct doc
     return true;
 }
 
+/* --- limits of the file's own --- */
+
+static bool judge_limits(const struct doctor_plan *plan, enum capacity_bound bound,
+                         const char *what, const char *remedy, struct doctor_row *row)
+{
+    uint64_t allowed = plan->capacity.by[bound];
+
+    if (allowed == CAPACITY_UNBOUNDED)
+        return false;
+    str_printf(&row->now, "%" PRIu64, allowed);
+    str_printf(&row->needed, "%" PRIu64, plan->connections);
+    str_printf(&row->why, "what %s come to in this file", what);
+    if (allowed >= plan->connections)
+        return true;
+    row->state = DOCTOR_SHORT;
+    str_append(&row->remedy, remedy);
+    return true;
+}
+
+static bool judge_services(const struct machine *machine, const struct doctor_plan *plan,
+                           struct doctor_row *row)
+{
+    (void)machine;
+    return judge_limits(plan, CAPACITY_SERVICES, "max_connections of all services",
+                        "raise max_connections of services in the file", row);
+}
+
+static bool judge_backends(const struct machine *machine, const struct doctor_plan *plan,
+                           struct doctor_row *row)
+{
+    (void)machine;
+    return judge_limits(plan, CAPACITY_BACKENDS,
+                        "max_connections of all backends, and the queues of their pools,",
+                        "raise max_connections of backends in the file, or add backends", row);
+}
+
+/* One whose own max_connections is out of its backends' reach. */
+static bool judge_limited_service(const struct machine *machine, const struct doctor_plan *plan,
+                                  struct doctor_row *row)
+{
+    (void)machine;
+    if (plan->limited_service[0] == '\0')
+        return false;
+    row->state = DOCTOR_ADVICE;
+    str_printf(&row->now, "%" PRIu64, plan->limited_allows);
+    str_printf(&row->needed, "%" PRIu64, plan->limited_asked);
+    str_printf(&row->why,
+               "max_connections of service %s is beyond those of its pool's backends with the "
+               "pool's queue",
+               plan->limited_service);
+    str_append(&row->remedy, "raise those, add backends, or lower the service's");
+    return true;
+}
+
+/* --- ports that are listened on --- */
+
 /* Whether the kernel may choose the port for a connection, now or once the range is as advised. */
 static bool is_exposed(const struct machine *machine, const struct doctor_plan *plan, uint16_t port)
 {
@@ -393,6 +449,9 @@ static const struct doctor_judge judges[] = {
     {"net.ipv4.ip_local_port_range", true, judge_ports},
     {"source addresses", false, judge_sources},
     {"ports of one service", false, judge_narrow_service},
+    {"max_connections of services", false, judge_services},
+    {"max_connections of backends", false, judge_backends},
+    {"max_connections of one service", false, judge_limited_service},
     {"net.ipv4.ip_local_reserved_ports", true, judge_reserved},
     {0},
 };

@@ -27,7 +27,7 @@ struct doctor_row {
     const char *directive; /* value is for this one of the unit; else NULL */
 };
 
-#define DOCTOR_ROWS_MAX 32
+#define DOCTOR_ROWS_MAX 40
 
 struct doctor_report {
     struct doctor_row rows[DOCTOR_ROWS_MAX];

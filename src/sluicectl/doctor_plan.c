@@ -64,6 +64,21 @@ static void find_narrow_service(const struct model *model, const struct machine 
     }
 }
 
+static void find_limited_service(const struct model *model, struct doctor_plan *out)
+{
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        uint64_t allows = capacity_service_limits(model, service);
+
+        if (allows >= service->max_connections ||
+            (out->limited_service[0] != '\0' && allows >= out->limited_allows))
+            continue;
+        out->limited_allows = allows;
+        out->limited_asked = service->max_connections;
+        snprintf(out->limited_service, sizeof(out->limited_service), "%s", service->name);
+    }
+}
+
 static bool is_local(const struct addr_ip *ip)
 {
     return ip->family == ADDR_UNIX || addr_ip_is_loopback(ip);
@@ -98,6 +113,18 @@ void doctor_discount(struct machine *machine, uint64_t connections)
     machine->tcp_sockets = less(machine->tcp_sockets, sockets);
 }
 
+/* What the file asks for; where it leaves that to the machine, what is possible, by the file's own
+ * limits too. */
+static uint64_t find_scale(const struct capacity *capacity, uint32_t max_connections)
+{
+    uint64_t limit = capacity_limit(capacity, max_connections);
+    uint64_t least = capacity_least(capacity);
+
+    if (max_connections != 0 || least == CAPACITY_UNBOUNDED)
+        return limit;
+    return least == 0 ? limit : least < UINT32_MAX ? least : UINT32_MAX;
+}
+
 void doctor_plan(const struct model *model, const struct machine *machine,
                  capacity_here_fn *is_here, uint64_t connections, struct doctor_plan *out)
 {
@@ -106,10 +133,11 @@ void doctor_plan(const struct model *model, const struct machine *machine,
     capacity_judge(machine, &out->demand, &out->capacity);
     if (connections == 0) {
         out->is_possible = model->global.max_connections == 0;
-        out->connections = capacity_limit(&out->capacity, model->global.max_connections);
+        out->connections = find_scale(&out->capacity, model->global.max_connections);
     }
     find_backlog(model, out);
     list_ports(model, out);
     find_narrow_service(model, machine, is_here, out);
+    find_limited_service(model, out);
     out->backends_are_local = are_local(model);
 }

@@ -24,6 +24,10 @@ struct doctor_plan {
      * all hold it. */
     char narrow_service[NAME_BYTES_MAX];
     uint64_t narrow_holds, narrow_asked;
+    /* The service whose own max_connections the limits of its backends allow the least of;
+     * likewise. */
+    char limited_service[NAME_BYTES_MAX];
+    uint64_t limited_allows, limited_asked;
     const struct doctor_return *way_back; /* NULL: no pool is transparent, or it cannot be seen */
     bool backends_are_local;              /* all on this machine: Unix sockets, 127/8, ::1 */
 };

@@ -150,6 +150,37 @@ def test_the_check_of_a_file_warns_of_a_service(folder):
     assert "u: warning" not in told
 
 
+LIMITED = service("s", max_connections=50) + \
+    pool("s", {"a": {"address": "127.0.0.1:9", "max_connections": 20}}, queue=10)
+
+
+def test_limits_that_the_file_sets_itself(folder, doctor, start):
+    """They are told where a number asks for more, and lower nothing."""
+    path = folder / "own.conf"
+    path.write_text(f"global {{ workers = 1  max_connections = 60 }}\n{LIMITED}")
+    told = run([SLUICED, "-t", "-c", path]).stderr
+    assert "global: warning: max_connections = 60 cannot be reached: services allow 50; " in told
+    assert "global: warning: max_connections = 60 cannot be reached: backends allow 30; " in told
+    assert "s: warning: this service cannot have max_connections = 50: max_connections of its" in told
+
+    result = doctor("--json", text=LIMITED, max_connections=60)
+    rows = rows_of(result)
+    assert result.returncode == 1
+    assert rows["max_connections of services"]["state"] == "too low"
+    assert rows["max_connections of backends"]["state"] == "too low"
+    assert rows["max_connections of one service"]["state"] == "advice"
+    assert json.loads(result.stdout)["limited_by"] == "backends"
+    result = doctor("--json", text=LIMITED)  # what is possible
+    assert result.returncode == 0 and json.loads(result.stdout)["connections"] == 30
+
+    daemon = start(Daemon(LIMITED, 1, max_connections=60))
+    told = info(daemon)
+    assert (told["connections_limit"], told["connections_limited_by"]) == (60, "backends")
+    assert told["connections_by"]["services"] == 50 and told["connections_by"]["backends"] == 30
+    assert re.search(r"^allowed by .* services=50 backends=30$", daemon.ctl("show info"),
+                     re.MULTILINE)
+
+
 def test_for_systemd(doctor):
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str

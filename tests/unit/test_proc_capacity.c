@@ -439,6 +439,8 @@ END_TEST
 
 /* --- the limit --- */
 
+#define NONE CAPACITY_UNBOUNDED
+
 START_TEST(the_smallest_decides)
 {
     static const struct {
@@ -446,16 +448,24 @@ START_TEST(the_smallest_decides)
         uint32_t max_connections, limit;
         const char *limited_by;
     } cases[] = {
-        {{10, 20, 30}, 0, 10, "descriptors"},
-        {{30, 10, 20}, 0, 10, "ports"},
-        {{30, 20, 10}, 0, 10, "memory"},
-        {{30, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 0, 30, "descriptors"},
-        {{CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 0, 0, "nothing"},
-        {{CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED, CAPACITY_UNBOUNDED}, 5, 5, "max_connections"},
-        {{UINT64_C(1) << 40, UINT64_C(1) << 41, UINT64_C(1) << 42}, 0, UINT32_MAX, "descriptors"},
-        {{10, 20, 30}, 9, 9, "max_connections"},
-        {{10, 20, 30}, 10, 10, "max_connections"},
-        {{10, 20, 30}, 11, 11, "descriptors"}, /* not lowered, but told */
+        {{10, 20, 30, NONE, NONE}, 0, 10, "descriptors"},
+        {{30, 10, 20, NONE, NONE}, 0, 10, "ports"},
+        {{30, 20, 10, NONE, NONE}, 0, 10, "memory"},
+        /* The file's own limits decide, and lower nothing. */
+        {{10, 20, 30, 5, NONE}, 0, 10, "services"},
+        {{10, 20, 30, 6, 5}, 0, 10, "backends"},
+        {{10, 20, 30, NONE, 5}, 7, 7, "backends"},
+        {{NONE, NONE, NONE, NONE, 5}, 0, 0, "backends"},
+        {{30, NONE, NONE, NONE, NONE}, 0, 30, "descriptors"},
+        {{NONE, NONE, NONE, NONE, NONE}, 0, 0, "nothing"},
+        {{NONE, NONE, NONE, NONE, NONE}, 5, 5, "max_connections"},
+        {{UINT64_C(1) << 40, UINT64_C(1) << 41, UINT64_C(1) << 42, NONE, NONE},
+         0,
+         UINT32_MAX,
+         "descriptors"},
+        {{10, 20, 30, NONE, NONE}, 9, 9, "max_connections"},
+        {{10, 20, 30, NONE, NONE}, 10, 10, "max_connections"},
+        {{10, 20, 30, NONE, NONE}, 11, 11, "descriptors"}, /* not lowered, but told */
     };
     char bad[64] = "";
 
@@ -594,6 +604,71 @@ START_TEST(beyond_ports_of_a_service)
 }
 END_TEST
 
+/* Of every service or backend, or there is none. */
+START_TEST(limits_of_the_file)
+{
+    static const struct {
+        const char *text;
+        uint64_t services, backends;
+    } cases[] = {
+        {TWO POOL("p", BACKEND("a", "10.0.0.1:80")) POOL("q", LIMITED("a", "10.0.0.1:80", "5")),
+         NONE, NONE},
+        {TWO POOL("p", "queue = 3 " LIMITED("a", "10.0.0.1:80", "5"))
+             POOL("q", LIMITED("a", "unix:/run/a", "7") LIMITED("b", "10.0.0.1:80", "6")),
+         NONE, 21},
+        /* One pool of two services; a fallback is no help to what is full. */
+        {"service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" max_connections = 10 }\n"
+         "service \"t\" { listen = \"127.0.0.1:81\" pool = \"p\" max_connections = 20 "
+         "fallback_pool = \"q\" }\n" POOL("p", LIMITED("a", "10.0.0.1:80", "5"))
+             POOL("q", BACKEND("a", "10.0.0.1:81")),
+         30, 5},
+        /* Backups, a drained backend, names, requests of clients that hold nothing at rest. */
+        {SERVICE "pool \"p\" { backend \"a\" { address = \"10.0.0.1:80\" max_connections = 5 }\n"
+                 "backend \"b\" { address = \"10.0.0.2:80\" backup = true }\n"
+                 "backend \"c\" { address = \"10.0.0.2:80\" weight = 0 } }\n",
+         NONE, 5},
+        {SERVICE "pool \"p\" { backend \"c\" { address = \"10.0.0.2:80\" weight = 0 } }\n", NONE,
+         NONE},
+        {SERVICE POOL("p", LIMITED("a", "a.example.net:80", "5")), NONE, NONE},
+        {SERVICE POOL("p", "reuse { mode = \"request\" framing = \"line\" }\n" LIMITED(
+                               "a", "10.0.0.1:80", "5")),
+         NONE, NONE},
+    };
+    char bad[64] = "";
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        judge_with(cases[i].text, 1);
+        if (demand.services != cases[i].services || demand.backends != cases[i].backends)
+            snprintf(bad, sizeof(bad), "case %zu: %lu services, %lu backends", i,
+                     (unsigned long)demand.services, (unsigned long)demand.backends);
+    }
+    ck_assert_str_eq(bad, "");
+}
+END_TEST
+
+START_TEST(beyond_limits_of_the_file)
+{
+    judge_with(
+        "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" max_connections = 30 }\n" POOL(
+            "p", "queue = 5 " LIMITED("a", "10.0.0.1:80", "15")),
+        1);
+    ck_assert_str_eq(warnings(0), "");
+    ck_assert_str_eq(warnings(20), "");
+    says(warnings(31),
+         "global: warning: max_connections = 31 cannot be reached: services allow 30; "
+         "that is what max_connections of all services come to; raise those");
+    says(str_text(&said), "backends allow 20; that is what max_connections of all backends");
+    says(warnings_of_services(0), "s: warning: this service cannot have max_connections = 30: "
+                                  "max_connections of its pool's backends, and the pool's queue, "
+                                  "allow 20; raise those");
+    judge_with(
+        "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" max_connections = 20 }\n" POOL(
+            "p", "queue = 5 " LIMITED("a", "10.0.0.1:80", "15")),
+        1);
+    ck_assert_str_eq(warnings_of_services(20), "");
+}
+END_TEST
+
 START_TEST(beyond_memory)
 {
     machine.nofile_hard = 10000000;
@@ -640,6 +715,8 @@ int main(void)
     tcase_add_test(tcase, beyond_all_files);
     tcase_add_test(tcase, beyond_ports);
     tcase_add_test(tcase, beyond_ports_of_a_service);
+    tcase_add_test(tcase, limits_of_the_file);
+    tcase_add_test(tcase, beyond_limits_of_the_file);
     tcase_add_test(tcase, beyond_memory);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

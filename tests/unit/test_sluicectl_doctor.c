@@ -50,7 +50,11 @@ static void setup(void)
                                .conntrack_max = MACHINE_UNKNOWN};
     plan = (struct doctor_plan){.connections = 20000,
                                 .whose = "this process",
-                                .demand = {.workers = 2, .listeners = 2, .ports.pairs = 2},
+                                .demand = {.workers = 2,
+                                           .listeners = 2,
+                                           .ports.pairs = 2,
+                                           .services = CAPACITY_UNBOUNDED,
+                                           .backends = CAPACITY_UNBOUNDED},
                                 .backlog = 4096,
                                 .backlog_service = "web",
                                 .ports = {80, 8080},
@@ -294,6 +298,34 @@ START_TEST(ports_of_one_service)
 }
 END_TEST
 
+/* What the file itself keeps from the scale. */
+START_TEST(limits_of_the_file)
+{
+    const char *services = "max_connections of services", *backends = "max_connections of backends";
+    const char *one_service = "max_connections of one service";
+
+    judge();
+    ck_assert_ptr_null(find(services));
+    ck_assert_ptr_null(find(backends));
+    ck_assert_ptr_null(find(one_service));
+    plan.demand.services = 20000;
+    is(services, DOCTOR_GOOD, "");
+    plan.demand.services = 19999;
+    is(services, DOCTOR_SHORT, "");
+    says(str_text(&find(services)->remedy), "raise max_connections of services");
+    plan.demand.backends = 300;
+    is(backends, DOCTOR_SHORT, "");
+    ck_assert_str_eq(str_text(&find(backends)->now), "300");
+    ck_assert_str_eq(str_text(&find(backends)->needed), "20000");
+    ck_assert(!doctor_is_ready(&report));
+    plan.limited_allows = 300;
+    plan.limited_asked = 500;
+    strcpy(plan.limited_service, "db");
+    is(one_service, DOCTOR_ADVICE, "");
+    says(str_text(&find(one_service)->why), "service db");
+}
+END_TEST
+
 /* What backends with limits carry needs no more ports of the others. */
 START_TEST(ports_beside)
 {
@@ -487,6 +519,21 @@ START_TEST(a_plan_of_a_model)
     ck_assert_uint_eq(plan.narrow_asked, 60000);
     doctor_plan(&model, &machine, NULL, 99, &plan);
     ck_assert_uint_eq(plan.connections, 99);
+    /* The file's own limits are what is possible, too. */
+    model.global.max_connections = 0;
+    services[0].max_connections = 70;
+    services[1].max_connections = 30;
+    doctor_plan(&model, &machine, NULL, 0, &plan);
+    ck_assert_uint_eq(plan.connections, 100);
+    ck_assert_str_eq(plan.limited_service, "");
+    one[0].max_connections = 20;
+    doctor_plan(&model, &machine, NULL, 0, &plan);
+    ck_assert_str_eq(plan.limited_service, "b");
+    ck_assert_uint_eq(plan.limited_allows, 20);
+    ck_assert_uint_eq(plan.limited_asked, 30);
+    judge();
+    ck_assert(doctor_is_ready(&report));
+    services[0].max_connections = services[1].max_connections = one[0].max_connections = 0;
     three[1].address.ip.bytes[0] = 1;
     doctor_plan(&model, &machine, NULL, 99, &plan);
     ck_assert(!plan.backends_are_local);
@@ -584,6 +631,7 @@ int main(void)
     tcase_add_test(tcase, ports_towards_backends);
     tcase_add_test(tcase, reserved_ports);
     tcase_add_test(tcase, ports_of_one_service);
+    tcase_add_test(tcase, limits_of_the_file);
     tcase_add_test(tcase, ports_beside);
     tcase_add_test(tcase, queues);
     tcase_add_test(tcase, buffers);

@@ -39,8 +39,12 @@ static void teardown(void)
 static const struct doctor_row *judge(const char *setting)
 {
     static const struct machine machine;
-    struct doctor_plan plan = {
-        .whose = "me", .demand = {.workers = 1, .ports.pairs = 1}, .way_back = &facts};
+    struct doctor_plan plan = {.whose = "me",
+                               .demand = {.workers = 1,
+                                          .ports.pairs = 1,
+                                          .services = CAPACITY_UNBOUNDED,
+                                          .backends = CAPACITY_UNBOUNDED},
+                               .way_back = &facts};
 
     doctor_report_free(&report);
     doctor_judge(&machine, &plan, &report);
