@@ -122,6 +122,8 @@ static const char *choose_socket(const struct options *options, const struct mod
 struct examination {
     struct machine machine;
     struct doctor_return way_back;
+    struct doctor_firewall firewall;
+    uint64_t active;
     struct str whose, note;
     bool is_near; /* in the daemon's network namespace, or there is none */
 };
@@ -129,6 +131,7 @@ struct examination {
 static void examination_free(struct examination *seen)
 {
     doctor_return_free(&seen->way_back);
+    doctor_firewall_free(&seen->firewall);
     str_free(&seen->whose);
     str_free(&seen->note);
 }
@@ -157,6 +160,8 @@ static void examine(const struct options *options, const struct model *model,
     if (!out->is_near)
         doctor_namespace_forget(&out->machine);
     doctor_discount(&out->machine, daemon.active);
+    out->active = daemon.active;
+    doctor_firewall_read(&out->firewall);
     doctor_return_read(model, daemon.pid, &out->way_back);
     append_whose(&daemon, socket, &out->whose);
 }
@@ -176,6 +181,8 @@ static int report(const struct options *options, const struct model *model)
     plan.whose = str_text(&seen.whose);
     plan.note = str_text(&seen.note);
     plan.way_back = seen.is_near && doctor_return_wanted(&seen.way_back) ? &seen.way_back : NULL;
+    plan.firewall = seen.is_near ? &seen.firewall : NULL;
+    plan.active = seen.active;
     doctor_judge(&seen.machine, &plan, &report);
     print(options->file, &plan, &report, &text);
     status = doctor_is_ready(&report) ? EXIT_READY : EXIT_NOT_READY;

@@ -476,6 +476,7 @@ void doctor_judge(const struct machine *machine, const struct doctor_plan *plan,
     *out = (struct doctor_report){0};
     judge_all(judges, machine, plan, out);
     judge_all(doctor_network_judges, machine, plan, out);
+    judge_all(doctor_conntrack_judges, machine, plan, out);
     judge_all(doctor_transparent_judges, machine, plan, out);
 }
 

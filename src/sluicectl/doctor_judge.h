@@ -55,6 +55,8 @@ struct doctor_judge {
 
 /* Of queues and TCP; ends with a NULL setting. */
 extern const struct doctor_judge doctor_network_judges[];
+/* Of tracked connections; likewise. */
+extern const struct doctor_judge doctor_conntrack_judges[];
 /* Of transparent pools, where there are any; ends like that. */
 extern const struct doctor_judge doctor_transparent_judges[];
 

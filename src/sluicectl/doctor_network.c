@@ -2,7 +2,7 @@
  * Judges the kernel's queues and TCP settings against a plan. Pure. In sluicectl.
  *
  * What the settings mean is from the kernel's documentation: networking/ip-sysctl.rst where nothing
- * else is named, admin-guide/sysctl/net.rst, networking/nf_conntrack-sysctl.rst,
+ * else is named, admin-guide/sysctl/net.rst,
  * admin-guide/kernel-parameters.txt.
  */
 #include <inttypes.h>
@@ -232,55 +232,6 @@ static bool judge_ehash(const struct machine *machine, const struct doctor_plan 
     return true;
 }
 
-static void append_notrack(const struct doctor_plan *plan, struct str *out)
-{
-    str_append(out,
-               "or track nothing of the services: nft 'table inet sluice { chain in { type filter "
-               "hook prerouting priority raw; tcp dport {");
-    for (size_t i = 0; i < plan->n_ports; i++)
-        str_printf(out, "%s%u", i > 0 ? ", " : " ", plan->ports[i]);
-    str_append(out, " } notrack; }; chain out { type filter hook output priority raw; tcp sport {");
-    for (size_t i = 0; i < plan->n_ports; i++)
-        str_printf(out, "%s%u", i > 0 ? ", " : " ", plan->ports[i]);
-    str_append(out, " } notrack; }; }', and the like for the backends' addresses");
-}
-
-/* A full table drops packets. Where nothing is tracked although the module is there, no rule asks
- * for it. */
-static bool judge_conntrack(const struct machine *machine, const struct doctor_plan *plan,
-                            struct doctor_row *row)
-{
-    if (machine->conntrack_max == MACHINE_UNKNOWN) {
-        str_append(&row->now, "-");
-        str_append(&row->needed, "-");
-        str_append(&row->why, "connection tracking is not loaded, or cannot be seen from here");
-        row->is_key = false;
-        return true;
-    }
-    bool is_tracking = machine->conntrack_count != MACHINE_UNKNOWN && machine->conntrack_count > 0;
-    uint64_t needed = sockets_of(plan) + (is_tracking ? machine->conntrack_count : 0);
-
-    str_printf(&row->now, "%" PRIu64, machine->conntrack_max);
-    str_printf(&row->needed, "%" PRIu64, needed);
-    str_printf(&row->why, "two for each connection, and packets are dropped when it is full; %s",
-               is_tracking ? "a rule has connections tracked here"
-                           : "no connection is tracked at present");
-    if (machine->conntrack_max >= needed)
-        return true;
-    if (machine->conntrack_is_fixed) {
-        str_printf(&row->remedy,
-                   "sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64
-                   " in the first network namespace (in this one it cannot be set)%s",
-                   needed, plan->n_ports > 0 ? "; " : "");
-    } else {
-        advise(row, needed);
-    }
-    row->state = is_tracking ? DOCTOR_SHORT : DOCTOR_ADVICE;
-    if (plan->n_ports > 0)
-        append_notrack(plan, &row->remedy);
-    return true;
-}
-
 const struct doctor_judge doctor_network_judges[] = {
     {"net.core.somaxconn", true, judge_somaxconn},
     {"net.ipv4.tcp_max_syn_backlog", true, judge_syn_backlog},
@@ -292,6 +243,5 @@ const struct doctor_judge doctor_network_judges[] = {
     {"net.ipv4.tcp_tw_reuse", true, judge_tw_reuse},
     {"net.ipv4.tcp_migrate_req", true, judge_migrate_req},
     {"net.ipv4.tcp_ehash_entries", false, judge_ehash},
-    {"net.netfilter.nf_conntrack_max", true, judge_conntrack},
     {0},
 };

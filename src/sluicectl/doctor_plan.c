@@ -84,13 +84,16 @@ static bool is_local(const struct addr_ip *ip)
     return ip->family == ADDR_UNIX || addr_ip_is_loopback(ip);
 }
 
-static bool are_local(const struct model *model)
+static void look_at_backends(const struct model *model, struct doctor_plan *out)
 {
+    out->backends_are_local = true;
     for (size_t i = 0; i < model->n_pools; i++)
-        for (size_t k = 0; k < model->pools[i].n_backends; k++)
-            if (!is_local(&model->pools[i].backends[k].address.ip))
-                return false;
-    return true;
+        for (size_t k = 0; k < model->pools[i].n_backends; k++) {
+            const struct addr_ip *ip = &model->pools[i].backends[k].address.ip;
+
+            out->backends_are_local &= is_local(ip);
+            out->dials_tcp |= ip->family != ADDR_UNIX;
+        }
 }
 
 static uint64_t less(uint64_t used, uint64_t ours)
@@ -109,7 +112,6 @@ void doctor_discount(struct machine *machine, uint64_t connections)
         machine->memory_available_bytes += bytes;
     machine->group_used_bytes = less(machine->group_used_bytes, bytes);
     machine->file_used = less(machine->file_used, sockets);
-    machine->conntrack_count = less(machine->conntrack_count, sockets);
     machine->tcp_sockets = less(machine->tcp_sockets, sockets);
 }
 
@@ -139,5 +141,5 @@ void doctor_plan(const struct model *model, const struct machine *machine,
     list_ports(model, out);
     find_narrow_service(model, machine, is_here, out);
     find_limited_service(model, out);
-    out->backends_are_local = are_local(model);
+    look_at_backends(model, out);
 }

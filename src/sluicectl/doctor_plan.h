@@ -5,6 +5,7 @@
 #define SLUICE_SLUICECTL_DOCTOR_PLAN_H
 
 #include "proc/capacity.h"
+#include "sluicectl/doctor_firewall.h"
 #include "sluicectl/doctor_return.h"
 
 #define DOCTOR_PORTS_MAX (LISTENERS_MAX + 1)
@@ -28,8 +29,11 @@ struct doctor_plan {
      * likewise. */
     char limited_service[NAME_BYTES_MAX];
     uint64_t limited_allows, limited_asked;
-    const struct doctor_return *way_back; /* NULL: no pool is transparent, or it cannot be seen */
-    bool backends_are_local;              /* all on this machine: Unix sockets, 127/8, ::1 */
+    const struct doctor_return *way_back;   /* NULL: no pool is transparent, or it cannot be seen */
+    const struct doctor_firewall *firewall; /* NULL: it cannot be seen, and neither is way_back */
+    uint64_t active;                        /* connections of the running daemon */
+    bool backends_are_local;                /* all on this machine: Unix sockets, 127/8, ::1 */
+    bool dials_tcp;                         /* not all of them are Unix sockets */
 };
 
 /* Takes out of the facts what a running daemon's connections use, as if there were none. */

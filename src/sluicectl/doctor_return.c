@@ -1,6 +1,6 @@
 /*
- * Reads what doctor judges transparent pools by: settings from /proc, routes and rules from ip(8)
- * and nft(8), which print them alike since long before Debian 12. Changes nothing. In sluicectl.
+ * Reads what doctor judges transparent pools by: settings from /proc, routes and rules from ip(8),
+ * which prints them alike since long before Debian 12. Changes nothing. In sluicectl.
  */
 #include "sluicectl/doctor_return.h"
 
@@ -10,35 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sluicectl/doctor_firewall.h"
+
 #define INTERFACES "/proc/sys/net/ipv4/conf"
 
 /* --- tools --- */
 
-/* Appends what the command prints; nothing where it fails, or is not installed. */
-static void ask(const char *command, struct str *out)
-{
-    char line[512], all[128];
-    STR_AUTO text = {0};
-    FILE *pipe;
-
-    /* They are in folders that not every user looks into. */
-    snprintf(all, sizeof(all), "PATH=\"$PATH:/usr/sbin:/sbin\" %s 2>/dev/null", command);
-    pipe = popen(all, "re");
-    if (!pipe)
-        return;
-    while (fgets(line, sizeof(line), pipe))
-        str_append(&text, line);
-    if (pclose(pipe) == 0)
-        str_append(out, str_text(&text));
-}
-
 static void ask_all(struct doctor_return *out)
 {
-    ask("nft list ruleset && echo", &out->ruleset); /* an empty answer is one, too */
-    ask("ip -4 rule show", &out->rules[DOCTOR_IPV4]);
-    ask("ip -6 rule show", &out->rules[DOCTOR_IPV6]);
-    ask("ip -4 route show table all", &out->routes[DOCTOR_IPV4]);
-    ask("ip -6 route show table all", &out->routes[DOCTOR_IPV6]);
+    doctor_tool_ask("ip -4 rule show", &out->rules[DOCTOR_IPV4]);
+    doctor_tool_ask("ip -6 rule show", &out->rules[DOCTOR_IPV6]);
+    doctor_tool_ask("ip -4 route show table all", &out->routes[DOCTOR_IPV4]);
+    doctor_tool_ask("ip -6 route show table all", &out->routes[DOCTOR_IPV6]);
 }
 
 /* --- /proc --- */
@@ -106,16 +89,6 @@ static void read_interfaces(struct doctor_return *out)
         closedir(dir);
 }
 
-static bool is_there(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    int first = file ? fgetc(file) : EOF;
-
-    if (file)
-        fclose(file);
-    return first != EOF;
-}
-
 /* --- all --- */
 
 static void note_pool(const struct model_pool *pool, struct doctor_return *out)
@@ -142,15 +115,12 @@ void doctor_return_read(const struct model *model, pid_t pid, struct doctor_retu
     out->capabilities = read_capabilities(pid);
     out->nonlocal_bind = read_number("/proc/sys/net/ipv4/ip_nonlocal_bind");
     out->ip_forward = read_number("/proc/sys/net/ipv4/ip_forward");
-    out->has_iptables =
-        is_there("/proc/net/ip_tables_names") || is_there("/proc/net/ip6_tables_names");
     read_interfaces(out);
     ask_all(out);
 }
 
 void doctor_return_free(struct doctor_return *facts)
 {
-    str_free(&facts->ruleset);
     for (size_t i = 0; i < DOCTOR_FAMILY_COUNT; i++) {
         str_free(&facts->rules[i]);
         str_free(&facts->routes[i]);

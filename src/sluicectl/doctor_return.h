@@ -1,6 +1,6 @@
 /*
  * What becomes of packets that backends of transparent pools send to clients: as this machine tells
- * by itself and by ip(8) and nft(8).
+ * by itself and by ip(8).
  */
 #ifndef SLUICE_SLUICECTL_DOCTOR_RETURN_H
 #define SLUICE_SLUICECTL_DOCTOR_RETURN_H
@@ -21,9 +21,7 @@ struct doctor_return {
     uint64_t src_valid_mark, rp_filter;  /* the highest of all interfaces */
     char valid_mark_at[IF_NAMESIZE];     /* an interface, or "all", that has the former */
     uint64_t nonlocal_bind, ip_forward;
-    bool has_iptables; /* tables of the old kind are there, which nft does not show */
-    /* As the tools print them; "" where they cannot be asked. */
-    struct str ruleset;
+    /* As ip prints them; "" where it cannot be asked. */
     struct str rules[DOCTOR_FAMILY_COUNT], routes[DOCTOR_FAMILY_COUNT];
 };
 

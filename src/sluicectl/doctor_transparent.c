@@ -18,21 +18,6 @@
 
 static const char *const versions[DOCTOR_FAMILY_COUNT] = {"IPv4", "IPv6"};
 
-/* A line of a tool's answer. Moves *at behind it; false at the end. */
-static bool next_line(const char **at, char *line, size_t size)
-{
-    const char *from = *at;
-    size_t len = strcspn(from, "\n");
-
-    if (*from == '\0')
-        return false;
-    *at = from + len + (from[len] == '\n');
-    len = len < size ? len : size - 1;
-    memcpy(line, from, len);
-    line[len] = '\0';
-    return true;
-}
-
 /* --- rules and routes --- */
 
 struct mark {
@@ -61,7 +46,7 @@ static bool delivers_all(const char *routes, const char *table)
 {
     char line[256], found[32];
 
-    while (next_line(&routes, line, sizeof(line))) {
+    while (doctor_tool_line(&routes, line, sizeof(line))) {
         const char *at = strstr(line, " table ");
 
         if (strncmp(line, "local default ", strlen("local default ")) == 0 && at &&
@@ -79,7 +64,7 @@ static bool is_delivered(const struct doctor_return *facts, enum doctor_family f
     char line[256], table[32];
     uint32_t number, mask;
 
-    while (next_line(&rules, line, sizeof(line)))
+    while (doctor_tool_line(&rules, line, sizeof(line)))
         if (read_rule(line, &number, &mask, table) &&
             (!mark->is_known || (mark->number & mask) == number) &&
             delivers_all(str_text(&facts->routes[family]), table)) {
@@ -109,7 +94,7 @@ static void find_marks(const char *ruleset, struct mark marks[static DOCTOR_FAMI
     bool is_early = false;
     char line[512];
 
-    while (next_line(&ruleset, line, sizeof(line))) {
+    while (doctor_tool_line(&ruleset, line, sizeof(line))) {
         const char *set = strstr(line, "mark set ");
         const char *hook = strstr(line, " hook ");
         char *end = NULL;
@@ -138,9 +123,9 @@ static void append_mark_command(uint32_t mark, struct str *out)
 }
 
 /* Legacy tables, and rules of iptables in new ones, are not understood here. */
-static bool is_hidden(const struct doctor_return *facts)
+static bool is_hidden(const struct doctor_firewall *firewall)
 {
-    return facts->has_iptables || strstr(str_text(&facts->ruleset), "xt match \"socket\"");
+    return firewall->has_iptables || strstr(str_text(&firewall->ruleset), "xt match \"socket\"");
 }
 
 static const char *name_missing(const struct doctor_return *facts, const struct mark *marks)
@@ -172,14 +157,14 @@ static bool judge_mark(const struct machine *machine, const struct doctor_plan *
     (void)machine;
     if (!facts)
         return false;
-    find_marks(str_text(&facts->ruleset), marks);
+    find_marks(str_text(&plan->firewall->ruleset), marks);
     missing = name_missing(facts, marks);
     str_append(&row->needed, "set");
-    if (missing && facts->ruleset.len == 0) {
+    if (missing && plan->firewall->ruleset.len == 0) {
         unknown(row, "nft is not installed, or does not answer this user: ask as root");
         return true;
     }
-    if (missing && is_hidden(facts)) {
+    if (missing && is_hidden(plan->firewall)) {
         unknown(row, "rules of iptables are not looked at; one in mangle PREROUTING with -p tcp -m "
                      "socket --transparent should set a mark");
         return true;
@@ -207,7 +192,7 @@ static bool judge_route(const struct doctor_plan *plan, enum doctor_family famil
 
     if (!facts || !facts->is_wanted[family])
         return false;
-    find_marks(str_text(&facts->ruleset), marks);
+    find_marks(str_text(&plan->firewall->ruleset), marks);
     str_append(&row->needed, "local");
     if (facts->rules[family].len == 0) {
         unknown(row, "ip is not installed, or does not answer");

@@ -147,3 +147,26 @@ def test_doctor_goes_to_the_daemon(start):
     assert told["connections_by"]["ports"] is None
     assert rows["net.ipv4.ip_local_port_range"] == rows["net.core.somaxconn"] == "unknown"
     assert "cannot be entered (Operation not permitted)" in told["note"]
+
+
+TRACK = "table inet t { chain c { type filter hook input priority 0; ct state invalid drop; }; }"
+EXEMPT = """table inet e {
+    chain in { type filter hook prerouting priority raw; tcp dport 8080 notrack; }
+    chain out { type filter hook output priority raw; tcp sport 8080 notrack; }
+}"""
+
+
+def test_doctor_tells_what_is_tracked(start):
+    """By the rules of the daemon's namespace."""
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1,
+                          max_connections=10))
+
+    def tracked():
+        return row(daemon, "net.netfilter.nf_conntrack_max")
+    if tracked()["needed"] == "-":
+        pytest.skip("this kernel has no connection tracking loaded")
+    assert "no rule has connections tracked here" in tracked()["why"]
+    run(["nft", TRACK])
+    assert tracked()["why"].startswith("2 for each session,") and tracked()["needed"] == "20"
+    run(["nft", EXEMPT])
+    assert "rules exempt the services' ports" in tracked()["why"] and tracked()["needed"] == "10"

@@ -20,6 +20,7 @@
     "dev lo table local proto kernel scope host src 127.0.0.1\n"
 
 static struct doctor_return facts;
+static struct doctor_firewall firewall;
 static struct doctor_report report;
 
 static void setup(void)
@@ -34,6 +35,8 @@ static void teardown(void)
 {
     doctor_report_free(&report);
     doctor_return_free(&facts);
+    doctor_firewall_free(&firewall);
+    firewall = (struct doctor_firewall){0};
 }
 
 static const struct doctor_row *judge(const char *setting)
@@ -44,7 +47,8 @@ static const struct doctor_row *judge(const char *setting)
                                           .ports.pairs = 1,
                                           .services = CAPACITY_UNBOUNDED,
                                           .backends = CAPACITY_UNBOUNDED},
-                               .way_back = &facts};
+                               .way_back = &facts,
+                               .firewall = &firewall};
 
     doctor_report_free(&report);
     doctor_judge(&machine, &plan, &report);
@@ -81,11 +85,11 @@ START_TEST(marks)
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        set(&facts.ruleset, cases[i].ruleset);
+        set(&firewall.ruleset, cases[i].ruleset);
         ck_assert_msg(judge("transparent: mark of replies")->state == cases[i].state, "%zu", i);
     }
-    set(&facts.ruleset, "\n");
-    facts.has_iptables = true;
+    set(&firewall.ruleset, "\n");
+    firewall.has_iptables = true;
     ck_assert_int_eq(judge("transparent: mark of replies")->state, DOCTOR_UNKNOWN);
 }
 END_TEST
@@ -109,7 +113,7 @@ START_TEST(routes)
          DOCTOR_GOOD},
     };
 
-    set(&facts.ruleset, CHAIN("inet", "prerouting") RULE);
+    set(&firewall.ruleset, CHAIN("inet", "prerouting") RULE);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         set(&facts.rules[DOCTOR_IPV4], cases[i].rules);
         set(&facts.routes[DOCTOR_IPV4], cases[i].routes);
@@ -127,7 +131,7 @@ END_TEST
 /* What is there already is built on. */
 START_TEST(a_mark_that_is_routed_is_taken)
 {
-    set(&facts.ruleset, "\n");
+    set(&firewall.ruleset, "\n");
     set(&facts.rules[DOCTOR_IPV4], RULES);
     set(&facts.routes[DOCTOR_IPV4], ROUTES);
     ck_assert_int_eq(judge("transparent: IPv4 route")->state, DOCTOR_GOOD);
