@@ -12,69 +12,20 @@
 #include <string.h>
 
 #include "sluicectl/doctor_judge.h"
+#include "sluicectl/doctor_rules.h"
 
 #define USUAL_MARK  1 /* and table: as tproxy.rst has them */
 #define USUAL_TABLE 100
 
 static const char *const versions[DOCTOR_FAMILY_COUNT] = {"IPv4", "IPv6"};
 
-/* --- rules and routes --- */
+/* --- marks --- */
 
 struct mark {
     bool is_set;
     bool is_known; /* its number is */
     uint32_t number;
 };
-
-/* "from all fwmark 0x1/0xff lookup 100": what it asks of the mark, and its table. Those with "not"
- * ask for others. */
-static bool read_rule(const char *line, uint32_t *out_mark, uint32_t *out_mask, char table[32])
-{
-    const char *mark = strstr(line, "from all fwmark ");
-    const char *lookup = strstr(line, " lookup ");
-    char *end;
-
-    if (!mark || !lookup || strstr(line, "not from") || sscanf(lookup, " lookup %31s", table) != 1)
-        return false;
-    *out_mark = (uint32_t)strtoul(mark + strlen("from all fwmark "), &end, 0);
-    *out_mask = *end == '/' ? (uint32_t)strtoul(end + 1, NULL, 0) : UINT32_MAX;
-    return true;
-}
-
-/* "local default dev lo table 100 scope host" */
-static bool delivers_all(const char *routes, const char *table)
-{
-    char line[256], found[32];
-
-    while (doctor_tool_line(&routes, line, sizeof(line))) {
-        const char *at = strstr(line, " table ");
-
-        if (strncmp(line, "local default ", strlen("local default ")) == 0 && at &&
-            sscanf(at, " table %31s", found) == 1 && strcmp(found, table) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Whether what has the mark, or any one if it is not known, is delivered here; then by which. */
-static bool is_delivered(const struct doctor_return *facts, enum doctor_family family,
-                         const struct mark *mark, uint32_t *out_mark)
-{
-    const char *rules = str_text(&facts->rules[family]);
-    char line[256], table[32];
-    uint32_t number, mask;
-
-    while (doctor_tool_line(&rules, line, sizeof(line)))
-        if (read_rule(line, &number, &mask, table) &&
-            (!mark->is_known || (mark->number & mask) == number) &&
-            delivers_all(str_text(&facts->routes[family]), table)) {
-            *out_mark = number;
-            return true;
-        }
-    return false;
-}
-
-/* --- marks --- */
 
 static void take_table(const char *line, bool is_seen[static DOCTOR_FAMILY_COUNT])
 {
@@ -150,13 +101,14 @@ static bool judge_mark(const struct machine *machine, const struct doctor_plan *
 {
     const struct doctor_return *facts = plan->way_back;
     struct mark marks[DOCTOR_FAMILY_COUNT] = {0};
-    const struct mark any = {0};
+    enum doctor_family family = DOCTOR_IPV4;
     uint32_t wanted = USUAL_MARK;
     const char *missing;
 
     (void)machine;
     if (!facts)
         return false;
+    family = facts->is_wanted[DOCTOR_IPV4] ? DOCTOR_IPV4 : DOCTOR_IPV6;
     find_marks(str_text(&plan->firewall->ruleset), marks);
     missing = name_missing(facts, marks);
     str_append(&row->needed, "set");
@@ -176,44 +128,78 @@ static bool judge_mark(const struct machine *machine, const struct doctor_plan *
         return true;
     str_printf(&row->why, "; no rule does it for %s", missing);
     row->state = DOCTOR_SHORT;
-    (void)is_delivered(facts, facts->is_wanted[DOCTOR_IPV4] ? DOCTOR_IPV4 : DOCTOR_IPV6, &any,
-                       &wanted);
+    (void)doctor_rules_find(str_text(&facts->rules[family]), str_text(&facts->routes[family]),
+                            &wanted);
     append_mark_command(wanted, &row->remedy);
     return true;
+}
+
+/* --- routes --- */
+
+/* Where the mark is not known, the one that leads here, if there is one. */
+static uint32_t choose_mark(const struct doctor_plan *plan, enum doctor_family family)
+{
+    const struct doctor_return *facts = plan->way_back;
+    struct mark marks[DOCTOR_FAMILY_COUNT] = {0};
+    uint32_t mark = USUAL_MARK;
+
+    find_marks(str_text(&plan->firewall->ruleset), marks);
+    if (marks[family].is_known)
+        return marks[family].number;
+    (void)doctor_rules_find(str_text(&facts->rules[family]), str_text(&facts->routes[family]),
+                            &mark);
+    return mark;
+}
+
+static void tell_elsewhere(const struct doctor_way *way, enum doctor_family family, uint32_t mark,
+                           struct doctor_row *row)
+{
+    const char *ip = family == DOCTOR_IPV4 ? "ip" : "ip -6";
+
+    row->state = DOCTOR_SHORT;
+    str_append(&row->now, "elsewhere");
+    str_printf(&row->why,
+               "packets with mark %#" PRIx32 " must be delivered on this machine, whatever %s "
+               "address they are for; else the backends' answers never reach the daemon",
+               mark, versions[family]);
+    if (way->taker[0] != '\0')
+        str_printf(&row->why, "; the rule \"%s\" takes them", way->taker);
+    /* Without a priority it comes before all but the first (net/core/fib_rules.c). */
+    str_printf(&row->remedy,
+               "%s rule add fwmark %" PRIu32 " lookup %d; %s route add local default dev lo table "
+               "%d",
+               ip, mark, USUAL_TABLE, ip, USUAL_TABLE);
 }
 
 static bool judge_route(const struct doctor_plan *plan, enum doctor_family family,
                         struct doctor_row *row)
 {
     const struct doctor_return *facts = plan->way_back;
-    struct mark marks[DOCTOR_FAMILY_COUNT] = {0};
-    uint32_t mark = USUAL_MARK;
-    const char *ip = family == DOCTOR_IPV4 ? "ip" : "ip -6";
+    struct doctor_way way;
+    uint32_t mark;
 
     if (!facts || !facts->is_wanted[family])
         return false;
-    find_marks(str_text(&plan->firewall->ruleset), marks);
     str_append(&row->needed, "local");
     if (facts->rules[family].len == 0) {
         unknown(row, "ip is not installed, or does not answer");
         return true;
     }
-    if (is_delivered(facts, family, &marks[family], &mark)) {
+    mark = choose_mark(plan, family);
+    doctor_rules_follow(str_text(&facts->rules[family]), str_text(&facts->routes[family]), mark,
+                        &way);
+    if (way.is_local ? way.doubt[0] != '\0' : way.may_be_local) {
+        unknown(row, "");
+        str_printf(&row->why,
+                   "the rule \"%s\" decides first for some packets with mark %#" PRIx32
+                   ", and it cannot be told whether answers of backends are among them",
+                   way.doubt, mark);
+    } else if (way.is_local) {
         str_append(&row->now, "local");
         str_printf(&row->why, "packets with mark %#" PRIx32 " are delivered on this machine", mark);
-        return true;
+    } else {
+        tell_elsewhere(&way, family, mark, row);
     }
-    mark = marks[family].is_known ? marks[family].number : USUAL_MARK;
-    row->state = DOCTOR_SHORT;
-    str_append(&row->now, "elsewhere");
-    str_printf(&row->why,
-               "packets with that mark must be delivered on this machine, whatever %s address they "
-               "are for; else the backends' answers never reach the daemon",
-               versions[family]);
-    str_printf(&row->remedy,
-               "%s rule add fwmark %" PRIu32 " lookup %d; %s route add local default dev lo table "
-               "%d",
-               ip, mark, USUAL_TABLE, ip, USUAL_TABLE);
     return true;
 }
 

@@ -202,6 +202,16 @@ def test_doctor(start, hosts):
     ip("rule del not fwmark 1")
     ip("rule add fwmark 0x1/0x1 lookup 100")
     assert doctor(daemon.config_path)[0]
+
+    ip("rule add pref 5 fwmark 1 blackhole")  # an earlier one takes them away
+    rows = doctor(daemon.config_path)[1]
+    assert too_low(rows) == ["transparent: IPv4 route"]
+    assert 'the rule "5: from all fwmark 0x1 blackhole" takes them' in \
+        rows["transparent: IPv4 route"]["why"]
+    ip("rule del pref 5")
+    ip("rule add pref 5 to 10.9.0.0/16 blackhole")
+    assert doctor(daemon.config_path)[1]["transparent: IPv4 route"]["state"] == "unknown"
+    ip("rule del pref 5")
     (SETTINGS / "net2" / "src_valid_mark").write_text("1")
     rows = doctor(daemon.config_path)[1]
     assert too_low(rows) == ["net.ipv4.conf.all.src_valid_mark"]

@@ -19,6 +19,9 @@
     "local default dev lo table 100 scope host\ndefault via 10.1.0.1 dev eth0\nlocal 127.0.0.0/8 " \
     "dev lo table local proto kernel scope host src 127.0.0.1\n"
 
+#define WG_QUICK                                                                                   \
+    "1:\tfrom all lookup main suppress_prefixlength 0\n2:\tfrom all fwmark 0x7 lookup 100\n"
+
 static struct doctor_return facts;
 static struct doctor_firewall firewall;
 static struct doctor_report report;
@@ -109,6 +112,36 @@ START_TEST(routes)
         {"1:\tfrom all fwmark 0x8 lookup 100\n", ROUTES, DOCTOR_SHORT},
         {"1:\tfrom all fwmark 0x3/0x3 lookup 100\n", ROUTES, DOCTOR_GOOD},
         {"1:\tnot from all fwmark 0x7 lookup 100\n", ROUTES, DOCTOR_SHORT},
+        /* The first that fits and has a route decides. */
+        {"1:\tfrom all lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES, DOCTOR_SHORT},
+        {"1:\tnot from all fwmark 0x8 lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_SHORT},
+        {"1:\tnot from all fwmark 0x7 lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_GOOD},
+        {"1:\tfrom all fwmark 0x7 lookup 9\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_GOOD},
+        {"1:\tfrom all fwmark 0x7 blackhole\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_SHORT},
+        {"1:\tfrom all iif lo lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_GOOD},
+        {"1:\tfrom all ipproto udp lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_GOOD},
+        {"1:\tfrom all uidrange 1-2 lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_GOOD},
+        {"1:\tfrom all goto 3\n2:\tfrom all fwmark 0x7 lookup 100\n3:\tfrom all lookup main\n",
+         ROUTES, DOCTOR_SHORT},
+        {"1:\tfrom all goto 3\n2:\tfrom all lookup main\n3:\tfrom all fwmark 0x7 lookup 100\n",
+         ROUTES, DOCTOR_GOOD},
+        {"1:\tfrom 10.2.0.0/16 lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
+         DOCTOR_UNKNOWN},
+        {WG_QUICK, ROUTES, DOCTOR_GOOD},
+        {WG_QUICK, ROUTES "10.1.0.0/16 dev eth0\n", DOCTOR_UNKNOWN},
+        {"1:\tfrom all lookup main\n2:\tfrom all fwmark 0x7 lookup 100\n",
+         "local default dev lo table 100 scope host\n10.1.0.0/16 dev eth0\n", DOCTOR_UNKNOWN},
+        {"1:\tfrom all fwmark 0x7 iif eth0 lookup 100\n2:\tfrom all lookup main\n", ROUTES,
+         DOCTOR_UNKNOWN},
+        {"1:\tfrom all lookup 5\n2:\tfrom all fwmark 0x7 lookup 100\n",
+         ROUTES "unreachable default dev lo table 5\n", DOCTOR_SHORT},
         {"1:\tfrom all fwmark 0x8 lookup 9\n2:\tfrom all fwmark 0x7 lookup 100\n", ROUTES,
          DOCTOR_GOOD},
     };
@@ -125,6 +158,21 @@ START_TEST(routes)
     ck_assert_str_eq(str_text(&judge("transparent: IPv6 route")->remedy),
                      "ip -6 rule add fwmark 7 lookup 100; ip -6 route add local default dev lo "
                      "table 100");
+}
+END_TEST
+
+START_TEST(who_takes_them_is_told)
+{
+    set(&firewall.ruleset, CHAIN("inet", "prerouting") RULE);
+    set(&facts.rules[DOCTOR_IPV4], "1:\tfrom all lookup main\n" RULES);
+    set(&facts.routes[DOCTOR_IPV4], ROUTES);
+    ck_assert_ptr_nonnull(strstr(str_text(&judge("transparent: IPv4 route")->why),
+                                 "packets with mark 0x7 must be delivered"));
+    ck_assert_ptr_nonnull(strstr(str_text(&judge("transparent: IPv4 route")->why),
+                                 "; the rule \"1: from all lookup main\" takes them"));
+    set(&facts.rules[DOCTOR_IPV4], "1:\tfrom 10.2.0.0/16 lookup main\n" RULES);
+    ck_assert_ptr_nonnull(strstr(str_text(&judge("transparent: IPv4 route")->why),
+                                 "the rule \"1: from 10.2.0.0/16 lookup main\" decides first"));
 }
 END_TEST
 
@@ -179,6 +227,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, marks);
     tcase_add_test(tcase, routes);
+    tcase_add_test(tcase, who_takes_them_is_told);
     tcase_add_test(tcase, a_mark_that_is_routed_is_taken);
     tcase_add_test(tcase, the_right_to);
     tcase_add_test(tcase, settings);
