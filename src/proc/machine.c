@@ -49,6 +49,17 @@ static const struct setting settings[] = {
     SETTING(CONNTRACK_MAX, conntrack_max, 1),
 };
 
+/* "6.18.3-amd64" */
+static void read_kernel(const char *root, struct machine *out)
+{
+    unsigned major, minor;
+    STR_AUTO text = {0};
+
+    (void)machine_file_read(root, "/proc/sys/kernel/osrelease", &text);
+    bool is_good = sscanf(str_text(&text), "%3u.%3u", &major, &minor) == 2;
+    out->kernel = is_good ? MACHINE_LINUX(major, minor) : MACHINE_UNKNOWN;
+}
+
 /* --- of the process --- */
 
 static void read_process(const char *root, pid_t pid, struct machine *out)
@@ -173,6 +184,7 @@ void machine_read(const char *root, pid_t pid, struct machine *out)
     }
     out->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     out->conntrack_is_fixed = is_read_only(root, CONNTRACK_MAX);
+    read_kernel(root, out);
     read_process(root, pid, out);
     read_ports(root, out);
     read_backlog_drops(root, out);

@@ -16,7 +16,11 @@
 #define MACHINE_UNKNOWN UINT64_MAX
 #define MACHINE_PORTS   65536
 
+/* As struct machine has it. */
+#define MACHINE_LINUX(major, minor) ((uint64_t)(major)*1000 + (minor))
+
 struct machine {
+    uint64_t kernel; /* Linux 6.18.3 is MACHINE_LINUX(6, 18) */
     /* Of one process: descriptors that it may have, and CPUs that it may run on. */
     uint64_t nofile_soft, nofile_hard;
     uint64_t cpus;

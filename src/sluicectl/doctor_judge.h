@@ -53,7 +53,9 @@ struct doctor_judge {
     doctor_judge_fn *judge;
 };
 
-/* Of queues and TCP; ends with a NULL setting. */
+/* Of ports; ends with a NULL setting. */
+extern const struct doctor_judge doctor_ports_judges[];
+/* Of queues and TCP; likewise. */
 extern const struct doctor_judge doctor_network_judges[];
 /* Of tracked connections; likewise. */
 extern const struct doctor_judge doctor_conntrack_judges[];
@@ -62,5 +64,9 @@ extern const struct doctor_judge doctor_transparent_judges[];
 
 /* False where a fact is not known; then the row says so. */
 bool doctor_is_known(uint64_t fact, struct doctor_row *row);
+/* The same of a setting that came with that Linux: where this one is older the row says that, and
+ * nothing is to be set. */
+bool doctor_is_there(const struct machine *machine, uint64_t since, uint64_t fact,
+                     struct doctor_row *row);
 
 #endif

@@ -196,7 +196,7 @@ static bool judge_migrate_req(const struct machine *machine, const struct doctor
     if (plan->demand.workers < 2 || plan->n_ports == 0)
         return false;
     str_append(&row->needed, "1");
-    if (!doctor_is_known(machine->migrate_req, row))
+    if (!doctor_is_there(machine, MACHINE_LINUX(5, 14), machine->migrate_req, row))
         return true;
     str_printf(&row->now, "%" PRIu64, machine->migrate_req);
     str_append(&row->why,
@@ -217,7 +217,7 @@ static bool judge_ehash(const struct machine *machine, const struct doctor_plan 
     uint64_t needed = sockets_of(plan) / CHAIN_MAX;
 
     str_printf(&row->needed, "%" PRIu64, needed);
-    if (!doctor_is_known(machine->ehash_entries, row))
+    if (!doctor_is_there(machine, MACHINE_LINUX(6, 1), machine->ehash_entries, row))
         return true;
     str_printf(&row->now, "%" PRIu64, machine->ehash_entries);
     str_printf(&row->why,

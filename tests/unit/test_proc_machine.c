@@ -90,6 +90,7 @@ START_TEST(every_setting)
     put("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
     put("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n");
     put("/proc/sys/net/ipv4/tcp_tw_reuse", "2\n");
+    put("/proc/sys/kernel/osrelease", "6.1.0-18-amd64\n");
     put("/proc/sys/net/ipv4/tcp_migrate_req", "0\n");
     put("/proc/sys/net/ipv4/tcp_ehash_entries", "262144\n");
     put("/proc/sys/net/netfilter/nf_conntrack_count", "12\n");
@@ -99,6 +100,7 @@ START_TEST(every_setting)
                               "UDP: inuse 0 mem 0\n");
     put("/proc/meminfo", "MemTotal:       24684092 kB\nMemAvailable:   1024 kB\n");
     machine_read(root, 0, &machine);
+    ck_assert_uint_eq(machine.kernel, MACHINE_LINUX(6, 1));
 
     const uint64_t found[] = {machine.nofile_soft,
                               machine.nofile_hard,
@@ -165,6 +167,7 @@ START_TEST(odd_numbers_are_unknown)
     machine_read(root, 0, &machine);
     ck_assert(machine.ehash_entries == MACHINE_UNKNOWN);
     ck_assert(machine.tcp_mem[0] == MACHINE_UNKNOWN && machine.tcp_mem[2] == MACHINE_UNKNOWN);
+    ck_assert(machine.kernel == MACHINE_UNKNOWN);
     ck_assert(machine.nr_open == MACHINE_UNKNOWN && machine.file_max == MACHINE_UNKNOWN);
     ck_assert(machine.nofile_hard == MACHINE_UNKNOWN);
 }

@@ -24,6 +24,7 @@ static void setup(void)
     machine = (struct machine){.nofile_soft = 1024,
                                .nofile_hard = 524288,
                                .cpus = 2,
+                               .kernel = MACHINE_LINUX(6, 1),
                                .nr_open = 1048576,
                                .file_max = 2000000,
                                .file_used = 1000,
@@ -342,6 +343,25 @@ START_TEST(ports_beside)
 }
 END_TEST
 
+/* The whole range is as fast since Linux 6.3. */
+START_TEST(ports_by_kernel)
+{
+    const char *key = "net.ipv4.ip_local_port_range";
+
+    plan.connections = 54700;
+    is(key, DOCTOR_ADVICE, "1024 65535");
+    says(str_text(&find(key)->why), "before Linux 6.3");
+    machine.kernel = MACHINE_LINUX(6, 3);
+    is(key, DOCTOR_GOOD, "");
+    ck_assert_ptr_null(strstr(str_text(&find(key)->why), "6.3"));
+    plan.connections = 54701;
+    is(key, DOCTOR_SHORT, "1024 65535");
+    machine.kernel = MACHINE_UNKNOWN;
+    plan.connections = 54700;
+    is(key, DOCTOR_ADVICE, "1024 65535");
+}
+END_TEST
+
 /* --- queues and TCP --- */
 
 START_TEST(queues)
@@ -420,6 +440,17 @@ START_TEST(handshakes)
     plan.demand.workers = 1;
     judge();
     ck_assert_ptr_null(find("net.ipv4.tcp_migrate_req"));
+    /* What this kernel does not have is not advised. */
+    plan.demand.workers = 2;
+    machine.migrate_req = machine.ehash_entries = MACHINE_UNKNOWN;
+    is("net.ipv4.tcp_migrate_req", DOCTOR_UNKNOWN, "");
+    machine.kernel = MACHINE_LINUX(5, 10);
+    is("net.ipv4.tcp_migrate_req", DOCTOR_GOOD, "");
+    says(str_text(&find("net.ipv4.tcp_migrate_req")->why),
+         "not in this kernel: it came with Linux 5.14, and this is 5.10");
+    is("net.ipv4.tcp_ehash_entries", DOCTOR_GOOD, "");
+    says(str_text(&find("net.ipv4.tcp_ehash_entries")->why), "came with Linux 6.1");
+    ck_assert_str_eq(str_text(&find("net.ipv4.tcp_ehash_entries")->now), "-");
 }
 END_TEST
 
@@ -617,6 +648,7 @@ int main(void)
     tcase_add_test(tcase, ports_of_one_service);
     tcase_add_test(tcase, limits_of_the_file);
     tcase_add_test(tcase, ports_beside);
+    tcase_add_test(tcase, ports_by_kernel);
     tcase_add_test(tcase, queues);
     tcase_add_test(tcase, buffers);
     tcase_add_test(tcase, source_addresses);
