@@ -15,6 +15,7 @@
 #include "sluicectl/doctor_daemon.h"
 #include "sluicectl/doctor_namespace.h"
 #include "sluicectl/doctor_print.h"
+#include "sluicectl/talk.h"
 
 enum { EXIT_READY, EXIT_NOT_READY, EXIT_USAGE };
 
@@ -23,7 +24,8 @@ static const char usage_text[] =
     "\n"
     "Tells what this machine lacks for the number of connections that the configuration asks for.\n"
     "\n"
-    "  -c, --config FILE    configuration (default " CONFIGURATION_FILE ")\n"
+    "  -c, --config FILE    configuration (else the running daemon's, else\n"
+    "                       " CONFIGURATION_FILE ")\n"
     "      --connections N  instead of its max_connections\n"
     "      --json           as one line of JSON\n"
     "      --sysctl         what to change, as a file for /etc/sysctl.d\n"
@@ -35,6 +37,7 @@ static const char usage_text[] =
 
 struct options {
     const char *file, *socket;
+    bool is_of_daemon; /* the file is: it told */
     uint64_t connections;
     doctor_print_fn *print; /* NULL: none was asked for yet */
 };
@@ -109,15 +112,6 @@ static int parse(int argc, char **argv, struct options *options)
     return status;
 }
 
-static const char *choose_socket(const struct options *options, const struct model *model)
-{
-    const char *from_environment = getenv("SLUICE_SOCKET");
-
-    if (options->socket)
-        return options->socket;
-    return from_environment && *from_environment ? from_environment : model->global.control_socket;
-}
-
 /* What was seen, and how. */
 struct examination {
     struct machine machine;
@@ -151,7 +145,7 @@ static void append_whose(const struct doctor_daemon *daemon, const char *socket,
 static void examine(const struct options *options, const struct model *model,
                     struct examination *out)
 {
-    const char *socket = choose_socket(options, model);
+    const char *socket = talk_choose_socket(options->socket, model->global.control_socket);
     struct doctor_daemon daemon;
 
     doctor_ask_daemon(socket, &daemon);
@@ -180,6 +174,7 @@ static int report(const struct options *options, const struct model *model)
                 options->connections, &plan);
     plan.whose = str_text(&seen.whose);
     plan.note = str_text(&seen.note);
+    plan.is_of_daemon = options->is_of_daemon;
     plan.way_back = seen.is_near && doctor_return_wanted(&seen.way_back) ? &seen.way_back : NULL;
     plan.firewall = seen.is_near ? &seen.firewall : NULL;
     plan.active = seen.active;
@@ -195,9 +190,24 @@ static int report(const struct options *options, const struct model *model)
     return status;
 }
 
+/* Nobody named one: what the running daemon was started with, if there is one. */
+static void choose_file(struct options *options, struct doctor_daemon *daemon)
+{
+    const char *socket = talk_choose_socket(options->socket, TALK_SOCKET);
+
+    options->file = CONFIGURATION_FILE;
+    doctor_ask_daemon(socket, daemon);
+    if (daemon->file[0] == '\0')
+        return;
+    options->file = daemon->file;
+    options->socket = socket; /* of the same, whatever the file says by now */
+    options->is_of_daemon = true;
+}
+
 int doctor_run(int argc, char **argv, const char *socket, bool json)
 {
-    struct options options = {.file = CONFIGURATION_FILE, .socket = socket};
+    struct options options = {.socket = socket};
+    struct doctor_daemon daemon;
     struct model *model;
     int status;
 
@@ -206,6 +216,8 @@ int doctor_run(int argc, char **argv, const char *socket, bool json)
     status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
+    if (!options.file)
+        choose_file(&options, &daemon);
     model = configuration_read(options.file, false, NULL, NULL);
     if (!model) {
         fprintf(stderr, "sluicectl: %s is not usable\n", options.file);

@@ -13,6 +13,7 @@
 struct doctor_plan {
     uint64_t connections; /* the scale */
     bool is_possible;     /* nothing asked for a scale: it is what is possible now */
+    bool is_of_daemon;    /* nobody named the file: the running daemon did */
     const char *whose;    /* whose descriptors and control group the facts are of; never NULL */
     const char *note;     /* of the facts, to be told beside them; NULL or "": nothing */
     struct capacity_demand demand;

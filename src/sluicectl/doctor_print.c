@@ -98,7 +98,8 @@ static void print_verdict(const char *file, const struct doctor_plan *plan,
 
     if (has_note(plan))
         str_printf(out, "\n%s\n", plan->note);
-    str_printf(out, "\n%s, %s: %" PRIu64 " connections", file,
+    str_printf(out, "\n%s%s, %s: %" PRIu64 " connections", file,
+               plan->is_of_daemon ? " (which the running daemon was started with)" : "",
                plan->is_possible ? "which leaves it to the machine" : "as asked",
                plan->connections);
     if (least != CAPACITY_UNBOUNDED)
@@ -156,6 +157,7 @@ void doctor_print_json(const char *file, const struct doctor_plan *plan,
     json_init(&json, out);
     json_begin_object(&json, NULL);
     json_put_string(&json, "file", file);
+    json_put_bool(&json, "file_is_of_daemon", plan->is_of_daemon);
     json_put_uint(&json, "connections", plan->connections);
     json_put_bool(&json, "ready", doctor_is_ready(report));
     put_bound(&json, "connections_possible", capacity_least(&plan->capacity));

@@ -19,8 +19,7 @@
 #include "sluicectl/save.h"
 #include "sluicectl/talk.h"
 
-#define DEFAULT_SOCKET "/run/sluice/control.sock"
-#define HEALTH_MS      2000 /* who watches health wants an answer soon, or none counts as a no */
+#define HEALTH_MS 2000 /* who watches health wants an answer soon, or none counts as a no */
 
 enum exit_code { EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_UNHEALTHY = 1 };
 
@@ -31,7 +30,7 @@ static const char usage_text[] =
     "       sluicectl save FILE       the running configuration, written as you\n"
     "       sluicectl doctor [--help]  is this machine ready for the configured scale\n"
     "\n"
-    "  -s, --socket SOCKET  control socket (else $SLUICE_SOCKET, else " DEFAULT_SOCKET ")\n"
+    "  -s, --socket SOCKET  control socket (else $SLUICE_SOCKET, else " TALK_SOCKET ")\n"
     "      --json           the reply as one line of JSON\n"
     "      --exit-code      of health only, for keepalived and its like: exit status 0 healthy,\n"
     "                       1 unhealthy, 3 no daemon or no answer within 2 s\n"
@@ -131,15 +130,6 @@ static enum parsed parse_options(int argc, char **argv, struct options *options)
     if (options->exit_code && !is_health)
         return fail_usage("--exit-code goes with health only");
     return is_health ? take_later_options(argv[0], options) : PARSED_GO;
-}
-
-static const char *choose_socket(const struct options *options)
-{
-    const char *from_environment = getenv("SLUICE_SOCKET");
-
-    if (options->socket)
-        return options->socket;
-    return from_environment && *from_environment ? from_environment : DEFAULT_SOCKET;
 }
 
 /* Whether the word at index is the FILE of "check config FILE": relative to our folder, not to the
@@ -314,5 +304,5 @@ int main(int argc, char **argv)
                    strcmp(options.words[1], "json") != 0;
     if (build_line(&options, &line) != 0 || !is_sendable(&line))
         return EXIT_USAGE;
-    return talk(&options, choose_socket(&options), &line);
+    return talk(&options, talk_choose_socket(options.socket, TALK_SOCKET), &line);
 }

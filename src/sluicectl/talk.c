@@ -5,6 +5,7 @@
 #include "sluicectl/talk.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -15,6 +16,15 @@
 #include "ctl/codec.h"
 
 #define CHUNK_BYTES 65536
+
+const char *talk_choose_socket(const char *asked, const char *usual)
+{
+    const char *from_environment = getenv("SLUICE_SOCKET");
+
+    if (asked)
+        return asked;
+    return from_environment && *from_environment ? from_environment : usual;
+}
 
 /* Limits connecting, too. */
 int talk_limit_silence(int fd, uint32_t silence_ms)

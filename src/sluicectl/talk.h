@@ -10,6 +10,11 @@
 
 #define TALK_SILENCE_MS 60000 /* a daemon that says nothing for so long is given up */
 
+/* The daemon's, unless it is told otherwise. */
+#define TALK_SOCKET "/run/sluice/control.sock"
+
+/* Which socket is meant: the one that was asked for, else $SLUICE_SOCKET, else the usual one. */
+const char *talk_choose_socket(const char *asked, const char *usual);
 /* Connects to the socket at path, in silence_ms at most. Returns a descriptor or -errno. */
 int talk_connect(const char *path, uint32_t silence_ms);
 /* From now on sending and each wait for more of a reply may take so long, at least 1. Returns 0 or

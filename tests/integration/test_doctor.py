@@ -235,6 +235,25 @@ def test_limits_are_those_of_the_running_daemon(start, limited):
     assert row()["now"] != "150/150"
 
 
+def test_the_file_is_that_of_the_running_daemon(start, folder):
+    """Unless one is named; where nobody answers it is the usual one."""
+    daemon = start(Daemon(SMALL, 1, max_connections=77))
+    for words in ["-s", daemon.control, "doctor"], ["doctor", "-s", daemon.control]:
+        told = json.loads(run([SLUICECTL, *words, "--json"]).stdout)
+        assert (told["file"], told["file_is_of_daemon"]) == (str(daemon.config_path), True)
+        assert told["connections"] == 77
+    text = run([SLUICECTL, "-s", daemon.control, "doctor"]).stdout
+    assert f"\n{daemon.config_path} (which the running daemon was started with), as asked: 77" in text
+
+    other = folder / "other.conf"
+    other.write_text(f"global {{ max_connections = 33 }}\n{SMALL}")
+    told = json.loads(run([SLUICECTL, "-s", daemon.control, "doctor", "-c", other, "--json"]).stdout)
+    assert (told["file"], told["file_is_of_daemon"]) == (str(other), False)
+    assert told["connections"] == 33
+    result = run([SLUICECTL, "-s", folder / "none.sock", "doctor"], check=False)
+    assert "/etc/sluice/sluice.conf" in result.stdout + result.stderr
+
+
 # --- what the daemon tells ---
 
 def info(daemon):
