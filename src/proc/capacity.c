@@ -119,7 +119,7 @@ static uint64_t by_memory(const struct machine *machine)
     if (left == MACHINE_UNKNOWN) {
         return CAPACITY_UNBOUNDED;
     }
-    return left / CAPACITY_OF * CAPACITY_SHARE / (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES);
+    return left / CAPACITY_OF * CAPACITY_SHARE / CAPACITY_EACH_BYTES;
 }
 
 void capacity_judge(const struct machine *machine, const struct capacity_demand *demand,
@@ -222,6 +222,5 @@ uint32_t capacity_workers_for(const struct machine *machine, const struct capaci
 
 uint64_t capacity_memory_bytes(uint64_t connections)
 {
-    return connections * (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES) / CAPACITY_SHARE *
-           CAPACITY_OF;
+    return connections * CAPACITY_EACH_BYTES / CAPACITY_SHARE * CAPACITY_OF;
 }

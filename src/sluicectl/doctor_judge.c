@@ -12,6 +12,9 @@
 #define DESCRIPTORS_STEP                                                                           \
     1024 /* limits are asked for in these steps: room for what comes and goes */
 
+/* LimitNOFILE of packaging/systemd/sluice.service.in. */
+#define UNIT_DESCRIPTORS 1048576
+
 const char *const doctor_state_names[DOCTOR_STATE_COUNT] = {
     [DOCTOR_GOOD] = "ok",
     [DOCTOR_ADVICE] = "advice",
@@ -66,6 +69,28 @@ static void append_workers(const struct machine *machine, const struct doctor_pl
         str_printf(out, ", or workers = %" PRIu32 " in the file", workers);
 }
 
+/* What is written into a unit takes nothing away: neither from the unit that there is, nor from a
+ * daemon that runs. */
+static uint64_t ask_of_unit(const struct machine *machine, uint64_t needed)
+{
+    uint64_t most = needed > UNIT_DESCRIPTORS ? needed : UNIT_DESCRIPTORS;
+
+    return machine->nofile_hard != MACHINE_UNKNOWN && machine->nofile_hard > most
+               ? machine->nofile_hard
+               : most;
+}
+
+static void put_directive(const struct machine *machine, uint64_t limit, struct doctor_row *row)
+{
+    row->directive = "LimitNOFILE";
+    str_printf(&row->value, "%" PRIu64, limit);
+    if (machine->nr_open != MACHINE_UNKNOWN && machine->nr_open < limit)
+        str_printf(&row->before,
+                   "First raise fs.nr_open to %" PRIu64 " (sysctl -w fs.nr_open=%" PRIu64
+                   ", and in /etc/sysctl.d): it is %" PRIu64 ", and no limit goes beyond it.",
+                   limit, limit, machine->nr_open);
+}
+
 /* RLIMIT_NOFILE, getrlimit(2); the daemon raises its soft limit to the hard one. */
 static bool judge_descriptors(const struct machine *machine, const struct doctor_plan *plan,
                               struct doctor_row *row)
@@ -73,11 +98,8 @@ static bool judge_descriptors(const struct machine *machine, const struct doctor
     uint64_t needed = descriptors_needed(plan);
     uint64_t asked = round_up(needed, DESCRIPTORS_STEP);
 
-    if (machine->nofile_hard != MACHINE_UNKNOWN && machine->nofile_hard > asked)
-        asked = machine->nofile_hard; /* what is written into a unit takes nothing away */
     str_printf(&row->needed, "%" PRIu64, needed);
-    str_printf(&row->value, "%" PRIu64, asked);
-    row->directive = "LimitNOFILE";
+    put_directive(machine, ask_of_unit(machine, asked), row);
     if (!doctor_is_known(machine->nofile_hard, row))
         return true;
     str_printf(&row->now, "%" PRIu64 "/%" PRIu64, machine->nofile_soft, machine->nofile_hard);
@@ -296,6 +318,7 @@ void doctor_report_free(struct doctor_report *report)
         str_free(&row->why);
         str_free(&row->remedy);
         str_free(&row->value);
+        str_free(&row->before);
     }
     *report = (struct doctor_report){0};
 }

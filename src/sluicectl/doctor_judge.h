@@ -23,6 +23,7 @@ struct doctor_row {
     struct str now, needed, why;
     struct str remedy;     /* beside value: what else can be done; may be empty */
     struct str value;      /* what the key or directive should be; empty: nothing to set */
+    struct str before;     /* what is to be done before value is set; may be empty */
     bool is_key;           /* value is for the sysctl of the setting's name */
     const char *directive; /* value is for this one of the unit; else NULL */
 };

@@ -105,7 +105,7 @@ static uint64_t less(uint64_t used, uint64_t ours)
 
 void doctor_discount(struct machine *machine, uint64_t connections)
 {
-    uint64_t bytes = connections * (CAPACITY_OWN_BYTES + CAPACITY_KERNEL_BYTES);
+    uint64_t bytes = connections * CAPACITY_EACH_BYTES;
     uint64_t sockets = connections * CAPACITY_DESCRIPTORS_EACH;
 
     if (machine->memory_available_bytes != MACHINE_UNKNOWN)

@@ -212,8 +212,11 @@ void doctor_print_systemd(const char *file, const struct doctor_plan *plan,
     for (size_t i = 0; i < report->n_rows; i++) {
         const struct doctor_row *row = &report->rows[i];
 
-        if (row->directive && row->value.len > 0)
-            str_printf(out, "# %s\n%s=%s\n", str_text(&row->why), row->directive,
-                       str_text(&row->value));
+        if (!row->directive || row->value.len == 0)
+            continue;
+        str_printf(out, "# %s\n", str_text(&row->why));
+        if (row->before.len > 0)
+            str_printf(out, "# %s\n", str_text(&row->before));
+        str_printf(out, "%s=%s\n", row->directive, str_text(&row->value));
     }
 }

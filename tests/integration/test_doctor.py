@@ -9,7 +9,7 @@ import resource
 
 import pytest
 
-from sluice import SLUICECTL, SLUICED, Daemon, Origin, connect, pool, run, service, wait_for
+from sluice import REPOSITORY, SLUICECTL, SLUICED, Daemon, Origin, connect, pool, run, service, wait_for
 
 BACKENDS = ["127.0.0.1:9", "127.0.0.1:10"]
 SMALL = service("s") + pool("s", BACKENDS)
@@ -121,7 +121,10 @@ def test_a_unit_takes_nothing_away(doctor):
     unit = configparser.ConfigParser(strict=False)
     unit.optionxform = str
     unit.read_string(doctor("--systemd", "--connections", 1).stdout)
-    assert int(unit["Service"]["LimitNOFILE"]) >= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    asked = int(unit["Service"]["LimitNOFILE"])
+    assert asked >= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    packaged = (REPOSITORY / "packaging/systemd/sluice.service.in").read_text()
+    assert asked >= int(re.search(r"^LimitNOFILE=(\d+)$", packaged, re.MULTILINE)[1])
 
 
 def test_the_check_of_a_file_warns(folder):
@@ -186,6 +189,7 @@ def test_for_systemd(doctor):
     unit.optionxform = str
     unit.read_string(doctor("--systemd", "--connections", HUGE).stdout)
     assert unit.sections() == ["Service"]
+    assert "# First raise fs.nr_open to " in doctor("--systemd", "--connections", HUGE).stdout
     assert int(unit["Service"]["LimitNOFILE"]) >= HUGE
 
 

@@ -160,7 +160,7 @@ START_TEST(descriptors_of_a_process)
     const struct doctor_row *found;
 
     machine.nofile_soft = machine.nofile_hard = 20035;
-    is("descriptors of a process", DOCTOR_SHORT, "21504");
+    is("descriptors of a process", DOCTOR_SHORT, "1048576"); /* as the unit has it */
     found = find("descriptors of a process");
     ck_assert_str_eq(str_text(&found->now), "20035/20035");
     ck_assert_str_eq(str_text(&found->needed), "21014");
@@ -169,7 +169,7 @@ START_TEST(descriptors_of_a_process)
     /* The daemon raises its soft limit by itself. */
     machine.nofile_hard = 21014;
     machine.nofile_soft = 10;
-    is("descriptors of a process", DOCTOR_GOOD, "21504");
+    is("descriptors of a process", DOCTOR_GOOD, "1048576");
     machine.nr_open = 20035;
     is("fs.nr_open", DOCTOR_SHORT, "21504");
 }
@@ -194,9 +194,9 @@ START_TEST(memory_of_the_machine)
 {
     machine.memory_available_bytes = 150 << 20;
     is("memory", DOCTOR_SHORT, "");
-    says(str_text(&find("memory")->remedy), "add memory, or max_connections = 156");
+    says(str_text(&find("memory")->remedy), "add memory, or max_connections = 147");
     ck_assert_ptr_null(find("memory")->directive);
-    machine.memory_available_bytes = 200 << 20;
+    machine.memory_available_bytes = 203 << 20;
     is("memory", DOCTOR_GOOD, "");
 }
 END_TEST
@@ -205,10 +205,10 @@ START_TEST(memory_of_the_group)
 {
     machine.group_max_bytes = 300 << 20;
     machine.group_used_bytes = 200 << 20;
-    is("memory", DOCTOR_SHORT, "392M");
+    is("memory", DOCTOR_SHORT, "403M");
     ck_assert_str_eq(find("memory")->directive, "MemoryMax");
     says(str_text(&find("memory")->why), "control group");
-    machine.group_max_bytes = 400 << 20;
+    machine.group_max_bytes = 410 << 20;
     is("memory", DOCTOR_GOOD, "");
 }
 END_TEST
@@ -219,8 +219,8 @@ START_TEST(running_connections_are_discounted)
     machine.group_max_bytes = GIB;
     machine.group_used_bytes = 1000000;
     doctor_discount(&machine, 100);
-    ck_assert_uint_eq(machine.memory_available_bytes, 4 * GIB + 879200);
-    ck_assert_uint_eq(machine.group_used_bytes, 120800);
+    ck_assert_uint_eq(machine.memory_available_bytes, 4 * GIB + 930400);
+    ck_assert_uint_eq(machine.group_used_bytes, 69600);
     ck_assert_uint_eq(machine.file_used, 800);
     machine.memory_available_bytes = machine.file_used = MACHINE_UNKNOWN;
     doctor_discount(&machine, 100);
@@ -613,9 +613,22 @@ START_TEST(as_files)
 {
     says(told(doctor_print_sysctl), "\n# Nothing needs to be changed.\n");
     /* What is in force is not made less. */
-    says(told(doctor_print_systemd), "\nLimitNOFILE=524288\n");
+    says(told(doctor_print_systemd), "\nLimitNOFILE=1048576\n");
+    machine.nofile_hard = 1048577;
+    machine.nr_open = 1048577;
+    says(told(doctor_print_systemd), "\nLimitNOFILE=1048577\n");
     machine.nofile_hard = 10000;
-    says(told(doctor_print_systemd), "\nLimitNOFILE=21504\n");
+    machine.nr_open = 1048576;
+    says(told(doctor_print_systemd), "\nLimitNOFILE=1048576\n");
+    ck_assert_ptr_null(strstr(str_text(&text), "fs.nr_open"));
+    /* Beyond what the kernel allows to be set: before the line that needs it. */
+    plan.connections = 3000000;
+    says(told(doctor_print_systemd),
+         "\n# First raise fs.nr_open to 3010560 (sysctl -w "
+         "fs.nr_open=3010560, and in /etc/sysctl.d): it is 1048576, and "
+         "no limit goes beyond it.\nLimitNOFILE=3010560\n");
+    says(told(doctor_print_sysctl), "\nfs.nr_open = 3010560\n");
+    plan.connections = 20000;
     ck_assert_ptr_null(strstr(str_text(&text), "MemoryMax"));
     spoil();
     says(told(doctor_print_sysctl), "\n# advised: ");
@@ -623,7 +636,7 @@ START_TEST(as_files)
     ck_assert_ptr_null(strstr(str_text(&text), "descriptors of a process"));
     ck_assert_ptr_null(strstr(str_text(&text), "tcp_mem ="));
     machine.group_max_bytes = machine.group_used_bytes = 1 << 20;
-    says(told(doctor_print_systemd), "\nMemoryMax=193M\n");
+    says(told(doctor_print_systemd), "\nMemoryMax=204M\n");
 }
 END_TEST
 
