@@ -67,6 +67,9 @@ static int parse_port(const char *text, uint16_t *out, const char **out_problem)
     if (*text == '\0') {
         return refuse(out_problem, "no port after the colon; write HOST:PORT");
     }
+    if (strchr(text, '/') != NULL) {
+        return refuse(out_problem, "a path after the port; write HOST:PORT alone");
+    }
     if (text[strspn(text, "0123456789")] != '\0') {
         return refuse(out_problem, "port is not a number; 1 to 65535");
     }
@@ -134,6 +137,9 @@ static int split_plain(const char *text, struct pieces *out, const char **out_pr
     }
     if (colon == NULL) {
         return refuse(out_problem, "no port; write HOST:PORT");
+    }
+    if (strncmp(colon, "://", 3) == 0) {
+        return refuse(out_problem, "a URL, with a scheme; write HOST:PORT alone");
     }
     if (strchr(colon + 1, ':') != NULL) {
         return refuse(out_problem, "too many colons; write an IPv6 address in brackets, such as "
@@ -446,6 +452,29 @@ void addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *o
         memcpy(addr.path, un.sun_path, path_len);
     }
     *out = addr;
+}
+
+const char *addr_ip_judge_peer(const struct addr_ip *ip)
+{
+    static const uint8_t zero[16], mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    static const uint8_t broadcast[4] = {0xFF, 0xFF, 0xFF, 0xFF};
+    bool is_mapped = ip->family == ADDR_IPV6 && memcmp(ip->bytes, mapped, sizeof(mapped)) == 0;
+    bool is_four = ip->family == ADDR_IPV4 || is_mapped;
+    const uint8_t *bytes = ip->bytes + (is_mapped ? sizeof(mapped) : 0);
+
+    if (memcmp(bytes, zero, is_four ? sizeof(broadcast) : sizeof(zero)) == 0) {
+        return is_four ? "stands for any address, which nobody can be reached at; write the "
+                         "server's own, or 127.0.0.1 for this machine"
+                       : "stands for any address, which nobody can be reached at; write the "
+                         "server's own, or [::1] for this machine";
+    }
+    if (is_four && memcmp(bytes, broadcast, sizeof(broadcast)) == 0) {
+        return "the broadcast address, which no connection goes to; write the server's own";
+    }
+    if (is_four ? (bytes[0] & 0xF0) == 0xE0 : bytes[0] == 0xFF) {
+        return "a multicast address, which no connection goes to; write the server's own";
+    }
+    return NULL;
 }
 
 bool addr_ip_is_loopback(const struct addr_ip *ip)

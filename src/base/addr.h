@@ -77,6 +77,9 @@ socklen_t addr_ip_to_sockaddr(const struct addr_ip *ip, struct sockaddr_storage 
 void addr_ip_from_sockaddr(const struct sockaddr *sa, struct addr_ip *out);
 void addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *out);
 
+/* What is wrong with it as an address to connect to, and what would be right; NULL: nothing. */
+const char *addr_ip_judge_peer(const struct addr_ip *ip);
+
 /* 127/8, ::1. */
 bool addr_ip_is_loopback(const struct addr_ip *ip);
 bool addr_equal(const struct addr *a, const struct addr *b);

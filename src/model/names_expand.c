@@ -111,6 +111,14 @@ static int add_address(struct conf_section *backend, const struct conf_section *
     if (!write_address(backend, answer, &address)) {
         return 0;
     }
+    if (addr_ip_judge_peer(&answer->ip) != NULL) {
+        STR_AUTO text = {0};
+
+        str_printf(&text, "its address %s is not used: %s", str_text(&address),
+                   addr_ip_judge_peer(&answer->ip));
+        tell(origin, ERRLIST_WARNING, str_text(&text), errors);
+        return 0;
+    }
     if (!name_address(backend, answer, &name)) {
         STR_AUTO text = {0};
 

@@ -9,11 +9,15 @@
 
 /* --- what is written --- */
 
-static const char *judge_path(const struct addr *address)
+/* What cannot be connected to. */
+static const char *judge_peer(const struct addr *address)
 {
-    return address->ip.family == ADDR_UNIX && address->path[0] != '/' && address->path[0] != '@'
-               ? "a relative path; write unix:/PATH or unix:@NAME"
-               : NULL;
+    if (address->ip.family == ADDR_UNIX) {
+        return address->path[0] != '/' && address->path[0] != '@'
+                   ? "a relative path; write unix:/PATH or unix:@NAME"
+                   : NULL;
+    }
+    return address->ip.family != ADDR_NONE ? addr_ip_judge_peer(&address->ip) : NULL;
 }
 
 static const char *parse_address(struct model_backend *backend)
@@ -28,7 +32,7 @@ static const char *parse_address(struct model_backend *backend)
     }
     rc = addr_parse(text, false, &backend->address, &problem);
     backend->named = rc > 0;
-    return rc < 0 ? problem : judge_path(&backend->address);
+    return rc < 0 ? problem : judge_peer(&backend->address);
 }
 
 /* seen: addresses of the pool so far, as written where they are names. */
@@ -76,7 +80,7 @@ static const char *parse_check_address(struct build *build, struct model_backend
         return "a name, and names are not looked up here; write a numeric address, such as "
                "192.0.2.1 or 192.0.2.1:80, or unix:/PATH";
     }
-    return rc < 0 ? problem : judge_path(&backend->check_address);
+    return rc < 0 ? problem : judge_peer(&backend->check_address);
 }
 
 static void check_check_address(struct build *build, const struct conf_section *section,

@@ -166,6 +166,13 @@ def test_who_stays_loses_no_request(daemon, origin, path):
 
 # --- refusing ---
 
+def test_addresses_that_nobody_is_at(daemon, origin, path):
+    put(path, lines(origin, "c") + "d 0.0.0.0:80\ne 224.0.0.1:80\n")
+    refused(daemon, rf'^{path}:2: pool "web" / backend "d": address: "0.0.0.0:80": stands for any',
+            rf'^{path}:3: pool "web" / backend "e": address: "224.0.0.1:80": a multicast address')
+    assert names(daemon) == ["a", "b"]
+
+
 def test_bad_content_is_refused_whole(daemon, origin, path):
     bad = (lines(origin, "c") + "d\n" + "e 127.0.0.1:1 weigth=3\nf 127.0.0.1:2 weight=x\n"
            + 'g "127.0.0.1:3\na 127.0.0.1:4\n')

@@ -92,6 +92,11 @@ static const struct {
     {"0x7f.0.0.0x1:80", "not an IPv4 address"},
     {"1.2.3.4%1:80", "not a host name"},
     {" 1.2.3.4:80", "not a host name"},
+    {"127.0.0.1:80/path", "a path after the port"},
+    {"host:80/", "a path after the port"},
+    {"http://host:80", "a URL, with a scheme; write HOST:PORT alone"},
+    {"http://[::1]:80/", "a URL, with a scheme"},
+    {"tcp://127.0.0.1", "a URL, with a scheme"},
     {"::1:80", "too many colons"},
     {"::1", "too many colons"},
     {"2001:db8::1:80", "too many colons"},
@@ -137,6 +142,39 @@ START_TEST(bad_addresses_are_refused)
     ck_assert_ptr_nonnull(problem);
     ck_assert_msg(strstr(problem, bad[_i].part) != NULL, "%s: %s", bad[_i].text, problem);
     ck_assert_mem_eq(&addr, &untouched, sizeof(addr));
+}
+END_TEST
+
+static const struct {
+    const char *ip;
+    const char *part; /* of the problem; NULL: none */
+} peers[] = {
+    {"0.0.0.0", "127.0.0.1 for this machine"},
+    {"::", "[::1] for this machine"},
+    {"::ffff:0.0.0.0", "stands for any address"},
+    {"255.255.255.255", "broadcast"},
+    {"::ffff:255.255.255.255", "broadcast"},
+    {"224.0.0.1", "multicast"},
+    {"239.255.255.255", "multicast"},
+    {"::ffff:224.0.0.1", "multicast"},
+    {"ff02::1", "multicast"},
+    {"223.255.255.255", NULL},
+    {"127.0.0.1", NULL},
+    {"10.0.0.255", NULL},
+    {"::1", NULL},
+    {"::ffff:10.0.0.1", NULL},
+    {"fe80::1", NULL},
+};
+
+START_TEST(who_can_be_connected_to)
+{
+    struct addr_ip ip;
+    const char *problem;
+
+    ck_assert_int_eq(addr_parse_ip(peers[_i].ip, &ip), 0);
+    problem = addr_ip_judge_peer(&ip);
+    ck_assert_int_eq(problem != NULL, peers[_i].part != NULL);
+    ck_assert(problem == NULL || strstr(problem, peers[_i].part) != NULL);
 }
 END_TEST
 
@@ -636,6 +674,7 @@ int main(void)
 
     tcase_add_loop_test(tc, good_addresses_parse_and_print, 0, COUNT(good));
     tcase_add_loop_test(tc, bad_addresses_are_refused, 0, COUNT(bad));
+    tcase_add_loop_test(tc, who_can_be_connected_to, 0, COUNT(peers));
     tcase_add_loop_test(tc, names_are_left_to_the_resolver, 0, COUNT(names));
     tcase_add_test(tc, the_length_of_names_is_bounded);
     tcase_add_test(tc, port_zero_where_allowed);

@@ -418,6 +418,24 @@ START_TEST(what_does_not_go_with_the_names)
 }
 END_TEST
 
+START_TEST(addresses_that_nobody_is_at_are_left_out)
+{
+    static const char from[] = SERVICE "pool \"web\" {\n"
+                                       " backend \"b\" { address = \"h.example:80\" }\n}\n";
+
+    ck_assert_int_eq(stands_for("h.example", "0.0.0.0", "10.0.0.5"), 1);
+    expect_built(from, "b@10.0.0.5 10.0.0.5:80 1 0 b\n",
+                 "f:3: pool \"web\" / backend \"b\": warning: its address 0.0.0.0:80 is not used: "
+                 "stands for any address, which nobody can be reached at; write the server's own, "
+                 "or 127.0.0.1 for this machine\n");
+    ck_assert_int_eq(stands_for("h.example", "224.0.0.1", NULL), 1);
+    expect_built(
+        from, "b h.example:80 1 0 -\n",
+        "f:3: pool \"web\" / backend \"b\": warning: its address 224.0.0.1:80 is not "
+        "used: a multicast address, which no connection goes to; write the server's own\n");
+}
+END_TEST
+
 START_TEST(what_the_file_says)
 {
     static const struct {
@@ -457,5 +475,5 @@ int main(void)
                           whose_address, expanding, without_answers, names_that_collide,
                           names_that_get_too_long, of_templates_and_of_addresses,
                           printing_what_stands, after_a_reload, what_does_not_go_with_the_names,
-                          what_the_file_says);
+                          addresses_that_nobody_is_at_are_left_out, what_the_file_says);
 }

@@ -361,6 +361,14 @@ START_TEST(backend_addresses)
         "f:3: pool \"web\" / backend \"a\": address: \"srv:h.example:80\": not a name; "
         "write srv:_SERVICE._tcp.DOMAIN, with letters, digits, hyphens, underscores and "
         "dots only (ports come with the answer)\n");
+    expect_backends("backend \"a\" { address = \"0.0.0.0:80\" }",
+                    "f:3: pool \"web\" / backend \"a\": address: \"0.0.0.0:80\": stands for any "
+                    "address, which nobody can be reached at; write the server's own, or 127.0.0.1 "
+                    "for this machine\n");
+    expect_backends("backend \"a\" { address = \"10.0.0.1:80\" check_address = \"[ff02::1]\" "
+                    "check \"tcp\" { } }",
+                    "f:3: pool \"web\" / backend \"a\": check_address: \"[ff02::1]\": a multicast "
+                    "address, which no connection goes to; write the server's own\n");
     expect_backends("backend \"a\" { address = \"10.0.0.1:0\" }",
                     "f:3: pool \"web\" / backend \"a\": address: \"10.0.0.1:0\": port out of "
                     "range; 1 to 65535\n");
