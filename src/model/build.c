@@ -364,17 +364,33 @@ static void build_services(struct build *build)
     }
 }
 
+static void build_global(struct build *build)
+{
+    const struct section_info *info = options_section(SECTION_GLOBAL);
+    struct model_global *global = &build->model->global;
+    size_t cursor = 0;
+    const struct conf_section *section = build_next(&build->tree->root, info->name, &cursor);
+
+    build_options(build, section, SECTION_GLOBAL, global);
+    global->places = new_array(build, info->n_options, sizeof(*global->places));
+    for (size_t i = 0; section != NULL && global->places != NULL && i < info->n_options; i++) {
+        const struct conf_option *given = conf_find(section, info->options[i].name);
+        const char *file = given != NULL ? given->file : section->file;
+
+        global->places[i] = (struct model_place){
+            .file = intern_file(build, file), .line = given != NULL ? given->line : section->line};
+    }
+}
+
 static void build_all(struct build *build)
 {
     const struct conf_tree *tree = build->tree;
-    size_t cursor = 0;
 
     build->model->files = new_array(build, 1, sizeof(*build->model->files));
     for (size_t i = 0; i < tree->n_files && !build->no_memory; i++) {
         (void)intern_file(build, tree->files[i]);
     }
-    build_options(build, build_next(&tree->root, "global", &cursor), SECTION_GLOBAL,
-                  &build->model->global);
+    build_global(build);
     build_services(build);
     build_pools(build);
     if (!build->no_memory) {

@@ -49,6 +49,7 @@ void model_free(struct model *model)
         return;
     }
     section_fini(SECTION_GLOBAL, &model->global);
+    free(model->global.places);
     for (size_t i = 0; i < model->n_services; i++) {
         free_service(&model->services[i]);
     }
@@ -62,6 +63,15 @@ void model_free(struct model *model)
 }
 
 /* --- finding --- */
+
+struct model_place model_global_place(const struct model *model, const char *option)
+{
+    const struct section_info *info = options_section(SECTION_GLOBAL);
+    const struct option_def *def = options_find(SECTION_GLOBAL, option);
+
+    return def != NULL && model->global.places != NULL ? model->global.places[def - info->options]
+                                                       : (struct model_place){0};
+}
 
 struct model_pool *model_find_pool(const struct model *model, const char *name)
 {

@@ -40,6 +40,11 @@ struct model_secrets {
  * What belongs to other kinds of checks than its check's is NULL, false and empty.
  * Every file is a string of model.files.
  */
+struct model_place {
+    const char *file; /* NULL: nowhere */
+    int line;
+};
+
 struct model_global {
     uint32_t workers;         /* 0: auto, one per CPU */
     uint32_t max_connections; /* 0: auto */
@@ -56,6 +61,7 @@ struct model_global {
     char *state_file; /* "none", or a path; NULL: not given, STATE_FILE_DEFAULT if it can be */
     char *hash_seed;  /* NULL: not given, one is made */
     struct model_secrets secrets;
+    struct model_place *places; /* of each option in the table's order */
 };
 
 struct model_check {
@@ -239,6 +245,10 @@ const struct conf_section_schema *model_schema(void);
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
 void model_free(struct model *model); /* NULL is allowed */
+
+/* Where an option of global is written, else where its section is, if anywhere. Its file is the
+ * model's. */
+struct model_place model_global_place(const struct model *model, const char *option);
 
 /* A backend's address for people: as written, and unexpanded where it comes from a secret. */
 const char *model_backend_shown(const struct model_backend *backend);

@@ -74,10 +74,15 @@ static void place_of(struct rebuild *rebuild, const struct override *item, const
 
     *out_file = NULL;
     *out_line = 0;
-    if (target == NULL || kind == SECTION_GLOBAL) {
+    if (target == NULL) {
         return;
     }
-    if (kind == SECTION_BACKEND) {
+    if (kind == SECTION_GLOBAL) {
+        struct model_place place = model_global_place(rebuild->file_model, item->option);
+
+        *out_file = place.file;
+        *out_line = place.line;
+    } else if (kind == SECTION_BACKEND) {
         *out_file = ((const struct model_backend *)target)->file;
         *out_line = ((const struct model_backend *)target)->line;
     } else if (kind == SECTION_POOL) {

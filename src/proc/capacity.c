@@ -38,7 +38,8 @@ void capacity_ask(const struct model *model, const struct machine *machine, uint
                   capacity_here_fn *is_here, struct capacity_demand *out)
 {
     *out = (struct capacity_demand){.workers = workers,
-                                    .max_connections = model->global.max_connections};
+                                    .max_connections = model->global.max_connections,
+                                    .place = model_global_place(model, "max_connections")};
     for (size_t i = 0; i < model->n_services; i++) {
         out->listeners += model->services[i].n_listeners;
     }

@@ -66,6 +66,7 @@ struct capacity_ports {
 struct capacity_demand {
     uint32_t workers;
     uint32_t max_connections;    /* 0: auto */
+    struct model_place place;    /* of max_connections */
     uint64_t listeners;          /* addresses that are listened on */
     struct capacity_ports ports; /* all services together; one that is unbounded makes it so */
     /* What max_connections of all services allow together, and those of all backends with the

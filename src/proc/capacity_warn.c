@@ -19,7 +19,7 @@ static bool is_beyond(const struct warning *w, enum capacity_bound bound)
 
 static void warn(const struct warning *w, enum capacity_bound bound, const char *remedy)
 {
-    errlist_add(w->errors, ERRLIST_WARNING, NULL, 0, SECTION,
+    errlist_add(w->errors, ERRLIST_WARNING, w->demand->place.file, w->demand->place.line, SECTION,
                 "max_connections = %u cannot be reached: %s allow%s %" PRIu64 "; %s",
                 w->demand->max_connections, capacity_bound_names[bound],
                 bound == CAPACITY_MEMORY ? "s" : "", w->capacity->by[bound], remedy);

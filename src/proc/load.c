@@ -176,12 +176,13 @@ static void judge_here(struct load_job *job)
 /* A new sink is opened before anything changes, so that it can still be refused. */
 static bool switch_log(struct load_job *job, const char *log)
 {
+    struct model_place place = model_global_place(job->model, "log");
     if (strcmp(job->master->model->global.log, log) == 0) {
         return true;
     }
     int error = log_open(log);
     if (error != 0) {
-        errlist_add(&job->errors, ERRLIST_ERROR, NULL, 0, "global",
+        errlist_add(&job->errors, ERRLIST_ERROR, place.file, place.line, "global",
                     "cannot open log \"%s\": %s; choose a writable path, a daemon that runs "
                     "(syslog, journal) or \"stderr\"",
                     log, strerror(-error));
