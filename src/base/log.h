@@ -46,8 +46,14 @@ enum log_target {
  * (rotation).
  */
 __attribute__((warn_unused_result)) int log_open(const char *target);
-/* Whether log_open() would find the daemon that target ("syslog", "journal") stands for: 0 or
- * -errno; 0 for all others. */
+/*
+ * Before anything is written to standard error: where that is a file, everybody who has it from the
+ * same redirection appends from now on. log_open("stderr") appends, and whoever wrote at the offset
+ * that the others share would write over its lines.
+ */
+void log_share_stderr(void);
+/* Whether log_open() would find the daemon that target ("syslog", "journal") stands for, or could
+ * write to the file that is there: 0 or -errno, -ENOENT where it would have to make one. */
 int log_probe(const char *target);
 void log_set_format(enum log_format format);
 void log_set_level(enum log_level level);

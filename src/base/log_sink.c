@@ -60,6 +60,17 @@ void log_sink_adopt(struct log_sink *sink, int fd, enum log_target target)
 
 /* --- opening --- */
 
+void log_share_stderr(void)
+{
+    struct stat st;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+    if (flags >= 0 && (flags & O_APPEND) == 0 && fstat(STDERR_FILENO, &st) == 0 &&
+        S_ISREG(st.st_mode)) {
+        (void)fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
+    }
+}
+
 /*
  * Standard error is shared with whoever started us: to make it non-blocking for us alone it is
  * opened once more. Sockets cannot be, and another user's pipe or terminal may not be; then a

@@ -113,6 +113,7 @@ static const char *own_program(char path[static PATH_MAX])
 int main(int argc, char **argv, char **envp)
 {
     struct options options = {.file = CONFIGURATION_FILE};
+    log_share_stderr();
     int status = parse(argc, argv, &options);
     if (status >= 0) {
         return status;

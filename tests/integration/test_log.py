@@ -485,6 +485,35 @@ def test_journal(start, apart):
             fields.items()
 
 
+def test_a_file_that_others_write_to_as_well(start, backend, folder):
+    """Standard error sent to a file with > and not >>: whoever has it writes behind the others."""
+    path = folder / "all.log"
+    with open(path, "wb") as out:
+        out.write(b"somebody=before\n")
+        out.flush()
+        Redirected = type("Redirected", (Daemon,), {"stderr": out})
+        daemon = start(Redirected(service("s", session_log="all") + pool("s", [address_of(backend)])
+                                  + pool("unused", ["127.0.0.1:9"])))
+        for nth in range(40):
+            client = connect(daemon.address("s"))
+            server, _ = backend.accept()
+            client.sendall(b"x")
+            assert server.recv(1) == b"x"
+            os.write(out.fileno(), b"somebody=else nth=%d\n" % nth)
+            client.close()
+            assert server.recv(1) == b""
+            server.close()
+        wait_for(lambda: path.read_text().count("session ended") == 40, what="all sessions' lines")
+        daemon.stop()
+    first, second, *lines = path.read_text().splitlines()
+    assert first == "somebody=before" and "no service uses this pool" in second
+    rows = [parse(line) for line in lines]
+    assert [row["nth"] for row in rows if "somebody" in row] == [str(nth) for nth in range(40)]
+    assert {"master", "worker 0", "worker 1"} <= {row.get("proc") for row in rows}
+    assert sum(row.get("msg") == "session ended" for row in rows) == 40
+    assert rows[-1]["msg"] == "ended"
+
+
 def test_no_daemon_to_log_to(start, apart):
     """A check warns of it, a start is refused: both say what would be right."""
     for sink in "syslog", "journal":

@@ -151,6 +151,7 @@ class Process:
 
     stop_signal = signal.SIGTERM
     environment = {}  # defaults, which the test's own environment overrides
+    stderr = None  # an open file that standard error goes to instead of log()
 
     def __init__(self, args, folder=None, **popen):
         self.name = pathlib.Path(args[0]).name
@@ -160,7 +161,8 @@ class Process:
         self.log_path = self.folder / f"{self.name}.log"
         with open(self.out_path, "ab") as out, open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                [str(word) for word in args], stdin=subprocess.DEVNULL, stdout=out, stderr=log,
+                [str(word) for word in args], stdin=subprocess.DEVNULL, stdout=out,
+                stderr=self.stderr or log,
                 cwd=self.folder, env={**self.environment, **os.environ}, start_new_session=True,
                 preexec_fn=_end_with_us, **popen)
         self.pid = self.popen.pid
