@@ -65,13 +65,12 @@ int log_open(const char *target)
 
 int log_probe(const char *target)
 {
-    enum log_target kind;
     int fd;
 
-    if (strcmp(target, "syslog") != 0 && strcmp(target, "journal") != 0) {
+    if (strcmp(target, "stderr") == 0) {
         return 0;
     }
-    fd = log_sink_open(target, &kind);
+    fd = log_sink_open_present(target);
     if (fd < 0) {
         return fd;
     }

@@ -28,6 +28,7 @@
 #define JOURNAL_PATH  "/run/systemd/journal/socket"
 #define MEND_EVERY_MS 1000
 #define SENDS_MAX     64
+#define LOG_FILE_MODE 0640
 /* What may lie in the daemon's queue before lines are dropped; the kernel bounds it (wmem_max). */
 #define SEND_BYTES (1024 * 1024)
 
@@ -112,10 +113,16 @@ static int open_daemon(enum log_target target)
     return fd;
 }
 
+static int open_file(const char *path, int flags)
+{
+    int fd =
+        open(path, O_WRONLY | O_NONBLOCK | O_APPEND | O_CLOEXEC | O_NOCTTY | flags, LOG_FILE_MODE);
+
+    return fd >= 0 ? fd : -errno;
+}
+
 int log_sink_open(const char *target, enum log_target *out_target)
 {
-    int fd;
-
     *out_target = LOG_TARGET_STREAM;
     if (strcmp(target, "stderr") == 0) {
         return open_stderr();
@@ -127,8 +134,14 @@ int log_sink_open(const char *target, enum log_target *out_target)
     if (target[0] != '/') {
         return -EINVAL;
     }
-    fd = open(target, O_WRONLY | O_CREAT | O_NONBLOCK | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-    return fd >= 0 ? fd : -errno;
+    return open_file(target, O_CREAT);
+}
+
+int log_sink_open_present(const char *target)
+{
+    enum log_target kind;
+
+    return target[0] == '/' ? open_file(target, 0) : log_sink_open(target, &kind);
 }
 
 /* --- streams --- */

@@ -29,6 +29,8 @@ struct log_sink {
 
 /* Opens what "log" in the configuration names. Returns a descriptor or -errno. */
 int log_sink_open(const char *target, enum log_target *out_target);
+/* The same but that no file is made: -ENOENT. */
+int log_sink_open_present(const char *target);
 /* Takes fd over; what was there before is closed. */
 void log_sink_adopt(struct log_sink *sink, int fd, enum log_target target);
 /* Hands n lines over: bytes up to ends[0], from there to ends[1], and so on; byte -1 is the

@@ -1,27 +1,13 @@
 /* Checks a configuration against this machine. Owns nothing. In master and in sluiced -t. */
 #include "preflight.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <ifaddrs.h>
-#include <libgen.h>
-#include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "machine.h"
 #include "model/sources.h"
-
-static enum errlist_severity grade(bool strict)
-{
-    return strict ? ERRLIST_ERROR : ERRLIST_WARNING;
-}
 
 /* " (NXDOMAIN)", or "" where it is not known. */
 static void print_trouble(const struct names *names, const char *address, struct str *out)
@@ -49,27 +35,10 @@ void preflight_names(const struct model *model, const struct names *names, bool 
                      backend->name);
             STR_AUTO why = {0};
             print_trouble(names, backend->address_text, &why);
-            errlist_add(errors, grade(strict), backend->file, backend->line, section,
+            errlist_add(errors, preflight_grade(strict), backend->file, backend->line, section,
                         "the name in address \"%s\" does not resolve%s, so the backend is down; "
                         "mend the name or the resolver, or write an IP address",
                         model_backend_shown(backend), str_text(&why));
-        }
-    }
-}
-
-static void check_members(char *const *members, const char *option, bool strict,
-                          struct errlist *errors)
-{
-    for (; members != NULL && *members != NULL; members++) {
-        const char *name = *members;
-        bool is_group = name[0] == '@';
-        if (strspn(name + is_group, "0123456789") == strlen(name + is_group)) {
-            continue;
-        }
-        if (is_group ? getgrnam(name + 1) == NULL : getpwnam(name) == NULL) {
-            errlist_add(errors, grade(strict), NULL, 0, "global",
-                        "%s names the %s \"%s\", which does not exist; create it or name another",
-                        option, is_group ? "group" : "user", name + is_group);
         }
     }
 }
@@ -113,7 +82,7 @@ static void check_addresses(const struct model *model, bool strict, struct errli
             }
             char text[ADDR_TEXT_MAX], section[NAME_BYTES_MAX + 16];
             snprintf(section, sizeof(section), "service \"%s\"", service->name);
-            errlist_add(errors, grade(strict), service->file, service->line, section,
+            errlist_add(errors, preflight_grade(strict), service->file, service->line, section,
                         "listen %s: this machine does not have that address now; %s",
                         addr_format(address, text),
                         service->freebind ? "clients reach it once it has (freebind)"
@@ -143,7 +112,7 @@ static void check_sources(const struct model_pool *pool, bool strict, struct err
     if (missing > 1) {
         snprintf(more, sizeof(more), " and %zu more", missing - 1);
     }
-    errlist_add(errors, grade(strict), pool->file, pool->line, section,
+    errlist_add(errors, preflight_grade(strict), pool->file, pool->line, section,
                 "source_addresses: this machine does not have %s%s now, so nothing can be "
                 "connected from there; give it to an interface, or leave it out",
                 addr_ip_format(first, false, text), more);
@@ -198,8 +167,9 @@ bool preflight_workers(const struct model *model, const struct privileges *worke
 
 void preflight_start(const struct model *model, bool strict, struct errlist *errors)
 {
+    preflight_control_socket(model, strict, errors);
     if (!privileges_has_any_source()) {
-        add_to_all(model, grade(strict),
+        add_to_all(model, preflight_grade(strict),
                    "a daemon started by this user may not connect from clients' "
                    "addresses; " HOW_TO_START,
                    errors);
@@ -229,7 +199,7 @@ static void check_families(const struct model_service *service, const struct mod
             has_family(pool, ADDR_NONE)) {
             continue;
         }
-        errlist_add(errors, grade(strict), service->file, service->line, section,
+        errlist_add(errors, preflight_grade(strict), service->file, service->line, section,
                     "listen %s: its clients are refused by pool \"%s\", which is transparent and "
                     "has no %s backend; add one, or leave the address out",
                     addr_format(address, text), pool->name, is_four ? "IPv4" : "IPv6");
@@ -241,7 +211,7 @@ static void check_loopback(const struct model_pool *pool, bool strict, struct er
 {
     for (size_t i = 0; pool->transparent && i < pool->n_backends; i++) {
         if (addr_ip_is_loopback(&pool->backends[i].address.ip)) {
-            add_to_pool(pool, grade(strict),
+            add_to_pool(pool, preflight_grade(strict),
                         "a backend is at a loopback address, which only clients of this machine "
                         "can be connected to as themselves; let it be on another machine, or in a "
                         "network namespace",
@@ -262,50 +232,9 @@ static void check_transparent(const struct model *model, bool strict, struct err
     }
 }
 
-/* Of the folder, since the file is replaced by each write. NULL and the default are what there is.
- */
-static void check_state_file(const char *path, bool strict, struct errlist *errors)
-{
-    char folder[PATH_MAX];
-    if (path == NULL || strcmp(path, "none") == 0 || strlen(path) >= sizeof(folder)) {
-        return;
-    }
-    strcpy(folder, path);
-    const char *name = dirname(folder);
-    if (access(name, F_OK) != 0) {
-        errlist_add(errors, grade(strict), NULL, 0, "global",
-                    "state_file: %s: %s; make the folder, or nothing is kept over a restart", name,
-                    strerror(errno));
-    } else if (access(name, W_OK | X_OK) != 0) {
-        errlist_add(errors, grade(strict), NULL, 0, "global",
-                    "state_file: %s: this user (uid %u) may not write there; let it, or nothing is "
-                    "kept over a restart",
-                    name, (unsigned)geteuid());
-    }
-}
-
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors)
 {
-    const struct model_global *global = &model->global;
-    if (global->user != NULL && getpwnam(global->user) == NULL) {
-        errlist_add(errors, grade(strict), NULL, 0, "global",
-                    "user \"%s\" does not exist; create it or name another", global->user);
-    }
-    if (global->group != NULL && getgrnam(global->group) == NULL) {
-        errlist_add(errors, grade(strict), NULL, 0, "global",
-                    "group \"%s\" does not exist; create it or name another", global->group);
-    }
-    int error = log_probe(global->log);
-    if (error != 0) {
-        errlist_add(errors, grade(strict), NULL, 0, "global",
-                    "log \"%s\": nobody takes it here (%s); start that daemon, or choose another "
-                    "place",
-                    global->log, strerror(-error));
-    }
-    check_state_file(global->state_file, strict, errors);
-    check_members(global->control_read, "control_read", strict, errors);
-    check_members(global->control_operate, "control_operate", strict, errors);
-    check_members(global->control_administer, "control_administer", strict, errors);
+    preflight_global(model, strict, errors);
     check_addresses(model, strict, errors);
     for (size_t i = 0; i < model->n_pools; i++) {
         check_sources(&model->pools[i], strict, errors);

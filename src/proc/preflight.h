@@ -1,7 +1,7 @@
 /*
  * What only the target machine can know about a configuration: names that do not resolve, users
- * that do not exist, addresses that are not here, programs that cannot be run. Warnings, or errors
- * when strict. In master and in sluiced -t.
+ * and folders that do not exist, addresses that are not here, programs that cannot be run.
+ * Warnings, or errors when strict. In master and in sluiced -t.
  */
 #ifndef SLUICE_PROC_PREFLIGHT_H
 #define SLUICE_PROC_PREFLIGHT_H
@@ -22,13 +22,21 @@ bool preflight_wants_any_source(const struct model *model);
 /* False, and an error for each of those pools: the workers may not serve it. */
 bool preflight_workers(const struct model *model, const struct privileges *workers,
                        struct errlist *errors);
-/* The same of a daemon that is yet to be started, as this process. */
+/* The same of a daemon that is yet to be started as this process, and whether it would get its
+ * control socket. */
 void preflight_start(const struct model *model, bool strict, struct errlist *errors);
-/* Users and groups of global, whether each listening address is (or may be) bound here, what
- * transparent pools need, and the programs. */
+/* Users, groups, log and state file of global, whether each listening address is (or may be) bound
+ * here, what transparent pools need, loops, and the programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
 /* The programs of notify and exec checks: whether they are there and the user that workers and
  * monitor become may run them. Waits for the file system, but not for ever. */
 void preflight_programs(const struct model *model, bool strict, struct errlist *errors);
+
+/* --- its parts --- */
+
+enum errlist_severity preflight_grade(bool strict);
+/* Users, groups and files that global names. */
+void preflight_global(const struct model *model, bool strict, struct errlist *errors);
+void preflight_control_socket(const struct model *model, bool strict, struct errlist *errors);
 
 #endif

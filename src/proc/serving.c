@@ -7,8 +7,25 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "folder.h"
 #include "master.h"
 #include "succession.h"
+
+static void log_control_failure(const char *path, int error)
+{
+    char folder[PATH_MAX];
+    STR_AUTO problem = {0};
+    (void)strlcpy(folder, path, sizeof(folder));
+    const char *hint = "set control_socket in global to a writable place";
+    if (error == -EADDRINUSE) {
+        hint = "another sluiced is running with it";
+    } else if (folder_judge(path, true, &problem) != 0) {
+        hint = str_text(&problem);
+    }
+    log_error("cannot open the control socket", LOG_STR("control_socket", path),
+              LOG_STR("folder", dirname(folder)), LOG_STR("error", strerror(-error)),
+              LOG_INT("errno", -error), LOG_STR("hint", hint));
+}
 
 /* The folder of the control socket is made if only its last part is missing (/run/sluice). */
 int master_open_control(struct master *master)
@@ -24,12 +41,7 @@ int master_open_control(struct master *master)
         fd = ctl_listen(global->control_socket, global->control_mode);
     }
     if (fd < 0) {
-        log_error("cannot open the control socket",
-                  LOG_STR("control_socket", global->control_socket),
-                  LOG_STR("error", strerror(-fd)),
-                  LOG_STR("hint", fd == -EADDRINUSE
-                                      ? "another sluiced is running with it"
-                                      : "set control_socket in global to a writable place"));
+        log_control_failure(global->control_socket, fd);
         return fd;
     }
     if (master->privileges.drop) {

@@ -12,9 +12,14 @@ def echo(start):
     return start(Origin("echo", "echo"))
 
 
+def own_socket(folder):
+    """Not everybody may make the default one."""
+    return f'global {{ control_socket = "{folder}/ctl" }}\n'
+
+
 def check(folder, text, *words):
     path = folder / "sluice.conf"
-    path.write_text(text)
+    path.write_text(text if "global" in text else text + own_socket(folder))
     return run([SLUICED, "-c", path, "-t", *words], check=False)
 
 
@@ -53,7 +58,7 @@ SHOWN = (
 def test_everything_reads_back(folder):
     """What -T prints says the same, and so does what that prints; each kind has its own options."""
     path, again = folder / "sluice.conf", folder / "again.conf"
-    path.write_text(EVERYTHING)
+    path.write_text(EVERYTHING + own_socket(folder))
     first = run([SLUICED, "-c", path, "-T"])
     assert first.stderr == ""
     again.write_text(first.stdout)

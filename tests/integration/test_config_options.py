@@ -13,9 +13,14 @@ def echo(start):
     return start(Origin("echo", "echo"))
 
 
+def own_socket(folder):
+    """Not everybody may make the default one."""
+    return f'global {{ control_socket = "{folder}/ctl" }}\n'
+
+
 def check(folder, text, *words):
     path = folder / "sluice.conf"
-    path.write_text(text)
+    path.write_text(text if "global" in text else text + own_socket(folder))
     return run([SLUICED, "-c", path, "-t", *words], check=False)
 
 
@@ -44,7 +49,7 @@ EVERYTHING = (
 def test_everything_reads_back(folder):
     """What -T prints says the same, and so does what that prints."""
     path, again = folder / "sluice.conf", folder / "again.conf"
-    path.write_text(EVERYTHING)
+    path.write_text(EVERYTHING + own_socket(folder))
     first = run([SLUICED, "-c", path, "-T"])
     assert "warning" not in first.stderr
     again.write_text(first.stdout)

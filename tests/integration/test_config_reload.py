@@ -621,7 +621,8 @@ def write(folder, text):
 
 
 def test_option_t(folder):
-    path = write(folder, service("web") + pool("web", ["127.0.0.1:1"]))
+    path = write(folder, f'global {{ control_socket = "{folder}/ctl" }}\n'
+                 + service("web") + pool("web", ["127.0.0.1:1"]))
     good = sluiced("-c", path, "-t")
     assert good.returncode == 0 and "good" in good.stdout and good.stderr == "", good
     write(folder, service("web", pool="wbe") + pool("web", ["127.0.0.1:1"]))

@@ -129,7 +129,8 @@ def test_a_unit_takes_nothing_away(doctor):
 
 def test_the_check_of_a_file_warns(folder):
     path = folder / "sluice.conf"
-    path.write_text(f"global {{ workers = 2  max_connections = {HUGE} }}\n{SMALL}")
+    path.write_text(f'global {{ workers = 2  max_connections = {HUGE} control_socket = "{folder}/c" }}\n'
+                    + SMALL)
     result = run([SLUICED, "-t", "--strict", "-c", path], check=False)
     assert result.returncode == 0
     assert f"max_connections = {HUGE} cannot be reached: ports allow" in result.stdout + result.stderr
