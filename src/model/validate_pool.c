@@ -55,7 +55,8 @@ static void check_hash_key(struct build *build, const struct conf_section *secti
     uint32_t index = sched_find(pool->scheduler);
     char shown[SHOW_MAX];
 
-    if (conf_find(section, "hash_key") == NULL || index == SCHED_NONE) {
+    /* What is the default anyway says nothing, and sluiced -T writes it. */
+    if (index == SCHED_NONE || option_is_default(options_find(SECTION_POOL, "hash_key"), pool)) {
         return;
     }
     /* sh is the one that always takes the address alone. */

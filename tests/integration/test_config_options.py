@@ -70,6 +70,33 @@ def resetting(send, expect):
                                         "reset_expect": expect})
 
 
+def every_scheduler(folder):
+    """Their names, as the refusal of an unknown one lists them."""
+    text = check(folder, service("web") + pool("web", ["127.0.0.1:1"], scheduler="?")).stderr
+    return re.findall(r'"(\w+)"', text[text.index("write one of"):])
+
+
+REUSES = [{"mode": "warm"}, {"mode": "session", "reset_send": "PING {nonce}", "reset_expect": "{nonce}"},
+          {"mode": "request", "framing": "line"}]
+
+
+def test_what_is_printed_is_read_without_a_word(folder):
+    """All defaults written out mean what they mean unwritten, with each scheduler and mode."""
+    path, again = folder / "sluice.conf", folder / "again.conf"
+    schedulers = every_scheduler(folder)
+    assert len(schedulers) > 8
+    texts = [service(f"s{nth}") + pool(f"s{nth}", ["127.0.0.1:1"], scheduler=name)
+             for nth, name in enumerate(schedulers)]
+    texts += [service(f"r{nth}") + pool(f"r{nth}", ["127.0.0.1:1"], reuse=reuse)
+              for nth, reuse in enumerate(REUSES)]
+    path.write_text(own_socket(folder) + "".join(texts))
+    first = run([SLUICED, "-c", path, "-T"])
+    again.write_text(first.stdout)
+    second = run([SLUICED, "-c", again, "-T", "--strict"])
+    assert second.stdout == first.stdout
+    assert first.stderr == second.stderr == ""
+
+
 # What is written, what is said of it, and whether it is refused.
 SAID = [
     (service("web", fallback_pool="sory") + web() + SORRY,
@@ -83,8 +110,8 @@ SAID = [
     (service("web") + web(resume_connections=5), r"there is no max_connections", True),
     (service("web") + web(resume_connections=5, max_connections=4),
      r'resume_connections: "5": above max_connections = 4; write at most that', True),
-    (service("web") + pool("web", ["127.0.0.1:1"], hash_key="source"),
-     r'hash_key: "source": means nothing to scheduler "wlc"', False),
+    (service("web") + pool("web", ["127.0.0.1:1"], hash_key="source_port"),
+     r'hash_key: "source_port": means nothing to scheduler "wlc"', False),
     (service("web") + web().replace("{\n", "{\nmin_healthy = 2\n", 1),
      r"min_healthy: 2, but only 1 of the backends are no backups", False),
     (service("web") + pool("web", {"b": {"address": "127.0.0.1:2", "backup": "yes"}}),

@@ -30,6 +30,22 @@ def test_ports_are_none_that_the_kernel_gives_away(path):
     assert ports and not {port for port in ports if 32768 <= port <= 60999}
 
 
+def warnings(text):
+    """Without places: those of a printed configuration are others."""
+    return sorted(re.sub(r"^[^ ]*:\d+: ", "", line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_what_is_printed_of_an_example_says_the_same(path, tmp_path):
+    """-T writes every default out, and none of them is a reason to warn."""
+    first = subprocess.run([SLUICED, "-c", path, "-T"], capture_output=True, text=True, timeout=60)
+    again = tmp_path / "again.conf"
+    again.write_text(first.stdout)
+    second = subprocess.run([SLUICED, "-c", again, "-T"], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 0 and second.stdout == first.stdout
+    assert warnings(second.stderr) == warnings(first.stderr)
+
+
 def option_names():
     """Section and option of every line of the option table."""
     table = (TOP / "src" / "model" / "options.c").read_text()

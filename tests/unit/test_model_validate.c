@@ -477,11 +477,12 @@ START_TEST(hash_keys)
         STR_AUTO text = {0};
         STR_AUTO expected = {0};
 
-        str_printf(&text, "hash_key = \"source\"\nscheduler = \"%s\"\n" OTHER, idle[i]);
-        str_printf(&expected,
-                   "f:3: pool \"web\": warning: hash_key: \"source\": means nothing to scheduler "
-                   "\"%s\"; write scheduler = \"maglev\", or leave it out\n",
-                   idle[i]);
+        str_printf(&text, "hash_key = \"source_port\"\nscheduler = \"%s\"\n" OTHER, idle[i]);
+        str_printf(
+            &expected,
+            "f:3: pool \"web\": warning: hash_key: \"source_port\": means nothing to scheduler "
+            "\"%s\"; write scheduler = \"maglev\", or leave it out\n",
+            idle[i]);
         expect_backends(str_text(&text), str_text(&expected));
     }
     for (size_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
@@ -490,6 +491,7 @@ START_TEST(hash_keys)
         str_printf(&text, "hash_key = \"source_port\"\nscheduler = \"%s\"\n" OTHER, busy[i]);
         expect_backends(str_text(&text), "");
     }
+    expect_backends("hash_key = \"source\"\nscheduler = \"rr\"\n" OTHER, ""); /* as without it */
     expect_backends("hash_key = \"source\"\nscheduler = \"wcl\"\n" OTHER,
                     "f:4: pool \"web\": scheduler: \"wcl\": unknown; did you mean \"wlc\"?\n");
 }
