@@ -414,7 +414,14 @@ static void append_warnings(struct build *build)
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors)
 {
-    struct build build = {.tree = tree, .registries = registries, .errors = errors};
+    return model_build_next(tree, NULL, registries, errors);
+}
+
+struct model *model_build_next(const struct conf_tree *tree, const struct conf_tree *running,
+                               const struct model_registries *registries, struct errlist *errors)
+{
+    struct build build = {
+        .tree = tree, .running = running, .registries = registries, .errors = errors};
     size_t errors_before = errors->errors;
 
     build.model = calloc(1, sizeof(*build.model));

@@ -10,6 +10,7 @@
 
 struct build {
     const struct conf_tree *tree;
+    const struct conf_tree *running; /* NULL: none */
     const struct model_registries *registries;
     struct errlist *errors;
     struct errlist warnings; /* apart, so that they never crowd errors out of the bounded list */

@@ -244,6 +244,10 @@ const struct conf_section_schema *model_schema(void);
  */
 struct model *model_build(const struct conf_tree *tree, const struct model_registries *registries,
                           struct errlist *errors);
+/* The same of a tree that is to follow the running one: without warnings of pools that nothing uses
+ * in either. */
+struct model *model_build_next(const struct conf_tree *tree, const struct conf_tree *running,
+                               const struct model_registries *registries, struct errlist *errors);
 void model_free(struct model *model); /* NULL is allowed */
 
 /* Where an option of global is written, else where its section is, if anywhere. Its file is the

@@ -155,6 +155,32 @@ static void validate_backends(struct build *build, const struct conf_section *pa
     }
 }
 
+static bool names_pool(const struct conf_section *service, const char *option, const char *pool)
+{
+    const struct conf_option *given = conf_find(service, option);
+
+    return given != NULL && given->n_values == 1 && strcmp(given->values[0].text, pool) == 0;
+}
+
+/* Whether the configuration that runs has the pool and no use for it either: it was told of then,
+ * and is kept on purpose. */
+static bool was_unused(const struct build *build, const char *pool)
+{
+    const struct conf_tree *running = build->running;
+    const struct conf_section *service;
+    size_t cursor = 0;
+
+    if (running == NULL || conf_find_section(&running->root, "pool", pool) == NULL) {
+        return false;
+    }
+    while ((service = build_next(&running->root, "service", &cursor)) != NULL) {
+        if (names_pool(service, "pool", pool) || names_pool(service, "fallback_pool", pool)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void validate_pool(struct build *build, const struct conf_section *section,
                           struct model_pool *pool, enum pool_use use)
 {
@@ -171,7 +197,7 @@ static void validate_pool(struct build *build, const struct conf_section *sectio
     sources_validate(build, section, pool);
     transparent_validate_pool(build, section, pool);
     check_backups(build, section, pool);
-    if (use == POOL_UNUSED) {
+    if (use == POOL_UNUSED && !was_unused(build, pool->name)) {
         build_fault(build, ERRLIST_WARNING, section, NULL, 0,
                     "no service uses this pool; name it in a service, or remove it");
     }

@@ -344,7 +344,8 @@ static void build(struct load_job *job, bool timed_out)
     conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
     if (job->tree != NULL) {
-        job->file_model = model_build(job->tree, &daemon_registries, &job->errors);
+        job->file_model =
+            model_build_next(job->tree, job->master->tree, &daemon_registries, &job->errors);
     }
     if (job->file_model == NULL || !find_names(job)) {
         job_end(job, 0);

@@ -148,8 +148,13 @@ def test_an_added_backend_with_a_name(daemon, origin):
 
 
 def test_a_command_does_not_repeat_the_file_s_warnings(start, origin):
-    daemon = start(Daemon(two(origin, more=pool("unused", origin.addresses[2:]))))
-    assert "no service uses this pool" in warnings(daemon.ctl_json("reload"))
+    """Nor does a reload that of a pool that nothing uses, which the one before has told."""
+    spare = pool("unused", [origin.addresses[2]] * 2)
+    daemon = start(Daemon(two(origin)))
+    told = warnings(daemon.reload(two(origin, more=spare)))
+    assert "no service uses this pool" in told and "has the same one" in told
+    again = warnings(daemon.ctl_json("reload"))
+    assert "no service uses this pool" not in again and "has the same one" in again
     assert daemon.ctl_json("set backend web a weight=2")["warnings"] == []
     assert "has the same one" in warnings(
         daemon.ctl_json(f"add backend web c {origin.addresses[0]}"))

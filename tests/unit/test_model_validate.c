@@ -20,6 +20,57 @@ START_TEST(no_services)
 }
 END_TEST
 
+/* The messages for text where before is what runs. */
+static void expect_next(const char *before, const char *text, const char *expected)
+{
+    struct errlist errors = {0};
+    struct conf_tree *running =
+        conf_read_text("b", before, strlen(before), model_schema(), &errors);
+    struct conf_tree *tree = conf_read_text("f", text, strlen(text), model_schema(), &errors);
+    STR_AUTO printed = {0};
+
+    model_free(model_build_next(tree, running, &fixture_registries, &errors));
+    errlist_print(&errors, &printed);
+    ck_assert_str_eq(str_text(&printed), expected);
+    errlist_free(&errors);
+    conf_tree_free(running);
+    conf_tree_free(tree);
+}
+
+#define SPARE "pool \"spare\" { " OTHER "}\n"
+#define UNUSED_SPARE                                                                               \
+    "f:3: pool \"spare\": warning: no service uses this pool; name it in a service, or remove "    \
+    "it\n"
+
+START_TEST(unused_pools_are_told_once)
+{
+    expect_messages(SERVICE POOL SPARE, UNUSED_SPARE);
+    expect_next(SERVICE POOL SPARE, SERVICE POOL SPARE, "");
+    expect_next(SERVICE POOL, SERVICE POOL SPARE, UNUSED_SPARE);
+    expect_next("service \"t\" { listen = { \"127.0.0.1:1\" } pool = \"spare\" }\n" SPARE,
+                SERVICE POOL SPARE, UNUSED_SPARE);
+    expect_next("service \"t\" { listen = { \"127.0.0.1:1\" } pool = \"web\"\n"
+                "fallback_pool = \"spare\" }\n" POOL SPARE,
+                SERVICE POOL SPARE, UNUSED_SPARE);
+}
+END_TEST
+
+START_TEST(places_of_global)
+{
+    struct model *model = read_good(SERVICE POOL "global {\n workers = 1\n\n log = \"stderr\" }\n");
+    struct model *none = read_good(SERVICE POOL);
+
+    ck_assert_int_eq(model_global_place(model, "workers").line, 4);
+    ck_assert_int_eq(model_global_place(model, "log").line, 6);
+    ck_assert_str_eq(model_global_place(model, "log").file, "f");
+    ck_assert_int_eq(model_global_place(model, "user").line, 3); /* the section's */
+    ck_assert_ptr_null(model_global_place(model, "no_such_option").file);
+    ck_assert_ptr_null(model_global_place(none, "log").file);
+    model_free(model);
+    model_free(none);
+}
+END_TEST
+
 START_TEST(what_is_required)
 {
     expect_messages("service \"s\" { }\n" POOL,
@@ -699,8 +750,8 @@ int main(void)
                      listen_on_unix_sockets, the_same_address_twice, overlapping_addresses,
                      addresses_that_only_look_alike, backend_addresses, two_backends_at_one_address,
                      check_kinds, ports_that_unix_sockets_have_not, checks_none_and_checks,
-                     schedulers, hash_keys, backups_that_always_serve,
-                     limits_that_do_not_go_together, bounds, backends_of_all_pools_together,
-                     warnings_leave_room_for_errors, control_socket_path, secrets_are_not_shown,
-                     secret_limits_are_not_shown);
+                     unused_pools_are_told_once, places_of_global, schedulers, hash_keys,
+                     backups_that_always_serve, limits_that_do_not_go_together, bounds,
+                     backends_of_all_pools_together, warnings_leave_room_for_errors,
+                     control_socket_path, secrets_are_not_shown, secret_limits_are_not_shown);
 }
