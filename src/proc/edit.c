@@ -113,6 +113,15 @@ static void look_at_program(struct edit *edit)
     errlist_free(&found);
 }
 
+/* Of backends that were added. */
+static void look_for_loops(struct edit *edit)
+{
+    struct errlist found = {0};
+    preflight_loops(edit->model, &found);
+    take_faults(edit, &found);
+    errlist_free(&found);
+}
+
 /* names NULL: only to see whether it can be built. */
 static bool build(struct edit *edit, const struct names *names)
 {
@@ -129,6 +138,7 @@ static bool build(struct edit *edit, const struct names *names)
         return false;
     }
     look_at_program(edit);
+    look_for_loops(edit);
     if (model_keep_fixed(master->model, edit->model) != 0) {
         return edit_no_memory(edit);
     }

@@ -92,6 +92,69 @@ static void check_addresses(const struct model *model, bool strict, struct errli
     freeifaddrs(interfaces);
 }
 
+/* --- loops --- */
+
+static bool listens_at(const struct addr *listener, const struct addr *address,
+                       const struct ifaddrs *interfaces)
+{
+    static const uint8_t any[16];
+
+    if (listener->ip.family != address->ip.family || listener->ip.port != address->ip.port) {
+        return false;
+    }
+    return addr_equal(listener, address) ||
+           (address->ip.family != ADDR_UNIX && memcmp(listener->ip.bytes, any, sizeof(any)) == 0 &&
+            address_is_here(interfaces, address));
+}
+
+static const struct model_service *find_listening(const struct model *model,
+                                                  const struct addr *address,
+                                                  const struct ifaddrs *interfaces)
+{
+    for (size_t i = 0; address->ip.family != ADDR_NONE && i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        for (size_t j = 0; j < service->n_listeners; j++) {
+            if (listens_at(&service->listeners[j].address, address, interfaces)) {
+                return service;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void check_loops_of(const struct model *model, const struct model_pool *pool,
+                           const struct ifaddrs *interfaces, struct errlist *errors)
+{
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct model_backend *backend = &pool->backends[i];
+        const struct model_service *service = find_listening(model, &backend->address, interfaces);
+        if (service == NULL) {
+            continue;
+        }
+        char section[2 * NAME_BYTES_MAX + 32];
+        snprintf(section, sizeof(section), "pool \"%s\" / backend \"%s\"", pool->name,
+                 backend->name);
+        errlist_add(errors, ERRLIST_WARNING, backend->file, backend->line, section,
+                    "address \"%s\": this daemon listens there itself, for service \"%s\", so its "
+                    "sessions come in again; write the address of a server",
+                    model_backend_shown(backend), service->name);
+    }
+}
+
+void preflight_loops(const struct model *model, struct errlist *errors)
+{
+    struct ifaddrs *interfaces = NULL;
+    if (getifaddrs(&interfaces) != 0) {
+        interfaces = NULL; /* loopback is known without */
+    }
+    for (size_t i = 0; i < model->n_pools; i++) {
+        check_loops_of(model, &model->pools[i], interfaces, errors);
+    }
+    freeifaddrs(interfaces);
+}
+
+/* --- addresses to connect from --- */
+
 static void check_sources(const struct model_pool *pool, bool strict, struct errlist *errors)
 {
     struct source_list list;
@@ -236,6 +299,7 @@ void preflight_machine(const struct model *model, bool strict, struct errlist *e
 {
     preflight_global(model, strict, errors);
     check_addresses(model, strict, errors);
+    preflight_loops(model, errors);
     for (size_t i = 0; i < model->n_pools; i++) {
         check_sources(&model->pools[i], strict, errors);
     }

@@ -28,6 +28,8 @@ void preflight_start(const struct model *model, bool strict, struct errlist *err
 /* Users, groups, log and state file of global, whether each listening address is (or may be) bound
  * here, what transparent pools need, loops, and the programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
+/* Backends that are where the daemon listens itself. */
+void preflight_loops(const struct model *model, struct errlist *errors);
 /* The programs of notify and exec checks: whether they are there and the user that workers and
  * monitor become may run them. Waits for the file system, but not for ever. */
 void preflight_programs(const struct model *model, bool strict, struct errlist *errors);

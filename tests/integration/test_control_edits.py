@@ -161,6 +161,35 @@ def test_a_command_does_not_repeat_the_file_s_warnings(start, origin):
     assert daemon.ctl_json("set backend web b weight=2")["warnings"] == []
 
 
+def test_a_pool_that_only_an_override_uses(start, origin):
+    """It is told of at the start, and no more; what the file itself lets go of is."""
+    spare = pool("spare", origin.addresses[2:])
+    daemon = start(Daemon(two(origin, more=spare)))
+    assert daemon.log().count("no service uses this pool") == 1
+    daemon.ctl("set service web pool=spare")
+    assert set(spread(daemon)) == {"c", "d"}
+    for words in "reload", "check config":
+        assert daemon.ctl_json(words)["warnings"] == []
+    more = service("more", pool="spare") + spare
+    daemon.reload(two(origin, more=more))
+    assert "no service uses this pool" in warnings(daemon.reload(two(origin, more=spare)))
+
+
+def test_a_backend_that_is_the_daemon_itself(start, origin):
+    daemon = start(Daemon(service("web", listen=["127.0.0.1:0"])
+                          + pool("web", origin.addresses[:1])))
+    own = start(Port())
+    any_own = start(Port())
+    daemon.reload(service("web", listen=[f"127.0.0.1:{own.number}", f"0.0.0.0:{any_own.number}"])
+                  + pool("web", origin.addresses[:1]))
+    for name, port in ("x", own.number), ("y", any_own.number):
+        told = warnings(daemon.ctl_json(f"add backend web {name} 127.0.0.1:{port}"))
+        assert f'address "127.0.0.1:{port}": this daemon listens there itself, for service "web"' \
+            in told, told
+    assert daemon.ctl_json("set backend web a weight=2")["warnings"] == []
+    assert warnings(daemon.ctl_json("check config")).count("listens there itself") == 2
+
+
 def test_a_name_that_must_resolve(start, origin):
     daemon = start(Daemon(two(origin, on_unresolved="refuse")))
     refused(daemon, "add backend web c no-such-host.invalid:80", "does not resolve")
