@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "folder.h"
 #include "machine.h"
 #include "model/sources.h"
 
@@ -228,9 +229,32 @@ bool preflight_workers(const struct model *model, const struct privileges *worke
     return false;
 }
 
+/* --- before a start --- */
+
+static void check_unix_listeners(const struct model_service *service, bool strict,
+                                 struct errlist *errors)
+{
+    for (size_t i = 0; i < service->n_listeners; i++) {
+        const char *path = service->listeners[i].address.path;
+        STR_AUTO problem = {0};
+        if (path[0] != '/' || folder_judge(path, false, &problem) == 0) {
+            continue;
+        }
+        char section[NAME_BYTES_MAX + 16];
+        snprintf(section, sizeof(section), "service \"%s\"", service->name);
+        errlist_add(errors, preflight_grade(strict), service->file, service->line, section,
+                    "listen unix:%s: %s, or write another place; without it the daemon does not "
+                    "start",
+                    path, str_text(&problem));
+    }
+}
+
 void preflight_start(const struct model *model, bool strict, struct errlist *errors)
 {
-    preflight_control_socket(model, strict, errors);
+    preflight_global_sockets(model, strict, errors);
+    for (size_t i = 0; i < model->n_services; i++) {
+        check_unix_listeners(&model->services[i], strict, errors);
+    }
     if (!privileges_has_any_source()) {
         add_to_all(model, preflight_grade(strict),
                    "a daemon started by this user may not connect from clients' "

@@ -22,8 +22,8 @@ bool preflight_wants_any_source(const struct model *model);
 /* False, and an error for each of those pools: the workers may not serve it. */
 bool preflight_workers(const struct model *model, const struct privileges *workers,
                        struct errlist *errors);
-/* The same of a daemon that is yet to be started as this process, and whether it would get its
- * control socket. */
+/* The same of a daemon that is yet to be started as this process, and the folders of its sockets.
+ */
 void preflight_start(const struct model *model, bool strict, struct errlist *errors);
 /* Users, groups, log and state file of global, whether each listening address is (or may be) bound
  * here, what transparent pools need, loops, and the programs. */
@@ -39,6 +39,7 @@ void preflight_programs(const struct model *model, bool strict, struct errlist *
 enum errlist_severity preflight_grade(bool strict);
 /* Users, groups and files that global names. */
 void preflight_global(const struct model *model, bool strict, struct errlist *errors);
-void preflight_control_socket(const struct model *model, bool strict, struct errlist *errors);
+/* What it listens on, and where that is a path: whether a start could. */
+void preflight_global_sockets(const struct model *model, bool strict, struct errlist *errors);
 
 #endif

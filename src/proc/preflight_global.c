@@ -105,23 +105,41 @@ static void check_log(const struct subject *subject, const char *log)
     }
 }
 
-void preflight_control_socket(const struct model *model, bool strict, struct errlist *errors)
+static void check_control_socket(const struct subject *subject, const char *path)
 {
-    const struct subject subject = {.model = model, .strict = strict, .errors = errors};
-    const char *path = model->global.control_socket;
     STR_AUTO problem = {0};
     struct stat status;
 
     if (folder_judge(path, true, &problem) != 0) {
-        tell(&subject, "control_socket",
+        tell(subject, "control_socket",
              "control_socket: %s, or write another place; without it the daemon does not start",
              str_text(&problem));
     } else if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
-        tell(&subject, "control_socket",
+        tell(subject, "control_socket",
              "control_socket: %s is something else than a socket; take it away, or write another "
              "place; without it the daemon does not start",
              path);
     }
+}
+
+static void check_status(const struct subject *subject, const char *status)
+{
+    STR_AUTO problem = {0};
+
+    if (status != NULL && strncmp(status, "unix:/", strlen("unix:/")) == 0 &&
+        folder_judge(status + strlen("unix:"), false, &problem) != 0) {
+        tell(subject, "status",
+             "status: %s, or write another address; without it the daemon does not start",
+             str_text(&problem));
+    }
+}
+
+void preflight_global_sockets(const struct model *model, bool strict, struct errlist *errors)
+{
+    const struct subject subject = {.model = model, .strict = strict, .errors = errors};
+
+    check_control_socket(&subject, model->global.control_socket);
+    check_status(&subject, model->global.status);
 }
 
 void preflight_global(const struct model *model, bool strict, struct errlist *errors)

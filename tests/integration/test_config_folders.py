@@ -40,10 +40,24 @@ MISSING = "No such file or directory; make the folder"
      ", or write another place; without it the daemon does not start"),
     ("state_file", "none/state.json", "none", ", or nothing is kept over a restart"),
     ("log", "none/too/log", "none/too", ", or choose another place"),
+    ("status", "none/too/status", "none/too",
+     ", or write another address; without it the daemon does not start"),
 ])
 def test_missing_folders(folder, option, name, shown, rest):
-    path, lines = config(folder, **{option: folder / name})
+    place = f"unix:{folder / name}" if option == "status" else folder / name
+    path, lines = config(folder, **{option: place})
     expect_warning(path, lines[option], f"{option}: {folder / shown}: {MISSING}{rest}")
+
+
+def test_a_service_s_socket(folder):
+    path, lines = config(folder)
+    path.write_text(path.read_text().replace("127.0.0.1:0", f"unix:{folder}/none/s"))
+    _, text = told(path)
+    assert text == (f'{path}:{len(lines) + 3}: service "s": warning: listen unix:{folder}/none/s: '
+                    f"{folder}/none: {MISSING}, or write another place; without it the daemon does "
+                    "not start\n"), text
+    path.write_text(path.read_text().replace(f"unix:{folder}/none/s", "unix:@abstract"))
+    assert told(path) == (0, "")
 
 
 @pytest.mark.parametrize("option", ["control_socket", "state_file", "log"])
