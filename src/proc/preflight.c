@@ -10,7 +10,7 @@
 #include "machine.h"
 #include "model/sources.h"
 
-/* " (NXDOMAIN)", or "" where it is not known. */
+/* " (NXDOMAIN)", or "" where it is not known. Answers that are there were of no use. */
 static void print_trouble(const struct names *names, const char *address, struct str *out)
 {
     STR_AUTO name = {0};
@@ -18,6 +18,10 @@ static void print_trouble(const struct names *names, const char *address, struct
         names_take(address, &name) ? names_find(names, str_text(&name)) : NULL;
     if (entry != NULL && entry->n == 0 && entry->trouble != NULL) {
         str_printf(out, " (%s)", entry->trouble);
+    } else if (entry != NULL && entry->n > 0 && addr_ip_judge_peer(&entry->answers[0].ip) != NULL) {
+        char text[ADDR_TEXT_MAX];
+        str_printf(out, " (%s, where nobody can be reached)",
+                   addr_ip_format(&entry->answers[0].ip, false, text));
     }
 }
 

@@ -316,6 +316,19 @@ def test_hosts_and_resolv_are_read_again(start, machine, server, origins):
         wait_backends(daemon, f"b@{ONE}")
 
 
+def test_hosts_where_nobody_is(start, machine, server, origins):
+    """A file that blocks a name says 0.0.0.0: a backend that is down, and no fault of ours."""
+    machine.write_hosts("0.0.0.0 b.test")
+    daemon = start(Daemon(config()))
+    text = 'address "b.test:8000" does not resolve (0.0.0.0, where nobody can be reached), so'
+    assert text in daemon.log() and backends(daemon) == ["b"]
+    assert any(text in row["text"] for row in daemon.ctl_json("reload")["warnings"])
+    machine.write_hosts("0.0.0.0 b.test", f"{ONE} b.test")
+    wait_backends(daemon, f"b@{ONE}")
+    machine.write_hosts("224.0.0.1 b.test")
+    wait_backends(daemon, "b")
+
+
 def test_changes_meet_reloads_and_edits(start, machine, server, origins):
     """None undoes another's work."""
     server.set("b.test", a=[ONE], ttl=1)
