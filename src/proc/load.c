@@ -195,6 +195,7 @@ static bool switch_log(struct load_job *job, const char *log)
 static void judge_files(struct load_job *job)
 {
     const struct master *master = job->master;
+    preflight_loops(job->model, &job->errors);
     for (size_t i = 0; i < job->tree->root.n_sections; i++) {
         const struct conf_section *section = job->tree->root.sections[i];
         const char *path = backends_file_of(section);

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from sluice import SLUICED, CtlError, Daemon, Load, Origin, load, pool, service, wait_for
+from sluice import (SLUICED, CtlError, Daemon, Load, Origin, Port, load, pool, service,
+                    wait_for)
 
 
 @pytest.fixture
@@ -171,6 +172,17 @@ def test_addresses_that_nobody_is_at(daemon, origin, path):
     refused(daemon, rf'^{path}:2: pool "web" / backend "d": address: "0.0.0.0:80": stands for any',
             rf'^{path}:3: pool "web" / backend "e": address: "224.0.0.1:80": a multicast address')
     assert names(daemon) == ["a", "b"]
+
+
+def test_a_backend_that_is_the_daemon_itself(start, daemon, origin, path):
+    """Taken, as whoever writes the file may mean it, and told of."""
+    own = start(Port()).address
+    daemon.reload(config(path, {"a": origin.addresses[0]}).replace("127.0.0.1:0", own))
+    put(path, lines(origin, "b") + f"d {own}\n")
+    taken(daemon, "a", "b", "d")
+    wait_for(lambda: any(f'{path}:2: pool "web" / backend "d": warning: address "{own}": this daemon '
+                         'listens there itself, for service "web"' in text for text in told(daemon)),
+             what="the warning")
 
 
 def test_bad_content_is_refused_whole(daemon, origin, path):
