@@ -272,7 +272,8 @@ const struct command cmd_ready_backend = {
     .level = CTL_LEVEL_OPERATE,
     .flags = COMMAND_CHANGES | COMMAND_FORCE,
     .arguments = "POOL NAME",
-    .help = "a backend takes sessions again (admin=ready); POOL may be *",
+    .help = "a backend takes sessions again (admin=ready), and those it has are no longer closed; "
+            "POOL may be *",
     .args_min = 2,
     .args_max = 2,
     .run = run_ready,

@@ -37,6 +37,7 @@ struct closing {
     uint64_t last_us; /* when the last one was due; at first when the command came */
     uint64_t deadline_us;
     uint64_t close_by_ms; /* of the filter: only as long as the backend's slot says so; 0: always */
+    bool of_backend;      /* by command, and about one: only until that is ready again */
 };
 
 int closing_init(struct proxy *proxy)
@@ -262,6 +263,7 @@ void proxy_close(struct proxy *proxy, const struct session_close *wanted,
     closing->last_us = now_us;
     closing->deadline_us = deadline_us;
     closing->close_by_ms = wanted->filter.close_by_ms;
+    closing->of_backend = wanted->filter.row != SESSION_FILTER_ANY;
     struct session *s;
     TAILQ_FOREACH (s, &proxy->sessions, all_link) {
         if (proxy_matches(s, &wanted->filter) && !goes_sooner(s, deadline_us)) {
@@ -272,4 +274,48 @@ void proxy_close(struct proxy *proxy, const struct session_close *wanted,
         sift_down(closing, i);
     }
     proxy->closings_due = true;
+}
+
+/* --- the operator thinks better of it --- */
+
+static bool is_any_of_backend(const struct proxy *proxy)
+{
+    for (size_t i = 0; i < CLOSINGS_MAX; i++) {
+        if (proxy->closings[i].n_left > 0 && proxy->closings[i].of_backend) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Backends that are ready now and were not before, by row. */
+static void find_returned(const struct snapshot_header *old, const struct snapshot_header *now,
+                          bool returned[static BACKENDS_MAX])
+{
+    const struct snapshot_backend *backends = snapshot_backends(now);
+    for (uint32_t i = 0; i < now->n_backends; i++) {
+        returned[backends[i].row] = backends[i].admin == ADMIN_READY;
+    }
+    backends = snapshot_backends(old);
+    for (uint32_t i = 0; i < old->n_backends; i++) {
+        if (backends[i].admin == ADMIN_READY) {
+            returned[backends[i].row] = false;
+        }
+    }
+}
+
+void closing_apply(struct proxy *proxy, const struct snapshot_header *old)
+{
+    bool returned[BACKENDS_MAX] = {false};
+    if (old == NULL || !is_any_of_backend(proxy)) {
+        return;
+    }
+    find_returned(old, proxy->snapshot, returned);
+    struct session *s;
+    TAILQ_FOREACH (s, &proxy->sessions, all_link) {
+        if (s->closing != 0 && closing_of(s)->of_backend && s->row < BACKENDS_MAX &&
+            returned[s->row]) {
+            closing_forget(s);
+        }
+    }
 }

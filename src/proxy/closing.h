@@ -13,6 +13,9 @@ void closing_fini(struct proxy *proxy); /* after all sessions are gone */
 void closing_work(struct proxy *proxy);
 /* When closing_work() is due without an event; UINT64_MAX: not. */
 uint64_t closing_due_ms(const struct proxy *proxy);
+/* There is a new snapshot, in place of old (NULL: the first): what commands about a backend are still
+ * to close goes on where that backend is ready again. */
+void closing_apply(struct proxy *proxy, const struct snapshot_header *old);
 /* The session ends, however: it is nobody's to close any more. Harmless on others. */
 void closing_forget(struct session *s);
 

@@ -137,6 +137,7 @@ int proxy_apply(struct proxy *proxy, const struct snapshot_header *snapshot)
     for (uint32_t i = 0; i < snapshot->n_services; i++) {
         proxy->service_of_row[services[i].row] = i;
     }
+    closing_apply(proxy, old);
     session_log_apply(proxy);
     buffers_apply(proxy);
     listener_rebind(proxy);

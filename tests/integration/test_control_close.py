@@ -185,6 +185,27 @@ def test_a_worker_that_does_not_answer(start, daemon):
     assert not any(lives(sock) for sock in socks)
 
 
+@pytest.mark.parametrize("out, back", [
+    (["maintain backend s x close=true within=1h"], "ready backend s x"),
+    (["maintain backend s x close=true within=1h"], "reset backend s x"),
+    (["drain backend s x", "close sessions backend=s/x over=1h"], "set backend s x admin=ready"),
+    (["remove backend s x", "close sessions backend=s/x over=1h"], "reset backend s x")])
+def test_what_is_ready_again_keeps_its_sessions(start, out, back):
+    """In all workers, at once: a later command finds none that is to be closed already."""
+    origin = start(Origin("echo", "echo"))
+    daemon = start(Daemon(service("s") + pool("s", dict(zip("xy", origin.addresses)),
+                                              scheduler="rr"), workers=2))
+    socks = echo(start, daemon, "s", 12)
+    for words in out:
+        daemon.ctl(words)
+    reply = daemon.ctl_json("close sessions client=127.0.0.0/8 over=2h")
+    assert "6 of them sooner, as an earlier command has said" in reply["changes"][1]
+    daemon.ctl(back)
+    reply = daemon.ctl_json("close sessions client=127.0.0.0/8 over=1h")
+    assert "6 of them sooner than an earlier command has said" in reply["changes"][1]
+    assert all(lives(sock) for sock in socks)
+
+
 def test_maintenance_that_closes(start):
     """Both pools' backends of that name; who comes back meanwhile gets another one."""
     origin = start(Origin("echo", "echo", "echo"))

@@ -391,6 +391,35 @@ START_TEST(another_deadline_is_another_drain)
 }
 END_TEST
 
+static void say(enum admin_state admin)
+{
+    image.backends[0].admin = admin;
+    bench_apply();
+    bench_turn(); /* as behind each message */
+}
+
+/* But not what was said of clients, wherever they are, and nothing where it was ready all along. */
+START_TEST(what_is_ready_again_keeps_its_sessions)
+{
+    struct session_filter filter = everything();
+    bench_start();
+    open_sessions(4);
+    say(ADMIN_MAINTENANCE);
+    filter.row = _i == 0 ? BENCH_ROW(0) : SESSION_FILTER_ANY;
+    close_matching(filter, 400);
+    expect_next(100, 0);
+    say(ADMIN_MAINTENANCE); /* as something else has changed */
+    expect_next(100, 1);
+    say(ADMIN_READY);
+    bench_pass(1000);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), _i == 0 ? 2 : 4);
+    close_matching(filter, 400);
+    say(ADMIN_READY);
+    bench_pass(1000);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 4);
+}
+END_TEST
+
 /* Whoever comes waits, without a queue; once it is resumed all go on. */
 START_TEST(a_paused_pool_holds_everyone)
 {
@@ -437,6 +466,7 @@ int main(void)
     tcase_add_test(tc, who_has_no_backend_yet_is_refused);
     tcase_add_test(tc, what_drains_can_be_taken_back);
     tcase_add_test(tc, another_deadline_is_another_drain);
+    tcase_add_loop_test(tc, what_is_ready_again_keeps_its_sessions, 0, 2);
     tcase_add_test(tc, a_paused_pool_holds_everyone);
     return bench_run(suite);
 }
