@@ -4,6 +4,7 @@
  */
 #include "errlist.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,28 @@ const struct errlist_item *errlist_first_error(const struct errlist *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (list->items[i].severity == ERRLIST_ERROR) {
+            return &list->items[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_shortage(const struct errlist_item *item)
+{
+    static const int shortages[] = {ENOMEM, EMFILE, ENFILE, EAGAIN};
+
+    for (size_t i = 0; i < sizeof(shortages) / sizeof(shortages[0]); i++) {
+        if (strstr(item->text, strerror(shortages[i])) != NULL) {
+            return true;
+        }
+    }
+    return strstr(item->text, "out of memory") != NULL;
+}
+
+const struct errlist_item *errlist_first_fault(const struct errlist *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].severity == ERRLIST_ERROR && !is_shortage(&list->items[i])) {
             return &list->items[i];
         }
     }

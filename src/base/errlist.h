@@ -43,6 +43,9 @@ void errlist_sort(struct errlist *list);
 void errlist_print(const struct errlist *list, struct str *out);
 /* The first item that is an error, or NULL. */
 const struct errlist_item *errlist_first_error(const struct errlist *list);
+/* The first one that is the input's fault: not one of those that say, in our words or the system's,
+ * that memory, descriptors or processes have run out. NULL: there is none. */
+const struct errlist_item *errlist_first_fault(const struct errlist *list);
 /* One of those lines, without its line break. */
 void errlist_print_item(const struct errlist_item *item, struct str *out);
 void errlist_free(struct errlist *list);

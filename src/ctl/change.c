@@ -95,6 +95,21 @@ void change_print_config(struct request *request, struct str *out)
     host->ops->print(host->self, out);
 }
 
+static void put_refusal(struct json *json, const struct ctl_configs *configs)
+{
+    bool is_refused = configs->refused_wall_ms != 0;
+
+    json_put_bool(json, "file_refused", is_refused);
+    if (is_refused)
+        json_put_uint(json, "file_refused_wall_ms", configs->refused_wall_ms);
+    else
+        json_put_null(json, "file_refused_wall_ms");
+    if (is_refused && configs->refused)
+        json_put_string(json, "file_refused_error", configs->refused);
+    else
+        json_put_null(json, "file_refused_error");
+}
+
 void change_put_standing(struct request *request)
 {
     const struct ctl_configs *configs = request->host.ops->configs(request->host.self);
@@ -103,6 +118,7 @@ void change_put_standing(struct request *request)
 
     if (reply->as_json) {
         json_put_bool(&reply->json, "file_runs", configs->file_runs);
+        put_refusal(&reply->json, configs);
         if (configs->returns != 0) {
             json_put_uint(&reply->json, "returns", configs->returns);
             json_put_uint(&reply->json, "until_ms", configs->until_ms);
@@ -117,7 +133,12 @@ void change_put_standing(struct request *request)
                    "not confirmed: generation %" PRIu32 " returns at %s unless \"confirm\" "
                    "is said",
                    configs->returns, clock_format_wall(configs->until_ms, when));
-    if (!configs->file_runs)
+    if (configs->refused_wall_ms != 0)
+        reply_line(reply,
+                   "the file was refused at %s, so what runs is not what it says; first error: %s",
+                   clock_format_wall(configs->refused_wall_ms, when),
+                   configs->refused ? configs->refused : "not known, memory had run out");
+    else if (!configs->file_runs)
         reply_line(reply, "what runs is not what the file said when it was read last; check config "
                           "says what a reload would change");
 }

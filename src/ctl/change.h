@@ -36,7 +36,8 @@ void change_describe_override(const struct overrides *list, const struct overrid
  */
 void change_print_config(struct request *request, struct str *out);
 /* What is to be known of the running configuration: that it waits to be confirmed, that the file
- * says something else. Lines; as JSON "file_runs", "returns" and "until_ms". */
+ * says something else, or was refused. Lines; as JSON "file_runs", "file_refused" with when and the
+ * first error, "returns" and "until_ms". */
 void change_put_standing(struct request *request);
 
 #endif

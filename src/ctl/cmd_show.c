@@ -20,9 +20,9 @@ static struct view view_now(const struct request *request)
 struct info_row {
     uint64_t pid, monitor_pid, monitor_restarts, workers, descriptors_limit, log_dropped,
         monitor_log_dropped, overrides, stopping, draining_pid, draining_sessions, events_dropped,
-        file_runs, confirm_until_ms, memory_master_bytes, memory_monitor_bytes,
-        memory_workers_bytes;
-    const char *config_file, *status, *health_answers, *connections_limited_by;
+        file_runs, file_refused, file_refused_wall_ms, confirm_until_ms, memory_master_bytes,
+        memory_monitor_bytes, memory_workers_bytes;
+    const char *config_file, *file_refused_error, *status, *health_answers, *connections_limited_by;
     const uint64_t *connections_by; /* in the order of bound_names */
     struct reply_uints worker_pids;
 };
@@ -41,6 +41,9 @@ static const struct column info_columns[] = {
     INFO(config_file, "configuration file", COLUMN_TEXT),
     INFO(status, "status address", COLUMN_TEXT),
     INFO(file_runs, "runs what the file says", COLUMN_BOOL),
+    INFO(file_refused, "file was refused", COLUMN_BOOL),
+    INFO(file_refused_wall_ms, "file was refused at", COLUMN_WALL_MS),
+    INFO(file_refused_error, "first error in it", COLUMN_TEXT),
     INFO(confirm_until_ms, "to be confirmed until", COLUMN_WALL_MS),
     INFO(overrides, "overrides", COLUMN_UINT),
     INFO(stopping, "stopping", COLUMN_BOOL),
@@ -125,6 +128,10 @@ static void put_info(struct request *request, const struct view *view,
             atomic_load_explicit(&header->monitor_log_dropped, memory_order_relaxed),
         .events_dropped = info->events_dropped,
         .file_runs = configs->file_runs,
+        .file_refused = configs->refused_wall_ms != 0,
+        .file_refused_wall_ms =
+            configs->refused_wall_ms != 0 ? configs->refused_wall_ms : REPLY_NONE,
+        .file_refused_error = configs->refused,
         .confirm_until_ms = configs->returns != 0 ? configs->until_ms : REPLY_NONE,
     };
 

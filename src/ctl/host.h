@@ -121,10 +121,12 @@ struct ctl_host_info {
 /* The configurations that are kept. */
 struct ctl_configs {
     const struct kept_configs *kept;
-    uint32_t running;      /* the kept one that runs; 0: it is not among them */
-    const char *file_text; /* the file as it was read last; NULL: not known */
-    char *const *files;    /* what it was read from; ends with NULL. NULL: not known */
-    bool file_runs;        /* what runs is what the file says, but for overrides */
+    uint32_t running;         /* the kept one that runs; 0: it is not among them */
+    const char *file_text;    /* the file as it was read last; NULL: not known, or it was refused */
+    char *const *files;       /* what it was read from; ends with NULL. NULL: not known */
+    bool file_runs;           /* what runs is what the file says, but for overrides */
+    uint64_t refused_wall_ms; /* when the file, as it was read last, was refused; 0: it was not … */
+    const char *refused;      /* … and the first error; NULL: not known */
     uint32_t returns;  /* the one that returns unless the running one is confirmed; 0: none … */
     uint64_t until_ms; /* … and when, on the wall's clock */
 };

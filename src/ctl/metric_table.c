@@ -102,6 +102,8 @@ const struct metric metric_table[] = {
     DAEMON("stopping", GAUGE, "stopping", "1 once a stop was asked for."),
     DAEMON("overrides", GAUGE, "overrides", "Changes by command that stand against the file."),
     DAEMON("file_runs", GAUGE, "file_runs", "1 while what runs is what the file says."),
+    DAEMON("file_refused", GAUGE, "file_refused",
+           "1 since a reload found the file at fault, until one takes it."),
     DAEMON("reloads_total", COUNTER, "reloads", "Reloads that were asked for."),
     DAEMON("reload_failures_total", COUNTER, "reload_failures",
            "Reloads that were refused; the former configuration stayed."),

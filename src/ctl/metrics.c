@@ -33,9 +33,9 @@ struct page {
 
 struct daemon_row {
     const char *version;
-    uint64_t start_time, healthy, stopping, overrides, file_runs, reloads, reload_failures,
-        reload_success, reload_time, log_dropped, notices_dropped, events_dropped, leases_refused,
-        monitor_restarts, descriptors_limit, status_requests, status_refused;
+    uint64_t start_time, healthy, stopping, overrides, file_runs, file_refused, reloads,
+        reload_failures, reload_success, reload_time, log_dropped, notices_dropped, events_dropped,
+        leases_refused, monitor_restarts, descriptors_limit, status_requests, status_refused;
 };
 
 #define DAEMON(key, kind)                                                                          \
@@ -50,6 +50,7 @@ static const struct column daemon_columns[] = {
     DAEMON(stopping, COLUMN_BOOL),
     DAEMON(overrides, COLUMN_UINT),
     DAEMON(file_runs, COLUMN_BOOL),
+    DAEMON(file_refused, COLUMN_BOOL),
     DAEMON(reloads, COLUMN_UINT),
     DAEMON(reload_failures, COLUMN_UINT),
     DAEMON(reload_success, COLUMN_BOOL),
@@ -263,6 +264,7 @@ static void add_label(struct page *page, const char *name, const char *value)
 
 static void put_daemon(struct page *page)
 {
+    const struct ctl_configs *configs = page->host->ops->configs(page->host->self);
     const struct ctl_host_info *info = &page->info;
     const struct sb_header *header = page->view.sb->header;
     struct view_total total;
@@ -273,7 +275,8 @@ static void put_daemon(struct page *page)
         .healthy = !veto && LOAD(header->answer) == SB_ANSWER_YES,
         .stopping = info->stopping,
         .overrides = page->view.overrides ? page->view.overrides->count : 0,
-        .file_runs = page->host->ops->configs(page->host->self)->file_runs,
+        .file_runs = configs->file_runs,
+        .file_refused = configs->refused_wall_ms != 0,
         .reloads = info->reloads,
         .reload_failures = info->reload_failures,
         .reload_success = !info->reload_failed,

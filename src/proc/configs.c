@@ -42,10 +42,36 @@ static void free_files(struct configs *configs)
     configs->files = NULL;
 }
 
+static void forget_refusal(struct configs *configs)
+{
+    free(configs->refused);
+    configs->refused = NULL;
+    configs->refused_wall_ms = 0;
+}
+
+void configs_note_refused(struct master *master, const struct errlist *errors)
+{
+    struct configs *configs = &master->configs;
+    const struct errlist_item *fault = errlist_first_fault(errors);
+    STR_AUTO text = {0};
+    if (fault != NULL) {
+        forget_refusal(configs);
+        errlist_print_item(fault, &text);
+        configs->refused = str_take(&text);
+        configs->refused_wall_ms = clock_wall_ms();
+    }
+}
+
+static bool runs_file(const struct configs *configs)
+{
+    return configs->file_runs && configs->refused_wall_ms == 0;
+}
+
 /* Without memory it is not known, and counts as another than the running one. */
 static void note_file(struct configs *configs, const struct conf_tree *tree)
 {
     STR_AUTO text = {0};
+    forget_refusal(configs);
     free_files(configs);
     free(configs->file_text);
     conf_tree_print(tree, backends_file_has, &text);
@@ -251,7 +277,7 @@ static uint32_t keep(struct master *master, const struct configs_news *news, con
 
 static void tell_difference(struct master *master, const struct configs_news *news)
 {
-    if (!news->is_file && !master->configs.file_runs) {
+    if (!news->is_file && !runs_file(&master->configs)) {
         char text[128];
         snprintf(text, sizeof(text),
                  "generation %u runs, which is not what the file says; a reload brings the file's",
@@ -428,8 +454,10 @@ const struct ctl_configs *configs_view(struct master *master)
     configs->view = (struct ctl_configs){
         .kept = &configs->kept,
         .running = configs->running,
-        .file_text = configs->file_text,
-        .file_runs = configs->file_runs,
+        .file_text = configs->refused_wall_ms == 0 ? configs->file_text : NULL,
+        .file_runs = runs_file(configs),
+        .refused_wall_ms = configs->refused_wall_ms,
+        .refused = configs->refused,
         .files = configs->files,
         .returns = configs->confirm.generation,
         .until_ms = configs->confirm.until_ms,
@@ -445,6 +473,7 @@ void configs_end(struct master *master)
     }
     free_files(configs);
     free(configs->file_text);
+    forget_refusal(configs);
     forget_confirm(configs);
     overrides_free(&configs->parked);
     kept_free(&configs->kept);

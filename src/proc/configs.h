@@ -18,7 +18,9 @@ struct configs { /* zeroed is empty */
     uint32_t running; /* generation of the kept one that runs; 0: it is too large to be kept */
     char *file_text;  /* the file as it was read last; NULL: not known */
     char **files;     /* what it was read from; ends with NULL */
-    bool file_runs;
+    bool file_runs;   /* as far as it was taken */
+    uint64_t refused_wall_ms; /* when the file, as it is now, was refused; 0: it was not */
+    char *refused;            /* the first error then; NULL: not known */
     struct state_confirm confirm;
     /* While it waits: what the operator had said and reloads since have dropped. It returns, too.
      */
@@ -45,6 +47,9 @@ struct configs_news {
 bool configs_restore(struct master *master, struct state *state, struct model **model);
 /* To be called when master's tree and model are the running ones, before the state is written. */
 void configs_note(struct master *master, const struct configs_news *news);
+/* The file was read, and errors (perhaps none) stand against it: where they are its fault, and not for
+ * want of memory or descriptors, it counts as refused until one is taken. */
+void configs_note_refused(struct master *master, const struct errlist *errors);
 /* Before a reload with confirm: false, with why in errors, when nothing could return. */
 bool configs_may_confirm(struct master *master, struct errlist *errors);
 /* Which one a rollback goes to: *generation, or with 0 the one before; NULL with why in errors. */

@@ -36,6 +36,7 @@ struct load_job {
     struct load_ask ask;    /* its texts are the job's */
     struct errlist dropped; /* what the operator said that no longer holds */
     bool begun;
+    bool judged_file; /* what is wrong is the file's fault, unless the machine's */
     ctl_change_fn *done;
     void *arg;
 };
@@ -120,6 +121,9 @@ static void job_end(void *arg, uint32_t behind)
     errlist_sort(&job->errors);
     if (is_reload(job)) {
         count_reload(&master->reloads, job->errors.errors > 0);
+    }
+    if (job->ask.kind == LOAD_RELOAD && job->judged_file) {
+        configs_note_refused(master, &job->errors);
     }
     if (job->errors.errors > 0) {
         change_list_free(&job->changes);
@@ -303,7 +307,9 @@ static void apply(struct load_job *job)
     struct master *master = job->master;
     struct overrides kept = {0};
     bool published = false;
+    size_t faults = job->errors.errors;
     judge(job);
+    job->judged_file = faults == job->errors.errors;
     if (job->errors.errors == 0 && build_model(job, &kept)) {
         (job->ask.kind == LOAD_BACKENDS ? judge_files : judge_here)(job);
     }
@@ -344,6 +350,7 @@ static void build(struct load_job *job, bool timed_out)
 {
     conf_load_finish(job->reading, timed_out, &job->errors, &job->tree);
     job->reading = NULL;
+    job->judged_file = true;
     if (job->tree != NULL) {
         job->file_model =
             model_build_next(job->tree, job->master->tree, &daemon_registries, &job->errors);

@@ -36,9 +36,18 @@ def pids(daemon):
     return [info["pid"], info["monitor_pid"], *info["worker_pids"]]
 
 
+TAKEN = {"file_runs": True, "file_refused": False, "file_refused_wall_ms": None,
+         "file_refused_error": None}  # what is said of a file that runs
+
+
 def look(daemon):
-    """All that must be the same after a reload that failed."""
-    shown = [daemon.ctl(f"show {what}") for what in ("config", "configs", "diff")]
+    """All that must be the same after a reload that failed, but for what is said of the file."""
+    shown = [daemon.ctl_json(f"show {what}") for what in ("config", "configs", "diff")]
+    for view in shown:
+        for key in TAKEN:
+            view.pop(key, None)
+    for row in shown[1]["configs"]:
+        del row["file"], row["state"]
     stats = daemon.stats()
     return [shown, stats["generation"], [s["listen"] for s in stats["services"]],
             [p["name"] for p in stats["pools"]], [descriptors(pid) for pid in pids(daemon)]]
@@ -48,6 +57,15 @@ def is_as(before, after, more=0):
     """Connections of those who looked may still be closing, so fewer descriptors are fine."""
     return after[:-1] == before[:-1] and all(
         now <= was + more for was, now in zip(before[-1], after[-1]))
+
+
+def of_file(daemon):
+    """What is said of the file; the same wherever it is."""
+    said = {key: daemon.ctl_json("show configs")[key] for key in TAKEN}
+    for words in "show info", "show diff":
+        shown = daemon.ctl_json(words)
+        assert {key: shown[key] for key in TAKEN} == said, words
+    return said
 
 
 def kept(daemon, words):
@@ -107,10 +125,22 @@ def test_what_fails_changes_nothing(start, config, make):
         text, needle = make(stack, daemon.config_path.read_text().replace("weight = 2",
                                                                           "weight = 9"))
         daemon.config_path.write_text(text)
+        assert of_file(daemon) == TAKEN
+        refused_ms = 0
         for words in ("reload", "reload confirm=5m"):
             assert re.search(needle, kept(daemon, words))
+            said = of_file(daemon)
+            assert said["file_refused"] is True and said["file_runs"] is False
+            assert re.search(needle, said["file_refused_error"])
+            assert said["file_refused_wall_ms"] > refused_ms
+            assert not any(row["file"] for row in daemon.ctl_json("show configs")["configs"])
+            assert said["file_refused_error"] in daemon.ctl("show configs")
+            refused_ms = said["file_refused_wall_ms"]
+        # Nor is it the file's once another one runs; only a reload that takes it is.
+        daemon.ctl("rollback")
+        assert of_file(daemon) == said
     daemon.reload(config(3))
-    assert daemon.backend("web", "a")["weight"] == 3
+    assert daemon.backend("web", "a")["weight"] == 3 and of_file(daemon) == TAKEN
 
 
 def test_without_descriptors_nothing_changes(start, config):
@@ -139,6 +169,7 @@ def test_without_descriptors_nothing_changes(start, config):
                 break
             refusals.append(reply)
             assert re.search("descriptors|open files", reply), reply
+            assert of_file(daemon) == TAKEN, reply
             wait_for(lambda: is_as(before, look(daemon), 1), 10, f"the old state with {most}")
     assert len(set(refusals)) > 1 and daemon.backend("web", "a")["weight"] == 2
     assert len(daemon.stats()["services"]) == 3

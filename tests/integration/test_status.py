@@ -14,8 +14,8 @@ import time
 import urllib.parse
 
 import pytest
-from sluice import (Daemon, Origin, Port, Process, REPOSITORY, SLUICED, connect, descriptors, load,
-                    pool, run, service, split, wait_for)
+from sluice import (CtlError, Daemon, Origin, Port, Process, REPOSITORY, SLUICED, connect,
+                    descriptors, load, pool, run, service, split, wait_for)
 
 FAST = {"interval": "100ms", "fall": 1, "rise": 1}
 ALERTS = REPOSITORY / "packaging/prometheus/alerts.yml"
@@ -336,6 +336,29 @@ def test_a_slow_head_is_told(start):
     with connect(Status(daemon).address, 30) as sock:
         sock.sendall(b"GET /metrics HTTP/1.1\r\n")
         assert read_all(sock).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_refused_file(start):
+    """Until one is taken; that another configuration came back meanwhile does not mend it."""
+    origin = start(Origin("http"))
+    config = small()(origin.addresses[0])
+    daemon = start(Daemon(config, status="127.0.0.1:0"))
+    status = Status(daemon)
+
+    def file():
+        page = status.metrics()
+        return page["sluice_file_runs"], page["sluice_file_refused"]
+
+    wait_for(lambda: file() == (1, 0), what="the start")
+    daemon.reload(small(retries=1)(origin.addresses[0]))
+    daemon.write(config + "pool {")
+    with pytest.raises(CtlError):
+        daemon.ctl("reload")
+    wait_for(lambda: file() == (0, 1), what="the refusal")
+    daemon.ctl("rollback")
+    assert file() == (0, 1)
+    daemon.reload(config)
+    wait_for(lambda: file() == (1, 0), what="a file that is taken")
 
 
 def test_who_may_use_it(start, folder):

@@ -2,6 +2,7 @@
 #include "base/errlist.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,23 @@ START_TEST(copies_what_it_gets)
     section[0] = 'X';
     ck_assert_str_eq(list.items[0].file, "f");
     ck_assert_str_eq(list.items[0].section, "s");
+    errlist_free(&list);
+}
+END_TEST
+
+START_TEST(what_ran_out_is_no_fault_of_the_input)
+{
+    static const int shortages[] = {ENOMEM, EMFILE, ENFILE, EAGAIN};
+    struct errlist list = {0};
+
+    errlist_add(&list, ERRLIST_WARNING, "f", 1, NULL, "t");
+    errlist_add(&list, ERRLIST_ERROR, "f", 1, NULL, "out of memory; nothing was changed");
+    for (size_t i = 0; i < sizeof(shortages) / sizeof(shortages[0]); i++) {
+        errlist_add(&list, ERRLIST_ERROR, "f", 1, NULL, "cannot: %s", strerror(shortages[i]));
+    }
+    ck_assert_ptr_null(errlist_first_fault(&list));
+    errlist_add(&list, ERRLIST_ERROR, "f", 2, NULL, "cannot: %s", strerror(ENOENT));
+    ck_assert_ptr_eq(errlist_first_fault(&list), &list.items[6]);
     errlist_free(&list);
 }
 END_TEST
@@ -148,6 +166,7 @@ int main(void)
     tcase_add_test(tc, empty_prints_nothing);
     tcase_add_test(tc, every_form_of_place);
     tcase_add_test(tc, copies_what_it_gets);
+    tcase_add_test(tc, what_ran_out_is_no_fault_of_the_input);
     tcase_add_test(tc, sorts_by_first_file_then_line_and_stays_stable);
     tcase_add_test(tc, more_than_fit_are_counted);
     tcase_add_test(tc, no_text_breaks_the_line);

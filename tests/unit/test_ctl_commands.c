@@ -317,6 +317,17 @@ START_TEST(kept_configurations)
     says(run("show configs"), "what runs is not what the file said");
     says(run("show diff"), "what runs is not what the file said");
     says(run("show info json"), "\"file_runs\":false");
+    says(run("show info json"), "\"file_refused\":false,\"file_refused_wall_ms\":null,"
+                                "\"file_refused_error\":null");
+    fake.configs.refused_wall_ms = 1000;
+    fake.configs.refused = "f:1: not closed";
+    says(run("show info json"), "\"file_refused\":true,\"file_refused_wall_ms\":1000,"
+                                "\"file_refused_error\":\"f:1: not closed\"");
+    says(run("show configs json"), "\"file_refused\":true,\"file_refused_wall_ms\":1000,"
+                                   "\"file_refused_error\":\"f:1: not closed\"");
+    says(run("show configs"), "the file was refused at 1970-01-01T00:00:01");
+    says(run("show diff"), "so what runs is not what it says; first error: f:1: not closed");
+    fake.configs.refused_wall_ms = 0;
     says(run("show configs json"), "\"runs\":true,\"file\":false");
     says(run("show configs 2"), "old");
     says(run("save /x"), "# not saved: the daemon writes no files for others");

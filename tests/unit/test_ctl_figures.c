@@ -84,6 +84,8 @@ static struct exception {
     {"show info", "connections_by", "sluice_connections_limit", "the least of them", false},
     {"show info", "connections_limited_by", NULL, "words", false},
     {"show info", "status", NULL, "words", false},
+    {"show info", "file_refused_wall_ms", NULL, "the metric has a history of it", false},
+    {"show info", "file_refused_error", NULL, "words", false},
     {"show info", "confirm_until_ms", NULL, "a plan: events tell when it is due", false},
 };
 
