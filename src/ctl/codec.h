@@ -25,6 +25,10 @@
 #define CODEC_WORDS_MAX  256
 #define CODEC_ERROR      "error: "
 #define CODEC_ERROR_JSON "{\"error\""
+/* Of those, where the words are no command: how the text begins; and a member that no other has,
+ * which can be found without parsing, as a string's quotes are escaped. */
+#define CODEC_USAGE      "bad usage: "
+#define CODEC_USAGE_JSON "\"code\":\"usage\""
 /* How the reply to health begins when the answer is yes. */
 #define CODEC_HEALTHY      "healthy: "
 #define CODEC_HEALTHY_JSON "{\"healthy\":true"

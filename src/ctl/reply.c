@@ -437,6 +437,20 @@ void reply_error(struct reply *reply, const char *format, ...)
     put_error_text(reply, text.failed ? "out of memory" : str_text(&text));
 }
 
+void reply_bad_usage(struct reply *reply, const char *format, ...)
+{
+    STR_AUTO text = {0};
+    va_list args;
+
+    str_append(&text, CODEC_USAGE);
+    va_start(args, format);
+    str_vprintf(&text, format, args);
+    va_end(args);
+    put_error_text(reply, text.failed ? "out of memory" : str_text(&text));
+    if (reply->as_json)
+        json_put_string(&reply->json, "code", "usage");
+}
+
 static void json_fault(struct json *json, const struct errlist_item *item)
 {
     json_begin_object(json, NULL);

@@ -104,6 +104,10 @@ void reply_lines(struct reply *reply, const char *key, char *const *lines, size_
 /* Drops what was built: the request is refused, and format says why and what would be right. */
 __attribute__((format(printf, 2, 3))) void reply_error(struct reply *reply, const char *format,
                                                        ...);
+/* The same for words that are no command: unknown, too few, too many. The text begins with
+ * CODEC_USAGE, and JSON has CODEC_USAGE_JSON, too. */
+__attribute__((format(printf, 2, 3))) void reply_bad_usage(struct reply *reply, const char *format,
+                                                           ...);
 /*
  * The same with a list of faults: the headline, then a line each; in JSON {"error": …, "errors":
  * [{"severity", "file", "line", "section", "text"}], "errors_dropped": N}.

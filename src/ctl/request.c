@@ -91,18 +91,18 @@ static void refuse_unknown(struct request *request)
 
     codec_join(&text, words, request->words.count < 2 ? request->words.count : 2);
     if (request->words.count == 0)
-        reply_error(&request->reply, "no command before json; \"help\" lists all commands");
+        reply_bad_usage(&request->reply, "no command before json; \"help\" lists all commands");
     else if (is_begun && (request->words.count == 1 || !nearest))
-        reply_error(&request->reply,
-                    "unknown command: %s; \"help %s\" lists those that begin with %s",
-                    str_text(&text), words[0], words[0]);
+        reply_bad_usage(&request->reply,
+                        "unknown command: %s; \"help %s\" lists those that begin with %s",
+                        str_text(&text), words[0], words[0]);
     else if (nearest)
-        reply_error(&request->reply,
-                    "unknown command: %s; did you mean \"%s\"? (\"help\" lists all commands)",
-                    str_text(&text), nearest);
+        reply_bad_usage(&request->reply,
+                        "unknown command: %s; did you mean \"%s\"? (\"help\" lists all commands)",
+                        str_text(&text), nearest);
     else
-        reply_error(&request->reply, "unknown command: %s; \"help\" lists all commands",
-                    str_text(&text));
+        reply_bad_usage(&request->reply, "unknown command: %s; \"help\" lists all commands",
+                        str_text(&text));
 }
 
 /* The one place where levels are checked. */
@@ -179,10 +179,10 @@ static void refuse_option(struct request *request, const char *name)
         nearest = units_nearest(name, own_options(request->command));
     command_usage(request->command, &usage);
     if (nearest)
-        reply_error(&request->reply, "unknown option %s=; did you mean %s=? usage: %s", name,
-                    nearest, str_text(&usage));
+        reply_bad_usage(&request->reply, "unknown option %s=; did you mean %s=? usage: %s", name,
+                        nearest, str_text(&usage));
     else
-        reply_error(&request->reply, "unknown option %s=; usage: %s", name, str_text(&usage));
+        reply_bad_usage(&request->reply, "unknown option %s=; usage: %s", name, str_text(&usage));
 }
 
 /* Takes name=value; the word is split in place. Returns 0, or -EINVAL with the reply an error. */
@@ -197,7 +197,7 @@ static int take_option(struct request *request, char *word, char *equals)
         return -EINVAL;
     }
     if (is_why ? request->who.why != NULL : request_option(request, word) != NULL) {
-        reply_error(&request->reply, "%s= is given twice", word);
+        reply_bad_usage(&request->reply, "%s= is given twice", word);
         return -EINVAL;
     }
     if (is_why) {
@@ -205,7 +205,7 @@ static int take_option(struct request *request, char *word, char *equals)
         return 0;
     }
     if (request->n_options == CTL_SETTINGS_MAX) {
-        reply_error(&request->reply, "more than %d options", CTL_SETTINGS_MAX);
+        reply_bad_usage(&request->reply, "more than %d options", CTL_SETTINGS_MAX);
         return -EINVAL;
     }
     request->options[request->n_options++] = (struct ctl_setting){word, equals + 1};
@@ -225,7 +225,7 @@ int request_refuse_usage(struct request *request, const char *what)
     STR_AUTO usage = {0};
 
     command_usage(request->command, &usage);
-    reply_error(&request->reply, "%s; usage: %s", what, str_text(&usage));
+    reply_bad_usage(&request->reply, "%s; usage: %s", what, str_text(&usage));
     return -EINVAL;
 }
 

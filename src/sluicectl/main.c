@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/json.h"
 #include "ctl/codec.h"
 #include "sluicectl/doctor.h"
 #include "sluicectl/save.h"
@@ -38,7 +40,7 @@ static const char usage_text[] =
     "  -V, --version        the version of sluicectl\n"
     "\n"
     "Options stand before the words; --json also after them, and with health all.\n"
-    "Exit status: 0 done, 1 refused by the daemon, 2 usage, 3 no daemon.\n";
+    "Exit status: 0 done, 1 refused by the daemon, 2 bad usage, 3 no daemon.\n";
 
 struct options {
     const char *socket;
@@ -51,11 +53,29 @@ struct options {
 
 enum parsed { PARSED_GO, PARSED_EXIT_DONE, PARSED_EXIT_USAGE };
 
-static enum parsed fail_usage(const char *what)
+/* In the daemon's own form, as if it had been asked. */
+__attribute__((format(printf, 2, 3))) static enum parsed fail_usage(const struct options *options,
+                                                                    const char *format, ...)
 {
-    if (what)
-        fprintf(stderr, "sluicectl: %s\n", what);
-    fputs(usage_text, stderr);
+    STR_AUTO text = {0};
+    STR_AUTO out = {0};
+    struct json json;
+    va_list args;
+
+    str_append(&text, CODEC_USAGE);
+    va_start(args, format);
+    str_vprintf(&text, format, args);
+    va_end(args);
+    if (!options->json) {
+        fprintf(stderr, CODEC_ERROR "%s\n%s", str_text(&text), usage_text);
+        return PARSED_EXIT_USAGE;
+    }
+    json_init(&json, &out);
+    json_begin_object(&json, NULL);
+    json_put_string(&json, "error", str_text(&text));
+    json_put_string(&json, "code", "usage");
+    json_end_object(&json);
+    fprintf(stderr, "%s\n", str_text(&out));
     return PARSED_EXIT_USAGE;
 }
 
@@ -69,6 +89,7 @@ static enum parsed take_options(int argc, char **argv, const char *shorts, struc
     int c;
 
     optind = 0; /* begins anew, in another argv perhaps */
+    opterr = 0;
     while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         switch (c) {
         case 's':
@@ -86,8 +107,10 @@ static enum parsed take_options(int argc, char **argv, const char *shorts, struc
         case 'V':
             puts("sluicectl " SLUICE_VERSION);
             return PARSED_EXIT_DONE;
+        case ':':
+            return fail_usage(options, "-s needs the path of a SOCKET");
         default:
-            return fail_usage(NULL);
+            return fail_usage(options, "unknown option %s; see sluicectl --help", argv[optind - 1]);
         }
     }
     return PARSED_GO;
@@ -100,7 +123,7 @@ static enum parsed take_later_options(char *program, struct options *options)
     enum parsed parsed;
 
     options->words[0] = program; /* getopt wants it there */
-    parsed = take_options((int)options->n_words, options->words, "s:hV", options);
+    parsed = take_options((int)options->n_words, options->words, ":s:hV", options);
     if (parsed != PARSED_GO)
         return parsed;
     options->words += optind - 1;
@@ -112,7 +135,7 @@ static enum parsed take_later_options(char *program, struct options *options)
 static enum parsed parse_options(int argc, char **argv, struct options *options)
 {
     /* "+": what follows the first word belongs to the request. */
-    enum parsed parsed = take_options(argc, argv, "+s:hV", options);
+    enum parsed parsed = take_options(argc, argv, "+:s:hV", options);
     bool is_health;
 
     if (parsed != PARSED_GO)
@@ -120,7 +143,7 @@ static enum parsed parse_options(int argc, char **argv, struct options *options)
     options->words = argv + optind;
     options->n_words = (size_t)(argc - optind);
     if (options->n_words == 0)
-        return fail_usage(NULL);
+        return fail_usage(options, "which command? sluicectl help lists all");
     if (options->n_words > 1 && strcmp(options->words[0], "doctor") != 0 &&
         strcmp(options->words[options->n_words - 1], "--json") == 0) {
         options->json = true;
@@ -128,7 +151,7 @@ static enum parsed parse_options(int argc, char **argv, struct options *options)
     }
     is_health = strcmp(options->words[0], "health") == 0;
     if (options->exit_code && !is_health)
-        return fail_usage("--exit-code goes with health only");
+        return fail_usage(options, "--exit-code goes with health only");
     return is_health ? take_later_options(argv[0], options) : PARSED_GO;
 }
 
@@ -169,7 +192,7 @@ static int build_line(const struct options *options, struct str *line)
 }
 
 /* What the daemon would not take as one request is not sent. */
-static bool is_sendable(const struct str *line)
+static bool is_sendable(const struct options *options, const struct str *line)
 {
     struct codec_words words = {0};
     const char *problem;
@@ -178,7 +201,7 @@ static bool is_sendable(const struct str *line)
         codec_words_free(&words);
         return true;
     }
-    fprintf(stderr, "sluicectl: %s\n", problem);
+    (void)fail_usage(options, "%s", problem);
     return false;
 }
 
@@ -219,11 +242,20 @@ static bool is_refusal(const struct str *reply)
     return begins_with(reply, CODEC_ERROR) || begins_with(reply, CODEC_ERROR_JSON);
 }
 
+static int judge_refusal(const struct str *reply)
+{
+    bool is_usage =
+        begins_with(reply, CODEC_ERROR CODEC_USAGE) ||
+        (begins_with(reply, CODEC_ERROR_JSON) && strstr(str_text(reply), CODEC_USAGE_JSON) != NULL);
+
+    return is_usage ? EXIT_USAGE : EXIT_REFUSED;
+}
+
 /* The exit status that the reply stands for. */
 static int judge_reply(const struct options *options, const struct str *reply, bool refused)
 {
     if (refused)
-        return EXIT_REFUSED;
+        return judge_refusal(reply);
     if (options->exit_code && !begins_with(reply, CODEC_HEALTHY) &&
         !begins_with(reply, CODEC_HEALTHY_JSON))
         return EXIT_UNHEALTHY;
@@ -280,8 +312,10 @@ static int talk(const struct options *options, const char *socket, const struct 
 
     if (result != 0)
         return report_no_daemon(options, socket, -result);
-    if (options->save)
-        return save_file(&reply, options->words[1], options->json) == 0 ? EXIT_DONE : EXIT_REFUSED;
+    /* Of a save the reply is JSON in any case; a refusal is shown as it was asked for. */
+    if (options->save && !(options->json && is_refusal(&reply)))
+        return save_file(&reply, options->words[1], options->json) == 0 ? EXIT_DONE
+                                                                        : judge_refusal(&reply);
     return print_reply(options, &reply);
 }
 
@@ -302,7 +336,7 @@ int main(int argc, char **argv)
         return doctor_run((int)options.n_words, options.words, options.socket, options.json);
     options.save = options.n_words >= 2 && strcmp(options.words[0], "save") == 0 &&
                    strcmp(options.words[1], "json") != 0;
-    if (build_line(&options, &line) != 0 || !is_sendable(&line))
+    if (build_line(&options, &line) != 0 || !is_sendable(&options, &line))
         return EXIT_USAGE;
     return talk(&options, talk_choose_socket(options.socket, TALK_SOCKET), &line);
 }

@@ -94,11 +94,14 @@ def test_every_command_as_text_and_as_json(start, daemon):
             if as_json:
                 assert reply.count("\n") == 2, reply
                 value = json.loads(reply)
-                assert by_ctl.returncode == (1 if "error" in value else 0), by_ctl
+                usage = value.get("code") == "usage"
+                assert by_ctl.returncode == (2 if usage else 1 if "error" in value else 0)
                 if by_ctl.returncode == 0:
                     json.loads(by_ctl.stdout)
             else:
-                assert by_ctl.returncode == (1 if reply.startswith("error: ") else 0), by_ctl
+                usage = reply.startswith("error: bad usage: ")
+                refused = reply.startswith("error: ")
+                assert by_ctl.returncode == (2 if usage else 1 if refused else 0), by_ctl
             if command in ARGUMENTS or not reply.startswith(("error: ", '{"error"')):
                 assert by_ctl.returncode == 0 and by_ctl.stderr == "", by_ctl
             else:
@@ -121,7 +124,7 @@ def test_several_requests_on_one_connection(daemon):
     parts = replies.split("\n\n")
     assert len(parts) == 5 and parts[-1] == "", replies
     assert len(json.loads(parts[0])["workers"]) == 2
-    assert parts[1].startswith("error: unknown command: show nonsense")
+    assert parts[1].startswith("error: bad usage: unknown command: show nonsense")
     assert json.loads(parts[2])["pools"][0]["name"] == "web"
     assert "help" in parts[3]
 
@@ -167,16 +170,31 @@ def test_json_alone(daemon):
 def test_exit_codes_of_sluicectl(daemon, folder):
     done = sluicectl(daemon, "show", "info")
     assert (done.returncode, done.stderr) == (0, "")
-    refused = sluicectl(daemon, "show", "nonsense")
+    refused = sluicectl(daemon, "set", "backend", "web", "a", "weight=heavy")
     assert (refused.returncode, refused.stdout) == (1, "") and refused.stderr.startswith("error: ")
-    refused = sluicectl(daemon, "--json", "show", "nonsense")
-    assert refused.returncode == 1 and "error" in json.loads(refused.stderr)
+    refused = sluicectl(daemon, "--json", "show", "backends", "x")
+    assert refused.returncode == 1 and json.loads(refused.stderr).keys() == {"error"}
     assert json.loads(sluicectl(daemon, "show", "pools", "--json").stdout)["pools"]
     refused = sluicectl(daemon, "show", "backends", "x")
     assert refused.stderr == "error: there is no pool x; known: web\n"
-    for words in [], ["--nonsense", "show"], ["show", "a\nb"]:
+    for words, right in [
+            ([], "Usage: sluicectl"), (["--nonsense", "show"], "--nonsense"), (["-s"], "SOCKET"),
+            (["show", "a\nb"], "control characters"), (["shwo", "pools"], 'mean "show pools"'),
+            (["show"], "help show"), (["drain", "backend", "web"], "drain backend POOL NAME"),
+            (["show", "pools", "x"], "usage: show pools"), (["save"], "usage: save FILE"),
+            (["save", folder / "x", "y"], "usage: save FILE"), (["show", "info", "--exit-code"], ""),
+            (["health", "--exit-code", "web", "x"], "usage: health"),
+            (["drain", "backend", "web", "a", "witin=5s"], "did you mean within="),
+            (["set", "backend", "web", "a"], "option=value"),
+            (["close", "sessions"], "backend=POOL/NAME")]:
         usage = sluicectl(daemon, *words)
-        assert (usage.returncode, usage.stdout) == (2, "") and usage.stderr, words
+        assert (usage.returncode, usage.stdout) == (2, ""), (words, usage)
+        assert usage.stderr.startswith("error: bad usage: ") and right in usage.stderr, words
+        usage = sluicectl(daemon, "--json", *words)
+        answer = json.loads(usage.stderr)
+        assert usage.returncode == 2 and answer["code"] == "usage", words
+        assert answer["error"].startswith("bad usage: "), words
+    assert not (folder / "x").exists()
     for path in folder / "nobody.sock", folder:
         missing = sluicectl(daemon, "show", "info", socket_path=path)
         assert (missing.returncode, missing.stdout) == (3, "") and str(path) in missing.stderr
@@ -332,7 +350,7 @@ def test_endless_line(daemon):
 def test_longest_line(daemon):
     """The limit itself is allowed."""
     line = b'show pools "' + b"x" * (65536 - 20) + b'"\n'
-    assert raw(daemon, line).startswith("error: too many words")
+    assert raw(daemon, line).startswith("error: bad usage: too many words")
 
 
 def test_byte_at_a_time(daemon):

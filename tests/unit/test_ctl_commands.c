@@ -284,7 +284,7 @@ static const struct {
 
 START_TEST(json_alone_is_no_command)
 {
-    says(run("json"), "{\"error\":\"no command");
+    says(run("json"), "{\"error\":\"bad usage: no command");
 }
 END_TEST
 

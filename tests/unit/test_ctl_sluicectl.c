@@ -158,7 +158,7 @@ END_TEST
 START_TEST(the_socket_from_the_environment)
 {
     setenv("SLUICE_SOCKET", path, 1);
-    ck_assert_int_eq(ctl("show pools", NULL), 1); /* one word with a space is another word */
+    ck_assert_int_eq(ctl("show pools", NULL), 2); /* one word with a space is another word */
     ck_assert_int_eq(ctl("show", "pools", NULL), 0);
     ck_assert_int_eq(ctl("-s", "/nonexistent/socket", "show", "pools", NULL), 3);
 }
@@ -176,10 +176,10 @@ END_TEST
 
 START_TEST(a_refusal_goes_to_standard_error)
 {
-    ck_assert_int_eq(ctl("-s", path, "show", "poolz", NULL), 1);
+    ck_assert_int_eq(ctl("-s", path, "show", "backends", "wev", NULL), 1);
     ck_assert_int_eq(strncmp(str_text(&standard_error), "error: ", 7), 0);
     ck_assert_str_eq(str_text(&standard_out), "");
-    ck_assert_int_eq(ctl("-s", path, "--json", "show", "poolz", NULL), 1);
+    ck_assert_int_eq(ctl("-s", path, "--json", "show", "backends", "wev", NULL), 1);
     ck_assert_int_eq(strncmp(str_text(&standard_error), "{\"error\":", 9), 0);
     ck_assert_int_eq(ctl("-s", path, "--json", "show", "errors", NULL), 0); /* no refusal */
 }
@@ -198,6 +198,15 @@ START_TEST(usage)
     ck_assert_int_eq(ctl("-s", path, "show", "pools\nstop", NULL), 2); /* would be two requests */
     says(&standard_error, "control characters");
     ck_assert_int_eq(ctl("-s", path, "show", "\xff", NULL), 2);
+    ck_assert_int_eq(ctl("--json", "--frobnicate", NULL), 2);
+    ck_assert_str_eq(str_text(&standard_error),
+                     "{\"error\":\"bad usage: unknown option --frobnicate; see sluicectl --help\","
+                     "\"code\":\"usage\"}\n");
+    ck_assert_int_eq(ctl("-s", path, "show", "poolz", NULL), 2);
+    says(&standard_error, "error: bad usage: unknown command: show poolz; did you mean");
+    ck_assert_int_eq(ctl("-s", path, "--json", "show", "poolz", NULL), 2);
+    says(&standard_error, "\"code\":\"usage\"");
+    ck_assert_int_eq(ctl("-s", path, "--json", "show", "backends", "\"code\":\"usage\"", NULL), 1);
 }
 END_TEST
 
@@ -299,13 +308,13 @@ START_TEST(options_of_health_stand_anywhere)
     ck_assert_int_eq(ctl("-s", path, "health", "--", "--exit-code", NULL), 1);
     says(&standard_error, "no service --exit-code");
     ck_assert_int_eq(ctl("-s", path, "health", "--exit-cod3", NULL), 2);
-    ck_assert_int_eq(ctl("-s", path, "health", "web", "db", NULL), 1);
+    ck_assert_int_eq(ctl("-s", path, "health", "web", "db", NULL), 2);
     /* Of other verbs only --json, as the last word. */
     ck_assert_int_eq(ctl("-s", path, "--exit-code", "show", "pools", NULL), 2);
     says(&standard_error, "--exit-code goes with health only");
     ck_assert_int_eq(ctl("-s", path, "show", "pools", "--json", NULL), 0);
     ck_assert_int_eq(strncmp(str_text(&standard_out), "{\"pools\":", 9), 0);
-    ck_assert_int_eq(ctl("-s", path, "show", "--json", "pools", NULL), 1);
+    ck_assert_int_eq(ctl("-s", path, "show", "--json", "pools", NULL), 2);
 }
 END_TEST
 
