@@ -114,8 +114,16 @@ static enum command_outcome run_remove(struct request *request)
 
 static enum command_outcome run_add(struct request *request)
 {
+    const char *problem = override_name_problem(request->args[1]);
+    STR_AUTO name = {0};
+
     if (!request_find_pool(request, request->args[0]))
         return COMMAND_DONE;
+    if (problem) {
+        codec_quote(&name, request->args[1]);
+        reply_error(&request->reply, "the name %s %s", str_text(&name), problem);
+        return COMMAND_DONE;
+    }
     memmove(&request->options[1], &request->options[0],
             request->n_options * sizeof(request->options[0]));
     request->options[0] = (struct ctl_setting){"address", request->args[2]};

@@ -9,10 +9,8 @@
 #include <string.h>
 
 #include "base/units.h"
-#include "model/override.h"
 
-#define OPTION_CHARACTERS "abcdefghijklmnopqrstuvwxyz_"
-#define NAMES_TOLD_MAX    12
+#define NAMES_TOLD_MAX 12
 
 struct request *request_create(const struct ctl_host *host, struct codec_words *words,
                                const struct ctl_who *who, size_t reply_limit, uint64_t now_ms,
@@ -122,110 +120,13 @@ static bool is_allowed(struct request *request, enum ctl_level level)
     return false;
 }
 
-static const char *const no_options[] = {NULL};
-
-/* Names of a command's own options, and of those from the option table. */
-static const char *const *own_options(const struct command *command)
-{
-    return command->options ? command->options : no_options;
-}
-
-static const char *const *settings_of(const struct command *command)
-{
-    return command->settings ? command->settings() : no_options;
-}
-
-static bool is_listed(const char *name, const char *const *list)
-{
-    for (; *list; list++)
-        if (strcmp(name, *list) == 0)
-            return true;
-    return false;
-}
-
-/* The option of the file that a command cannot set; NULL: there is none of that name, or it is one
- * of the command's own words. */
-static const struct option_def *find_in_file(const struct command *command, const char *name)
-{
-    const char *section = command->settings == override_settable_of_service ? "service"
-                          : command->settings == override_settable_of_pool  ? "pool"
-                          : command->settings != NULL                       ? "backend"
-                                                                            : "";
-
-    for (const struct option_def *option = option_table; option->name; option++)
-        if (strcmp(option->section, section) == 0 && strcmp(option->name, name) == 0)
-            return command->settings == override_addable && option->required ? NULL : option;
-    return NULL;
-}
-
-static void refuse_option(struct request *request, const char *name)
-{
-    const struct option_def *in_file = find_in_file(request->command, name);
-    const char *nearest = units_nearest(name, settings_of(request->command));
-    STR_AUTO usage = {0};
-
-    if (in_file) {
-        reply_error(&request->reply,
-                    "%s= cannot be given by command%s; change it in the file, "
-                    "then reload%s",
-                    name, in_file->type == OPTION_LIST ? ", as it is a list" : "",
-                    strcmp(name, "address") == 0
-                        ? ", or add backend with that address under another name, then remove "
-                          "this one"
-                        : "");
-        return;
-    }
-    if (!nearest)
-        nearest = units_nearest(name, own_options(request->command));
-    command_usage(request->command, &usage);
-    if (nearest)
-        reply_bad_usage(&request->reply, "unknown option %s=; did you mean %s=? usage: %s", name,
-                        nearest, str_text(&usage));
-    else
-        reply_bad_usage(&request->reply, "unknown option %s=; usage: %s", name, str_text(&usage));
-}
-
-/* Takes name=value; the word is split in place. Returns 0, or -EINVAL with the reply an error. */
-static int take_option(struct request *request, char *word, char *equals)
-{
-    bool is_why = (request->command->flags & COMMAND_CHANGES) && strncmp(word, "why=", 4) == 0;
-
-    *equals = '\0';
-    if (!is_why && !is_listed(word, own_options(request->command)) &&
-        !is_listed(word, settings_of(request->command))) {
-        refuse_option(request, word);
-        return -EINVAL;
-    }
-    if (is_why ? request->who.why != NULL : request_option(request, word) != NULL) {
-        reply_bad_usage(&request->reply, "%s= is given twice", word);
-        return -EINVAL;
-    }
-    if (is_why) {
-        request->who.why = equals + 1;
-        return 0;
-    }
-    if (request->n_options == CTL_SETTINGS_MAX) {
-        reply_bad_usage(&request->reply, "more than %d options", CTL_SETTINGS_MAX);
-        return -EINVAL;
-    }
-    request->options[request->n_options++] = (struct ctl_setting){word, equals + 1};
-    return 0;
-}
-
-/* Where a word is name=value, its equals sign. A path with one in it is none. */
-static char *find_equals(char *word)
-{
-    size_t name = strspn(word, OPTION_CHARACTERS);
-
-    return name > 0 && word[name] == '=' ? word + name : NULL;
-}
-
 int request_refuse_usage(struct request *request, const char *what)
 {
     STR_AUTO usage = {0};
 
     command_usage(request->command, &usage);
-    reply_bad_usage(&request->reply, "%s; usage: %s", what, str_text(&usage));
+    reply_bad_usage(&request->reply, "%s%s usage: %s", what,
+                    what[strlen(what) - 1] == '?' ? "" : ";", str_text(&usage));
     return -EINVAL;
 }
 
@@ -241,11 +142,10 @@ static int parse_arguments(struct request *request, size_t taken)
     }
     for (size_t i = taken; i < count; i++) {
         char *word = request->words.words[i];
-        char *equals = find_equals(word);
 
-        if (!equals)
+        if (!request_is_option(word))
             request->positional[request->n_args++] = word;
-        else if (take_option(request, word, equals) != 0)
+        else if (request_parse_option(request, word) != 0)
             return -EINVAL;
     }
     if (request->n_args < command->args_min)
@@ -287,14 +187,6 @@ void request_start(struct request *request, enum ctl_level level, request_done_f
 }
 
 /* --- what commands ask of their arguments --- */
-
-const char *request_option(const struct request *request, const char *name)
-{
-    for (size_t i = 0; i < request->n_options; i++)
-        if (strcmp(request->options[i].option, name) == 0)
-            return request->options[i].value;
-    return NULL;
-}
 
 static const struct model *model_of(const struct request *request)
 {
@@ -470,43 +362,4 @@ bool request_find_pair(struct request *request, const char *pair, struct session
         return true;
     pool = request_find_pool(request, str_text(&name));
     return pool && request_has_backend(request, pool, slash + 1);
-}
-
-int request_option_time(struct request *request, const char *name, uint64_t *out_ms)
-{
-    const char *value = request_option(request, name);
-    const char *problem;
-
-    if (!value || units_parse_time(value, out_ms, &problem) == 0)
-        return 0;
-    reply_error(&request->reply, "%s=%s: %s", name, value, problem);
-    return -EINVAL;
-}
-
-int request_take_time(struct request *request, const char *name, uint64_t *out_ms)
-{
-    if (!request_option(request, name))
-        return 0;
-    if (request_option_time(request, name, out_ms) != 0)
-        return -EINVAL;
-    for (size_t i = 0; i < request->n_options; i++) {
-        if (strcmp(request->options[i].option, name) == 0) {
-            request->n_options--;
-            memmove(&request->options[i], &request->options[i + 1],
-                    (request->n_options - i) * sizeof(request->options[0]));
-        }
-    }
-    return 0;
-}
-
-int request_option_uint(struct request *request, const char *name, uint64_t min, uint64_t max,
-                        uint64_t *out)
-{
-    const char *value = request_option(request, name);
-    const char *problem;
-
-    if (!value || units_parse_uint(value, min, max, out, &problem) == 0)
-        return 0;
-    reply_error(&request->reply, "%s=%s: %s", name, value, problem);
-    return -EINVAL;
 }

@@ -78,6 +78,11 @@ bool request_is_live(const struct request *request);
 
 /* The reply becomes an error: what is wrong, and the command's usage. Returns -EINVAL. */
 int request_refuse_usage(struct request *request, const char *what);
+/* Whether a word is name=value. */
+bool request_is_option(char *word);
+/* Takes such a word, which is split in place, if the command has that option. Returns 0, or -EINVAL
+ * with the reply an error. */
+int request_parse_option(struct request *request, char *word);
 /* The value of name=value, or NULL when it was not given. */
 const char *request_option(const struct request *request, const char *name);
 /* Finds what the arguments name; when there is none the reply becomes an error with the nearest

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backends_file.h"
+#include "conf/tree.h"
 #include "edits.h"
 
 #define OPTIONS_MAX 32 /* of one section, at least */
@@ -70,6 +71,11 @@ const char *const *override_settable_of_global(void)
 
     list_options(SECTION_GLOBAL, is_settable, names);
     return names;
+}
+
+const char *override_name_problem(const char *name)
+{
+    return conf_name_problem(name);
 }
 
 const char *const *override_addable(void)

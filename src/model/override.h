@@ -59,6 +59,8 @@ const char *const *override_settable_of_pool(void);
 const char *const *override_settable_of_service(void);
 const char *const *override_settable_of_global(void);
 const char *const *override_addable(void);
+/* Why a backend cannot be added under that name, to follow it in a sentence; NULL: it can. */
+const char *override_name_problem(const char *name);
 
 /* Whether a and b are about the same thing: kind, names and option. */
 bool override_is_same(const struct override *a, const struct override *b);

@@ -111,9 +111,13 @@ def test_an_added_backend_is_as_the_file_would_have_it(start, origin):
     ("web c 127.0.0.1:1 weight=1 weight=2", ["weight= is given twice"]),
     ("web c 127.0.0.1:1 resume_connections=3", ["resume_connections", "max_connections"]),
     ("web c 127.0.0.1:1 checks=some", ['checks: "some": unknown', '"none"']),
-    ("web c/d 127.0.0.1:1", ["no usable name", "letters"]),
-    ("web json 127.0.0.1:1", ["no usable name"]),
-    ("web * 127.0.0.1:1", ["no usable name"]),
+    ("web c/d 127.0.0.1:1", ["the name c/d is not allowed; a name is made of letters"]),
+    ("web json 127.0.0.1:1", ["the name json is reserved; choose another"]),
+    ("web * 127.0.0.1:1", ["the name * is reserved"]),
+    ('web "" 127.0.0.1:1', ['the name "" is empty']),
+    (f"web {'c' * 64} 127.0.0.1:1", ["is too long; a name must be shorter than 64 bytes"]),
+    ("web c 127.0.0.1:1 zzz=3", ["unknown option zzz=; known here: ", "max_connections"]),
+    ("web c 127.0.0.1:1 retries=3", ['unknown option retries=; "set pool" has it; usage: ']),
 ])
 def test_what_cannot_be_added(daemon, words, needles):
     refused(daemon, f"add backend {words}", *needles)
@@ -338,7 +342,10 @@ def test_set_pool(start, origin):
     ("service web pool=wbe", ['pool: "wbe": no such pool', 'did you mean "web"']),
     ("service web fallback_pool=web", ["fallback_pool", "the same as pool"]),
     ("service web idle_timeout=soon", ["idle_timeout", "soon"]),
-    ("service web workers=3", ["unknown option workers="]),
+    ("service web workers=3", ["unknown option workers=; known here: ", "idle_timeout"]),
+    ("pool web weight=3", ['unknown option weight=; "set backend" has it; usage: set pool']),
+    ("backend web a idle_timeout=3s", ['unknown option idle_timeout=; "set service" has it']),
+    ("backend web a wieght=3", ["did you mean weight=? usage: set backend"]),
 ])
 def test_what_cannot_be_set(daemon, words, needles):
     refused(daemon, f"set {words}", *needles)
