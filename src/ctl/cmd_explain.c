@@ -64,6 +64,74 @@ static int parse_question(struct request *request, struct explanation_question *
     return to ? parse_address(request, "to", to, &out->destination) : 0;
 }
 
+/* --- where the client comes in --- */
+
+/* Whether a client that connects to that address comes in there. Without a port: on any. */
+static bool takes(const struct model_listener *listener, const struct addr_ip *to)
+{
+    static const uint8_t every[sizeof(to->bytes)];
+    const struct addr_ip *at = &listener->address.ip;
+
+    return to->family == ADDR_NONE ||
+           (at->family == to->family && (to->port == 0 || at->port == to->port) &&
+            (memcmp(at->bytes, every, sizeof(every)) == 0 ||
+             memcmp(at->bytes, to->bytes, sizeof(every)) == 0));
+}
+
+/* The service's addresses that take it, appended. Returns how many. */
+static size_t list_listens(const struct model_service *service, const struct addr_ip *to,
+                           struct str *out)
+{
+    char text[ADDR_TEXT_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < service->n_listeners; i++)
+        if (takes(&service->listeners[i], to))
+            str_printf(out, "%s%s", n++ > 0 ? ", " : "",
+                       addr_format(&service->listeners[i].address, text));
+    return n;
+}
+
+/* Returns 0, or -EINVAL with the reply an error when the service does not listen there. */
+static int check_destination(struct request *request, const struct model_service *service,
+                             const struct addr_ip *to)
+{
+    static const struct addr_ip anywhere;
+    const struct model *model = request->host.ops->model(request->host.self);
+    char text[ADDR_TEXT_MAX];
+    STR_AUTO taking = {0};
+    STR_AUTO all = {0};
+
+    if (list_listens(service, to, &taking) > 0)
+        return 0;
+    str_printf(&all, "service %s does not listen on %s; it listens on ", service->name,
+               addr_ip_format(to, to->port != 0, text));
+    if (list_listens(service, &anywhere, &all) == 0)
+        str_append(&all, "nothing");
+    for (size_t i = 0; i < model->n_services; i++)
+        if (list_listens(&model->services[i], to, &taking) > 0)
+            str_printf(&all, "; service %s does there", model->services[i].name);
+    reply_error(&request->reply, "%s", str_text(&all));
+    return -EINVAL;
+}
+
+static void put_listens(const struct told *told, struct reply *reply)
+{
+    const struct model_service *service = model_find_service(told->view.model, told->service->name);
+    char text[ADDR_TEXT_MAX];
+    STR_AUTO lines = {0};
+
+    if (list_listens(service, &told->question.destination, &lines) > 0)
+        reply_line(reply, "comes in on %s", str_text(&lines));
+    if (!reply->as_json)
+        return;
+    json_begin_array(&reply->json, "listens");
+    for (size_t i = 0; i < service->n_listeners; i++)
+        if (takes(&service->listeners[i], &told->question.destination))
+            json_put_string(&reply->json, NULL, addr_format(&service->listeners[i].address, text));
+    json_end_array(&reply->json);
+}
+
 /* --- the answer --- */
 
 struct other_row {
@@ -176,6 +244,7 @@ static void put_answer(const struct told *told, struct reply *reply)
         json_put_bool(&reply->json, "certain", told->certain);
         json_put_string(&reply->json, "rule", str_text(&rule));
     }
+    put_listens(told, reply);
     put_others(told, reply);
     if (reply->as_json) {
         json_put_bool(&reply->json, "fallback", explanation->is_fallback != 0);
@@ -221,7 +290,8 @@ static void tell(struct request *request, const struct explanation *explanation)
 
     if (parse_question(request, &told.question) != 0)
         return;
-    if (!fits(snapshot, explanation)) {
+    if (!fits(snapshot, explanation) ||
+        !model_find_service(told.view.model, told.question.service)) {
         reply_error(&request->reply,
                     "the configuration is changing just now; ask again in a moment");
         return;
@@ -257,6 +327,8 @@ static enum command_outcome run_explain(struct request *request)
 
     if (!service || parse_question(request, &question) != 0)
         return COMMAND_DONE;
+    if (check_destination(request, service, &question.destination) != 0)
+        return COMMAND_DONE;
     if (question.destination.family == ADDR_NONE) {
         const struct snapshot_header *snapshot = host->ops->snapshot(host->self);
         size_t index = (size_t)(service - host->ops->model(host->self)->services);
@@ -271,7 +343,8 @@ const struct command cmd_explain = {
     .words = "explain",
     .level = CTL_LEVEL_READ,
     .arguments = "SERVICE CLIENT[:PORT] [to=ADDRESS]",
-    .help = "which backend that client would get now, and why not the others",
+    .help = "which backend that client would get now, and why not the others; ADDRESS: that it "
+            "connects to, one that the service listens on",
     .args_min = 2,
     .args_max = 2,
     .options = (const char *const[]){"to", NULL},

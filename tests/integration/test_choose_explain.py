@@ -262,6 +262,24 @@ def test_ipv6(start, backends, client):
         assert set(ask_often(daemon.address("s"), 4)) == {told["backend"]}
 
 
+def test_where_a_client_comes_in(start, backends):
+    """An address on which nobody listens is refused, with those on which somebody does."""
+    daemon = start(Daemon(
+        config(backends, options={"listen": ["127.0.0.1:0", "[::1]:0"]}) + service("t", "s")))
+    one, two = daemon.service("s")["listen"]
+    other = daemon.address("t")
+    assert explain(daemon, "10.1.2.3")["listens"] == [one, two]
+    for place in one, two, "127.0.0.1", "::1":
+        told = explain(daemon, "10.1.2.3", words=f"to={place}")
+        assert told["listens"] == [one if "127" in place else two]
+    assert f"\ncomes in on {two}\n" in daemon.ctl(f"explain s 10.1.2.3 to={two}")
+    for place, more in (other, "; service t does there"), ("127.0.0.2", ""):
+        with pytest.raises(CtlError) as refusal:
+            daemon.ctl(f"explain s 10.1.2.3 to={place}")
+        assert str(refusal.value).strip().endswith(
+            f"service s does not listen on {place}; it listens on {one}, {two}{more}")
+
+
 def test_other_addresses_other_backends(start, backends):
     """Also such as could never come here."""
     daemon = start(Daemon(config(backends, scheduler="mh"), hash_seed="x"))

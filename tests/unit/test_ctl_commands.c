@@ -159,6 +159,8 @@ static const struct {
     {"explain web \"\"", {"client \"\" is no address"}},
     {"explain web 10.0.0.1 to=x", {"to x is no address"}},
     {"explain web 10.0.0.1 to=unix", {"to unix is no address"}},
+    {"explain web 10.0.0.1 to=10.0.0.2:81",
+     {"service web does not listen on 10.0.0.2:81; it listens on 0.0.0.0:80, [::]:4711"}},
     {"explain web 10.0.0.1 sni=x.org", {"unknown option sni="}},
     {"show pools x", {"too many words", "usage: show pools"}},
     {"show pools x=y", {"unknown option x="}},

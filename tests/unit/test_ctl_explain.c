@@ -88,7 +88,7 @@ static const struct {
     {"explain web [2001:db8::1]:7", "explain web [2001:db8::1]:7 to 0.0.0.0:80"},
     {"explain web unix", "explain web unix to 0.0.0.0:80"},
     {"explain web 10.1.2.3 to=192.0.2.7", "explain web 10.1.2.3 to 192.0.2.7"},
-    {"explain web to=[2001:db8::2]:80 10.1.2.3", "explain web 10.1.2.3 to [2001:db8::2]:80"},
+    {"explain web to=[2001:db8::2]:4711 10.1.2.3", "explain web 10.1.2.3 to [2001:db8::2]:4711"},
 };
 
 START_TEST(the_worker_is_asked)
@@ -106,7 +106,8 @@ START_TEST(the_answer_in_json)
     ck_assert_str_eq(
         run("explain web 10.1.2.3:40000 json"),
         "{\"service\":\"web\",\"client\":\"10.1.2.3:40000\",\"pool\":\"web\",\"backend\":\"a\","
-        "\"certain\":true,\"rule\":\"wlc: least sessions for its weight: (3+1)/2\",\"others\":["
+        "\"certain\":true,\"rule\":\"wlc: least sessions for its weight: (3+1)/2\","
+        "\"listens\":[\"0.0.0.0:80\",\"[::]:4711\"],\"others\":["
         "{\"name\":\"b\",\"pool\":\"web\",\"why_not\":\"more loaded: (5+1)/1 against (3+1)/2\"},"
         "{\"name\":\"c\",\"pool\":\"web\",\"why_not\":\"maintenance: admin=maintenance by uid 0 "
         "pid 42: new "
@@ -122,6 +123,7 @@ START_TEST(the_answer_for_people)
                      "10.1.2.3 of service web would get backend a of pool web\n"
                      "wlc: least sessions for its weight: (3+1)/2\n"
                      "not certain: the next one like it may get another\n"
+                     "comes in on 0.0.0.0:80, [::]:4711\n"
                      "NAME  POOL  WHY_NOT\n"
                      "b     web   more loaded: (5+1)/1 against (3+1)/2\n"
                      "c     web   maintenance: admin=maintenance by uid 0 pid 42: new disks\n");
@@ -324,7 +326,10 @@ START_TEST(panic_and_fallback_are_told)
     ck_assert_str_eq(run("explain web unix"),
                      "unix of service web would get backend main of pool db\n"
                      "the fallback pool, as pool web has no eligible backend\n"
-                     "rr: by turn\n");
+                     "rr: by turn\n"
+                     "comes in on 0.0.0.0:80, [::]:4711\n");
+    says(run("explain web unix to=192.0.2.1 json"), "\"listens\":[\"0.0.0.0:80\"]");
+    says(run("explain web unix to=[2001:db8::1] json"), "\"listens\":[\"[::]:4711\"]");
     says(run("explain web unix json"), "\"others\":[],\"fallback\":true");
 }
 END_TEST
