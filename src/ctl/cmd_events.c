@@ -25,6 +25,7 @@ static const struct column columns[] = {
 struct event_filter {
     uint64_t since_ms;      /* monotonic; 0: from the beginning */
     uint64_t since_wall_ms; /* the same for events of earlier daemons */
+    const char *pool;       /* or NULL. It need not exist any more */
     const char *pair;       /* "POOL/NAME" or NULL: any. It need not exist any more */
     const char *kind;       /* or NULL */
     const char *by;         /* a part of it, or NULL */
@@ -44,6 +45,7 @@ static bool is_meant(const struct event_filter *filter, const struct event_recor
                             : event->wall_ms < filter->since_wall_ms)
         return false;
     if ((filter->kind && strcmp(filter->kind, event->kind) != 0) ||
+        (filter->pool && strcmp(filter->pool, event->pool) != 0) ||
         (filter->by && !strstr(event->by, filter->by)))
         return false;
     return !filter->pair || (strncmp(filter->pair, event->pool, pool_bytes) == 0 &&
@@ -90,7 +92,8 @@ static void refuse_kind(struct request *request, const char *kind)
 
 static enum command_outcome run_events(struct request *request)
 {
-    struct event_filter filter = {.pair = request_option(request, "backend"),
+    struct event_filter filter = {.pool = request_option(request, "pool"),
+                                  .pair = request_option(request, "backend"),
                                   .kind = request_option(request, "kind"),
                                   .by = request_option(request, "by")};
     uint64_t since_ms = UINT64_MAX, limit = LIMIT_DEFAULT;
@@ -123,8 +126,8 @@ static enum command_outcome run_events(struct request *request)
 const struct command cmd_show_events = {
     .words = "show events",
     .level = CTL_LEVEL_READ,
-    .arguments = "[since=TIME] [backend=POOL/NAME] [kind=KIND] [by=WHO] [limit=N]",
+    .arguments = "[since=TIME] [pool=POOL] [backend=POOL/NAME] [kind=KIND] [by=WHO] [limit=N]",
     .help = "what changed or was refused, when, by whom, why; the last 100 unless told",
-    .options = (const char *const[]){"since", "backend", "kind", "by", "limit", NULL},
+    .options = (const char *const[]){"since", "pool", "backend", "kind", "by", "limit", NULL},
     .run = run_events,
 };

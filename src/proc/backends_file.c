@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "edit.h"
+#include "model/backends_file.h"
 
 #define LINES_TOLD    50 /* of one file, as events: they are to hold more than one */
 #define EVENT_KIND    "backends_file"
@@ -80,10 +81,42 @@ static void try_again(struct backends_files *files)
     }
 }
 
-static void tell(struct master *master, const char *text)
+static void tell(struct master *master, const char *pool, const char *text)
 {
     log_warning(text);
-    master_event(master, EVENT_KIND, NULL, NULL, "master", NULL, text);
+    master_event(master, EVENT_KIND, pool, NULL, "master", NULL, text);
+}
+
+/* The pool whose file a fault is in; NULL: none's, or that of several. */
+static const char *find_pool(const struct backends_files *files, const struct errlist_item *item)
+{
+    const struct conf_section *root = &files->master->tree->root;
+    const char *found = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < root->n_sections; i++) {
+        const struct conf_section *pool = root->sections[i];
+        const char *path = backends_file_of(pool);
+        STR_AUTO section = {0};
+        if (path == NULL) {
+            continue;
+        }
+        conf_section_path(pool, &section);
+        if (strncmp(item->section, str_text(&section), section.len) == 0) {
+            return pool->title;
+        }
+        if (strcmp(path, item->file) == 0) {
+            found = pool->title;
+            n++;
+        }
+    }
+    return n == 1 ? found : NULL;
+}
+
+/* The one that all of them are about, beginning with the first; NULL: there is none. */
+static const char *common_pool(bool is_first, const char *so_far, const char *pool)
+{
+    bool is_same = so_far != NULL && pool != NULL && strcmp(so_far, pool) == 0;
+    return is_first || is_same ? pool : NULL;
 }
 
 /* Once as long as it says the same. */
@@ -96,14 +129,17 @@ static void tell_refused(struct backends_files *files, const struct errlist *err
     }
     free(files->refused);
     files->refused = str_take(&all);
+    const char *of_all = NULL;
     size_t told = 0;
     for (size_t i = 0; i < errors->count; i++) {
         STR_AUTO text = {0};
         if (errors->items[i].severity == ERRLIST_ERROR) {
             errlist_print_item(&errors->items[i], &text);
             log_warning(str_text(&text));
+            const char *pool = find_pool(files, &errors->items[i]);
+            of_all = common_pool(told == 0, of_all, pool);
             if (told++ < TOLD_MAX) {
-                master_event(files->master, EVENT_KIND, NULL, NULL, "master", NULL,
+                master_event(files->master, EVENT_KIND, pool, NULL, "master", NULL,
                              str_text(&text));
             }
         }
@@ -111,7 +147,7 @@ static void tell_refused(struct backends_files *files, const struct errlist *err
     STR_AUTO text = {0};
     str_printf(&text, "backends_file: refused for %zu fault%s; the backends stay as they were",
                errors->errors, errors->errors == 1 ? "" : "s");
-    tell(files->master, str_text(&text));
+    tell(files->master, of_all, str_text(&text));
 }
 
 static bool is_watched(const struct backends_files *files, const char *path)
@@ -132,7 +168,7 @@ static void tell_warnings(struct backends_files *files, const struct errlist *er
         STR_AUTO text = {0};
         if (item->file[0] == '\0' || is_watched(files, item->file)) {
             errlist_print_item(item, &text);
-            tell(files->master, str_text(&text));
+            tell(files->master, find_pool(files, item), str_text(&text));
         }
     }
 }
@@ -146,6 +182,24 @@ static void tell_changes(const struct backends_files *files, const struct change
         edit_find_subject(files->master->model, changes->lines[i], &pool, &backend);
         master_event(files->master, EVENT_KIND, pool, backend, "master", NULL, changes->lines[i]);
     }
+}
+
+/* Of one change alone the backend, too. */
+static void tell_taken(const struct backends_files *files, const struct change_list *changes,
+                       uint32_t generation)
+{
+    const char *pool = NULL, *backend = NULL, *of_all = NULL;
+    STR_AUTO text = {0};
+    for (size_t i = 0; i < changes->count; i++) {
+        edit_find_subject(files->master->model, changes->lines[i], &pool, &backend);
+        of_all = common_pool(i == 0, of_all, pool);
+    }
+    str_printf(&text, "backends_file: taken over, generation %u, %zu change%s: %s%s", generation,
+               changes->count, changes->count == 1 ? "" : "s", changes->lines[0],
+               changes->count > 1 ? " …" : "");
+    log_info(str_text(&text));
+    master_event(files->master, EVENT_KIND, of_all, changes->count == 1 ? backend : NULL, "master",
+                 NULL, str_text(&text));
 }
 
 static void on_loaded(void *arg, const struct errlist *errors, const struct change_list *changes,
@@ -165,13 +219,8 @@ static void on_loaded(void *arg, const struct errlist *errors, const struct chan
         }
     }
     if (errors->errors == 0 && changes->count > 0) {
-        STR_AUTO text = {0};
         tell_changes(files, changes);
-        str_printf(&text, "backends_file: taken over, generation %u, %zu change%s: %s%s",
-                   generation, changes->count, changes->count == 1 ? "" : "s", changes->lines[0],
-                   changes->count > 1 ? " …" : "");
-        log_info(str_text(&text));
-        master_event(files->master, EVENT_KIND, NULL, NULL, "master", NULL, str_text(&text));
+        tell_taken(files, changes, generation);
         tell_warnings(files, errors);
     }
     backends_files_renew(files->master); /* links may lead elsewhere now */

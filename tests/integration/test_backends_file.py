@@ -61,6 +61,11 @@ def told(daemon):
             if event["kind"] == "backends_file"]
 
 
+def events_of(daemon, name):
+    return [event["text"] for event in
+            daemon.ctl_json(f"show events kind=backends_file pool={name}")["events"]]
+
+
 def refused(daemon, *needles, count=1):
     """So often a refusal was told; the last one, and what was wrong before it."""
     def find():
@@ -89,6 +94,7 @@ def test_backends_of_the_file_are_backends(daemon, origin, path):
     put(path, lines(origin, "d"))
     taken(daemon, "a", "d")
     wait_for(lambda: "pool web: backend c removed" in told(daemon), what="each change as an event")
+    assert events_of(daemon, "web") == told(daemon) and events_of(daemon, "other") == []
     assert "backends_file" in daemon.ctl("show config")
 
 
@@ -123,6 +129,7 @@ def test_editors(daemon, origin, path):
 def test_a_file_that_goes_and_comes_again(daemon, origin, path):
     path.unlink()
     refused(daemon, r'backends_file: ".*" cannot be read: No such file')
+    assert events_of(daemon, "web") == told(daemon)
     assert names(daemon) == ["a", "b"]
     path.write_text(lines(origin, "c"))
     taken(daemon, "a", "c")
@@ -196,6 +203,7 @@ def test_bad_content_is_refused_whole(daemon, origin, path):
             rf'^{path}:5: pool "web": a double quote is not closed',
             rf'^{path}:6: pool "web": "a" is given twice; first at .*sluice.conf:\d+')
     assert names(daemon) == ["a", "b"] and spread(daemon) == {"a", "b"}
+    assert events_of(daemon, "web") == told(daemon)
     row = shown(daemon)
     assert (row["backends_file"], row["backends_from_file"]) == (str(path), 1)
     assert row["backends_file_refused"].startswith(f"{path}:2: ")
