@@ -74,7 +74,8 @@ def test_what_is_in_it(packages):
                  "/usr/share/man/man7/sluice-control.7.gz",
                  "/usr/share/man/man7/sluice-operating.7.gz",
                  "/usr/share/man/man7/sluice-connections.7.gz",
-                 "/usr/share/bash-completion/completions/sluicectl", "/etc/logrotate.d/sluice"):
+                 "/usr/share/bash-completion/completions/sluicectl", "/etc/logrotate.d/sluice",
+                 "/usr/share/sluice/prometheus/alerts.yml", "/usr/share/sluice/grafana/sluice.json"):
         assert name in files
     assert not any("origin" in name or "/tests/" in name for name in files)
     assert not any("s" in mode[1:] for mode in files.values()), "setuid or setgid"
