@@ -219,6 +219,7 @@ static void count_group(struct gathering *all, struct destination *group, size_t
 static void count_ports(struct gathering *all, const struct machine *machine,
                         struct capacity_ports *out)
 {
+    uint64_t each = ports_now(machine);
     *out = (struct capacity_ports){.beside = all->beside};
     qsort(all->list, all->n, sizeof(*all->list), compare);
     for (size_t i = 0, next; i < all->n; i = next) {
@@ -226,7 +227,7 @@ static void count_ports(struct gathering *all, const struct machine *machine,
                                                    sizeof(struct addr)) == 0;) {
             next++;
         }
-        count_group(all, &all->list[i], next - i, ports_now(machine), out);
+        count_group(all, &all->list[i], next - i, each, out);
     }
     if (all->is_unbounded || (all->n == 0 && all->beside == 0)) {
         out->pairs = CAPACITY_UNBOUNDED;

@@ -127,9 +127,15 @@ bool machine_is_reserved(const struct machine *machine, uint32_t port)
 
 uint64_t machine_count_ports(const struct machine *machine, uint64_t first, uint64_t last)
 {
-    uint64_t n = 0;
-    for (uint64_t port = first; port <= last && port < MACHINE_PORTS; port++) {
-        n += !machine_is_reserved(machine, (uint32_t)port);
+    uint64_t n = 0, end = last < MACHINE_PORTS ? last + 1 : MACHINE_PORTS;
+    for (uint64_t port = first; port < end;) {
+        if (port % 8 == 0 && port + 8 <= end && machine->reserved_ports[port / 8] == 0) {
+            n += 8; /* as nearly all are */
+            port += 8;
+        } else {
+            n += !machine_is_reserved(machine, (uint32_t)port);
+            port++;
+        }
     }
     return n;
 }
