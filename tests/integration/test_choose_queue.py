@@ -165,7 +165,8 @@ def test_waiters_of_a_worker_that_stands_still(start, backend):
     wait_queued(daemon, 2)
     pid = daemon.workers()[1]
     with stopped(daemon, 1):
-        wait_for(lambda: daemon.ctl_json("show workers")["workers"][1]["heartbeat_age_ms"] > 1600,
+        wait_for(lambda: daemon.workers()[1] != pid or
+                 daemon.ctl_json("show workers")["workers"][1]["heartbeat_age_ms"] > 1600,
                  what="it to count as standing still")
         for client in held:
             client.close()

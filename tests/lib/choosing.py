@@ -367,4 +367,5 @@ def stopped(daemon, worker):
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # it was replaced
+            os.kill(pid, signal.SIGCONT)
