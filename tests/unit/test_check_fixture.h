@@ -22,6 +22,7 @@
 #include "check/engine.h"
 #include "sluice/scoreboard.h"
 #include "sluice/snapshot.h"
+#include "test_base.h"
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define UNUSED       __attribute__((unused))
@@ -86,11 +87,7 @@ static void ignore_tick(evutil_socket_t fd, short what, void *arg)
 
 static void setup(void)
 {
-    struct event_config *config = event_config_new();
-
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-    base = event_base_new_with_config(config);
-    event_config_free(config);
+    base = precise_base();
     tick = evtimer_new(base, ignore_tick, NULL);
     ck_assert_int_eq(scoreboard_create(&sb, 1, clock_now_ms(), clock_wall_ms()), 0);
     engine = check_engine_create(base, &sb, 12345, note_change, &sb);

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "check/check.h"
 #include "sluice/scoreboard.h"
+#include "test_base.h"
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define UNUSED       __attribute__((unused))
@@ -116,7 +117,7 @@ static void setup(void)
 {
     const char *problem;
 
-    base = event_base_new();
+    base = precise_base();
     tick = evtimer_new(base, ignore_tick, NULL);
     params = (struct snapshot_check){.timeout_ms = WAIT_MS};
     ck_assert_int_eq(addr_parse("10.1.2.3:8080", false, &address, &problem), 0);

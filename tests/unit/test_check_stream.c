@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "check/stream.h"
+#include "test_base.h"
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define UNUSED       __attribute__((unused))
@@ -109,7 +110,7 @@ static void expect_error(const char *text)
 static void setup(void)
 {
     signal(SIGPIPE, SIG_IGN); /* as in the monitor */
-    base = event_base_new();
+    base = precise_base();
     tick = evtimer_new(base, ignore_tick, NULL);
 }
 
