@@ -236,7 +236,8 @@ static enum lending borrow(struct session *s, const struct snapshot_pool *pool)
 }
 
 /* No port, or no address, is there to connect to this backend from, which is no failure of its;
- * another backend may have its own. Beyond TRIED_MAX the same one could be chosen for ever. */
+ * another backend may have its own. Beyond TRIED_MAX the same one could be chosen for ever. Who
+ * waits for a place tries it again with each that is given back: its port may be free by then. */
 static enum try_result go_without_source(struct session *s, int error)
 {
     struct attempt *attempt = s->attempt;
@@ -245,6 +246,10 @@ static enum try_result go_without_source(struct session *s, int error)
     if (attempt->generation != s->proxy->snapshot->generation || attempt->n_tried == TRIED_MAX) {
         session_refuse(s, attempt->no_port ? REFUSAL_SOURCE_PORTS : REFUSAL_CLIENT_ADDRESS);
         return TRY_REFUSED;
+    }
+    if (error == SOURCE_NO_PORT) {
+        attempt->is_held_back = true;
+        attempt->portless |= 1U << attempt->n_tried;
     }
     pass_over(s);
     connect_abandon(s);
@@ -267,9 +272,12 @@ static bool may_open(struct session *s, enum lending lending, enum try_result *o
         *out_result = hold_back(s);
         return false;
     }
-    queue_give_place_back(s);
-    *out_result = TRY_LENT;
-    return lending != LENDING_DONE;
+    if (lending == LENDING_DONE) {
+        queue_give_place_back(s);
+        *out_result = TRY_LENT;
+        return false;
+    }
+    return true;
 }
 
 static int open_connection(struct session *s, const struct snapshot_pool *pool,
@@ -300,7 +308,7 @@ static enum try_result try_backend(struct session *s)
     s->attempt->started_us = clock_now_us();
     s->attempt->epoch = s->proxy->health_epoch;
     enum lending lending = borrow(s, pool);
-    enum try_result result = TRY_CONNECTED;
+    enum try_result result;
     if (!may_open(s, lending, &result)) {
         return result;
     }
@@ -309,6 +317,7 @@ static enum try_result try_backend(struct session *s)
     if (error == SOURCE_NO_PORT || error == SOURCE_NO_ADDRESS) {
         return go_without_source(s, error);
     }
+    queue_give_place_back(s);
     if (!is_open) {
         session_refuse(s,
                        error == EMFILE || error == ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY);

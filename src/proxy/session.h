@@ -91,6 +91,7 @@ struct attempt {
     bool forgets;       /* the last one in vain found no room there */
     uint32_t round;     /* while waiting: in which it was asked last, or came */
     uint32_t held_back; /* a bit for each of those that are passed over for now only */
+    uint32_t portless;  /* for each that no port was free to connect to from */
     uint32_t generation;
     uint32_t epoch; /* health_epoch of the try under way */
     uint32_t tries;
@@ -99,7 +100,7 @@ struct attempt {
     bool again;           /* a Unix socket's backlog was full: worth another try a little later */
     bool waiting;         /* for a health: linked into proxy->waiting */
     bool is_cramped;      /* for the end of an idle connection: linked into proxy->cramped */
-    bool is_held_back;    /* the last try was of a backend that may not be connected to now */
+    bool is_held_back;    /* the last try was of a backend that cannot be connected to now */
     bool is_held;         /* waits, or did, because its pool is paused: no limit keeps it out */
     bool has_queue_place; /* counted in the queue of the pool of queue_row */
     uint32_t queue_row;

@@ -39,7 +39,7 @@ bool connect_is_held_back(const struct attempt *attempt, uint32_t pool)
 void connect_forget_tried(struct attempt *attempt)
 {
     attempt->n_tried = 0;
-    attempt->held_back = 0;
+    attempt->held_back = attempt->portless = 0;
     attempt->forgets = false;
 }
 
@@ -47,13 +47,14 @@ void connect_forget_tried(struct attempt *attempt)
 static void forget_held_back(struct attempt *attempt)
 {
     uint32_t n = 0;
+    uint32_t again = attempt->held_back | attempt->portless;
     for (uint32_t i = 0; i < attempt->n_tried; i++) {
-        if ((attempt->held_back >> i & 1) == 0) {
+        if ((again >> i & 1) == 0) {
             attempt->tried[n++] = attempt->tried[i];
         }
     }
     attempt->n_tried = n;
-    attempt->held_back = 0;
+    attempt->held_back = attempt->portless = 0;
 }
 
 void connect_wait_for_place(struct session *s)
