@@ -286,7 +286,7 @@ struct sb_lease {
 enum sb_pair_trouble {
     SB_PAIR_FINE,
     SB_PAIR_NO_PORT, /* connect() found none, though by our count there were some */
-    SB_PAIR_ABSENT,  /* bind(): the address cannot be used, most often as it is not here */
+    SB_PAIR_ABSENT,  /* it cannot be used: not here, most often, or no way to the backend */
     SB_PAIR_TROUBLE_COUNT
 };
 

@@ -1,6 +1,7 @@
 /*
- * Choosing the address that a connection to a backend comes from: by how many ports of each pair
- * (that address, the backend's) are in use, as all workers count them. In a worker.
+ * Choosing the address that a connection to a backend comes from: each in turn, and once many ports
+ * of a pair (that address, the backend's) are in use, as all workers count them, the emptiest. So an
+ * address from which nothing comes back has no more than its share of clients. In a worker.
  */
 #include "source.h"
 
@@ -40,7 +41,7 @@ static uint32_t limit_of(const struct proxy *proxy)
     return ports_limit(atomic_load_explicit(&proxy->sb->header->ports, memory_order_relaxed));
 }
 
-/* Instead of how many of its ports are in use. */
+/* How many of its ports are in use, once these are many; or: */
 #define RANK_LAST     (UINT32_MAX - 1) /* it last failed, and may by now be well */
 #define RANK_UNUSABLE UINT32_MAX       /* it has no port, or has failed just now */
 
@@ -49,15 +50,32 @@ struct search {
     const struct snapshot_backend *backend;
     const struct snapshot_source *sources; /* its own */
     uint32_t limit;                        /* of ports of each */
+    uint32_t easy;                         /* as few in use are as good as none */
     uint32_t at, left;                     /* those before at are unusable */
     uint32_t settle_for;  /* a rank: a worse one is taken only if there is no other at all */
     int probes, connects; /* that may still be in vain */
+    /* Those from which there is no way to the backend, and what connect() last said of it. */
+    const struct snapshot_source *wayless[SOURCE_CONNECTS];
+    int n_wayless, error;
 };
+
+static bool is_wayless(const struct search *search, const struct snapshot_source *source)
+{
+    for (int i = 0; i < search->n_wayless; i++) {
+        if (search->wayless[i] == source) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static uint32_t rank_of(const struct proxy *proxy, const struct snapshot_source *source,
                         const struct search *search)
 {
     uint32_t used = ports_used(proxy->sb, source->pair);
+    if (is_wayless(search, source)) {
+        return RANK_UNUSABLE;
+    }
     if (source->pair == 0) {
         return 0;
     }
@@ -66,17 +84,22 @@ static uint32_t rank_of(const struct proxy *proxy, const struct snapshot_source 
         return RANK_UNUSABLE;
     }
     bool is_fine = ports_trouble(proxy->sb, source->pair) == SB_PAIR_FINE;
-    return is_fine || search->probes > 0 ? used : RANK_LAST;
+    if (!is_fine && search->probes == 0) {
+        return RANK_LAST;
+    }
+    return used < search->easy ? 0 : used;
 }
 
 /* Who begins elsewhere each time spreads evenly also over those that are equally full. */
 static struct search begin_search(struct proxy *proxy, const struct snapshot_backend *backend)
 {
     uint32_t n = backend->n_sources;
+    uint32_t ports = atomic_load_explicit(&proxy->sb->header->ports, memory_order_relaxed);
     return (struct search){
         .backend = backend,
         .sources = sources_at(proxy, backend),
-        .limit = limit_of(proxy),
+        .limit = ports_limit(ports),
+        .easy = PORTS_EASY(ports),
         .at = n > 1 ? proxy->source_turn++ % n : 0,
         .left = n,
         .settle_for = RANK_LAST - 1,
@@ -113,7 +136,8 @@ static const struct snapshot_source *choose(const struct proxy *proxy, struct se
         pass_one(search);
     }
     uint32_t at = search->at;
-    for (uint32_t i = 0; i < search->left && (i < SOURCES_LOOKED_AT || least > search->settle_for);
+    for (uint32_t i = 0; i < search->left && least > 0 &&
+                         (i < SOURCES_LOOKED_AT || least > search->settle_for);
          i++) {
         uint32_t rank = rank_of(proxy, &sources[at], search);
         if (rank < least) {
@@ -196,6 +220,32 @@ static void blame(struct proxy *proxy, struct search *search, struct leg *leg,
     }
 }
 
+/* What the kernel says at once when its rules and routes have no way for these two addresses. */
+static bool is_no_way(int error)
+{
+    return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EPERM ||
+           error == EINVAL;
+}
+
+/* It is the source's fault only if there is a way from another one. */
+static void note_no_way(struct proxy *proxy, struct search *search, struct leg *leg,
+                        const struct snapshot_source *source, int error)
+{
+    source_release(proxy, leg);
+    close_leg(leg); /* a socket is bound once */
+    search->connects--;
+    search->error = error;
+    search->wayless[search->n_wayless++] = source;
+}
+
+static void blame_wayless(const struct proxy *proxy, const struct search *search)
+{
+    for (int i = 0; i < search->n_wayless; i++) {
+        ports_fail(proxy->sb, search->wayless[i]->pair, SB_PAIR_ABSENT, search->error,
+                   proxy->now_ms);
+    }
+}
+
 /* Whether the source was of use; then *out_error is what connect() said. */
 static bool connect_from(struct proxy *proxy, struct search *search, struct leg *leg,
                          const struct snapshot_source *source, int *out_error)
@@ -210,9 +260,27 @@ static bool connect_from(struct proxy *proxy, struct search *search, struct leg 
         blame(proxy, search, leg, source, SB_PAIR_NO_PORT, error);
         return false;
     }
+    if (is_no_way(error) && search->backend->n_sources > 1) {
+        note_no_way(proxy, search, leg, source, error);
+        return false;
+    }
+    blame_wayless(proxy, search);
     ports_succeed(proxy->sb, source->pair);
     *out_error = error;
     return true;
+}
+
+/* Whether there is a way from some address, of which all ports are in use. */
+static bool is_any_full(const struct proxy *proxy, const struct search *search)
+{
+    for (uint32_t i = 0; i < search->backend->n_sources; i++) {
+        uint32_t pair = search->sources[i].pair;
+        if (ports_trouble(proxy->sb, pair) == SB_PAIR_NO_PORT ||
+            (search->limit != 0 && ports_used(proxy->sb, pair) >= search->limit)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int count_no_port(const struct proxy *proxy, const struct snapshot_backend *backend)
@@ -244,6 +312,10 @@ static int connect_from_any(struct proxy *proxy, struct leg *leg,
         if (connect_from(proxy, &search, leg, source, &error)) {
             return error;
         }
+    }
+    if (search.n_wayless > 0 && !is_any_full(proxy, &search)) {
+        error = open_leg(leg, backend); /* as where connect() is called just once */
+        return error != 0 ? error : search.error;
     }
     close_leg(leg);
     return count_no_port(proxy, backend);

@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from sluice import Daemon, Origin, pool, service, split, wait_for  # noqa: E402
+from sluice import Daemon, Origin, pool, run, service, split, wait_for  # noqa: E402
 from test_namespace import client, namespace, start  # noqa: E402, F401: fixtures too
 
 RANGE = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -49,7 +49,8 @@ def test_all_ports_of_all_sources(start):
     for number in range(ALL):
         kept.append(start(client(LISTEN, number)))
         used = in_use(daemon)
-        assert sum(used) == len(kept) and max(used) - min(used) <= 1, used
+        # Each of the two workers takes them in turn.
+        assert sum(used) == len(kept) and max(used) - min(used) <= 2, used
     assert in_use(daemon) == [PORTS] * 3
 
     before = sum(cpu_ticks(pid) for pid in daemon.workers())
@@ -164,3 +165,98 @@ def test_warm_connections_leave_ports(start):
     for sock in kept:
         sock.close()
     wait_for(lambda: in_use(daemon) == [6], what="warm connections again")
+
+
+def leave_no_way_from(*sources):
+    """The rules of routing refuse whatever comes from there, on this machine too."""
+    for source in sources:
+        run(["ip", "rule", "add", "pref", "10", "from", source, "unreachable"])
+    run(["ip", "rule", "add", "pref", "20", "lookup", "local"])
+    run(["ip", "rule", "del", "pref", "0"])
+
+
+def test_no_way_from_an_address(start):
+    """An address from which the backend cannot be reached costs nobody anything while there is
+    another, is told for what it is, and is used again when there is a way."""
+    echo = start(Origin("echo"))
+    daemon = start_daemon(start, echo.addresses)
+    leave_no_way_from("127.0.0.10")
+    assert all([start(client(LISTEN, number)) for number in range(24)])
+    shown = ports(daemon)
+    assert shown["a", "127.0.0.2"]["in_use"] + shown["a", "127.0.0.11"]["in_use"] == 24
+    assert shown["a", "127.0.0.10"]["in_use"] == 0 and shown["a", "127.0.0.10"]["failures"] >= 1
+    assert "unreachable" in shown["a", "127.0.0.10"]["state"]
+    assert daemon.backend("s", "a")["connect_failures"] == 0
+    wait_for(lambda: "source address 127.0.0.10 cannot be used" in daemon.log(), what="a warning")
+
+    run(["ip", "rule", "del", "pref", "10"])
+    numbers = iter(range(100, 5000))
+
+    def is_used_again():
+        sock = client(LISTEN, next(numbers))
+        assert sock
+        used = ports(daemon)["a", "127.0.0.10"]["in_use"]
+        sock.close()
+        return used
+    wait_for(is_used_again, what="the address to be of use again")
+    assert ports(daemon)["a", "127.0.0.10"]["state"] == "ok"
+
+
+def test_no_way_from_any_address(start):
+    """Then it is the backend that cannot be reached, and no address is to blame."""
+    echo = start(Origin("echo"))
+    daemon = start_daemon(start, echo.addresses, workers=1)
+    leave_no_way_from("127.0.0.2", "127.0.0.10", "127.0.0.11")
+    assert client(LISTEN, 0) is None
+    wait_for(lambda: daemon.service("s")["refused_by"]["connect_failed"] == 1, what="a refusal")
+    assert daemon.backend("s", "a")["connect_failures"] >= 1
+    assert {row["state"] for row in ports(daemon).values()} == {"ok"}
+    for _ in SOURCES + ["the third"]:
+        run(["ip", "rule", "del", "pref", "10"])
+    kept = [start(client(LISTEN, number)) for number in range(1, 4)]
+    assert all(kept) and in_use(daemon) == [1, 1, 1]
+
+
+def test_those_who_wait_want_ports_too(start):
+    """One backend is full by its limit, the other by our ports: who waits for a place gets the next
+    of either, and the workers have nothing to do meanwhile."""
+    echo = start(Origin("echo", "echo"))
+    daemon = start_daemon(start, {"a": {"address": echo.addresses[0], "max_connections": 4,
+                                        "resume_connections": 4},
+                                  "b": {"address": echo.addresses[1]}}, ["127.0.0.2"],
+                          queue=50, queue_timeout="1m")
+    kept = {"a": [], "b": []}
+
+    def sessions(name):
+        return daemon.backend("s", name)["connections_active"]
+    for number in range(4 + PORTS):
+        used = {name: sessions(name) for name in kept}
+        sock = start(client(LISTEN, number))
+        [name] = [name for name in kept if sessions(name) > used[name]]
+        kept[name].append(sock)
+    assert {name: len(socks) for name, socks in kept.items()} == {"a": 4, "b": PORTS}
+
+    waiting = []
+    for number in range(20):
+        sock = start(socket.create_connection(split(LISTEN),
+                                              source_address=("127.0.0.1", 51000 + number)))
+        sock.setblocking(False)
+        sock.send(b"x")
+        waiting.append(sock)
+    wait_for(lambda: sum(row["waiting"] for row in daemon.ctl_json("show workers")["workers"])
+             == len(waiting), what="clients that wait")
+
+    def answered():
+        count = 0
+        for sock in waiting:
+            try:
+                count += sock.recv(1, socket.MSG_PEEK) == b"x"
+            except BlockingIOError:
+                pass
+        return count
+
+    for number, name in enumerate(["b", "a", "b", "a", "b"], 1):
+        kept[name].pop().close()
+        wait_for(lambda: answered() == number, what=f"the place at {name} to be taken")
+    # Each tries what is free now and then, some at a time: not all of them, all the time.
+    assert daemon.backend("s", "b")["source_ports_out"] < 2000
