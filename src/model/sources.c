@@ -236,6 +236,41 @@ static void check_families(struct build *build, const struct conf_section *secti
     }
 }
 
+static const struct model_backend *find_elsewhere(const struct model_pool *pool,
+                                                  enum addr_family family)
+{
+    for (size_t i = 0; i < pool->n_backends; i++) {
+        const struct addr_ip *ip = &pool->backends[i].address.ip;
+
+        if (ip->family == family && !addr_ip_is_loopback(ip)) {
+            return &pool->backends[i];
+        }
+    }
+    return NULL;
+}
+
+/* One warning: a list has either kind by mistake. */
+static void check_loopback(struct build *build, const struct conf_section *section,
+                           const struct model_pool *pool, const struct source_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const struct addr_ip *ip = &list->items[i];
+        const struct model_backend *elsewhere =
+            addr_ip_is_loopback(ip) ? find_elsewhere(pool, (enum addr_family)ip->family) : NULL;
+        char source[ADDR_TEXT_MAX];
+        char backend[ADDR_TEXT_MAX];
+
+        if (elsewhere != NULL) {
+            build_fault(build, ERRLIST_WARNING, section, "source_addresses", 0,
+                        "%s reaches this machine only, and backend \"%s\" is at %s: leave it out, "
+                        "unless that is here, too",
+                        addr_ip_format(ip, false, source), elsewhere->name,
+                        addr_ip_format(&elsewhere->address.ip, false, backend));
+            return;
+        }
+    }
+}
+
 static void check_pairs(struct build *build, const struct conf_section *section,
                         const struct model_pool *pool)
 {
@@ -275,6 +310,7 @@ void sources_validate(struct build *build, const struct conf_section *section,
     }
     if (list.n > 0) {
         check_families(build, section, pool, &list);
+        check_loopback(build, section, pool, &list);
         check_pairs(build, section, pool);
     }
 }

@@ -1,7 +1,7 @@
 /*
  * Choosing the address that a connection to a backend comes from: each in turn, and once many ports
- * of a pair (that address, the backend's) are in use, as all workers count them, the emptiest. So an
- * address from which nothing comes back has no more than its share of clients. In a worker.
+ * of a pair (that address, the backend's) are in use, as all workers count them, the emptiest. So
+ * one that packets do not come back to has no more than its share of the clients. In a worker.
  */
 #include "source.h"
 

@@ -133,6 +133,20 @@ START_TEST(a_family_that_is_not_there)
 }
 END_TEST
 
+START_TEST(one_that_does_not_leave_the_machine)
+{
+    char *text = with_list("{ \"10.0.0.1\", \"127.0.0.5\", \"127.0.0.6\" }",
+                           "backend \"a\" { address = \"127.0.0.1:80\" }\n"
+                           "backend \"b\" { address = \"10.9.0.1:80\" }\n"
+                           "backend \"c\" { address = \"10.9.0.2:80\" }");
+
+    model_free(read_expecting(
+        text, "f:2: pool \"web\": warning: source_addresses: 127.0.0.5 reaches this machine only, "
+              "and backend \"b\" is at 10.9.0.1: leave it out, unless that is here, too\n"));
+    free(text);
+}
+END_TEST
+
 /* --- snapshots and numbers --- */
 
 #define MIXED                                                                                      \
@@ -258,6 +272,7 @@ int main(void)
     tcase_add_test(lists_case, what_is_there_twice);
     tcase_add_test(lists_case, exactly_as_many_as_may_be);
     tcase_add_test(lists_case, a_family_that_is_not_there);
+    tcase_add_test(lists_case, one_that_does_not_leave_the_machine);
     tcase_add_checked_fixture(pairs_case, setup, teardown);
     tcase_add_test(pairs_case, pairs_are_numbered);
     tcase_add_test(pairs_case, numbers_come_back_when_nobody_uses_them);
