@@ -62,7 +62,7 @@ struct session_closing {
     uint64_t sessions; /* that match, and will be closed */
     uint64_t sooner;   /* of those, to be closed sooner by an earlier command: that stays */
     uint64_t hastened; /* of those, to be closed later by an earlier command until now */
-    int32_t error;     /* 0, -EBUSY or -ENOMEM: then none is closed */
+    int32_t error;     /* 0 or -ENOMEM: then none is closed */
     uint32_t pad;
 };
 

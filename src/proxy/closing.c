@@ -1,7 +1,8 @@
 /*
  * Sessions that are closed by command, some at a time. Owns what each command is still to close: a
  * table of its sessions, of which each knows its place, and a heap of those places, longest idle
- * first. In a worker.
+ * first. There are as many as have sessions left, so that no drain misses its end for others. In a
+ * worker.
  *
  * The heap goes by when a session was active last as far as the heap knows; it learns the truth
  * about the one on top, since idle times only ever begin anew, and so everyone below has been idle
@@ -14,94 +15,90 @@
 
 #include "proxy.h"
 
-/* At the same time. The number is the upper four bits of session.closing. */
-#define CLOSINGS_MAX 16
-#define MEMBER_BITS  28
-#define MEMBER_MASK  ((UINT32_C(1) << MEMBER_BITS) - 1)
-
 /* Closing one costs some microseconds, and the others' bytes wait meanwhile. */
 #define CLOSINGS_A_TURN 256
 /* Where everybody is busy all the time, nobody is worth a longer search. */
 #define LOOKS_MAX 16
 
-struct place {
-    uint64_t active_ms;
-    uint32_t member;
+struct closing_member {
+    struct session *session; /* NULL: ended, or to be closed by another command now */
+    struct closing *closing;
+    uint64_t active_ms; /* as far as the heap knows */
+    uint32_t row;       /* of the backend that it is to leave; SNAPSHOT_NONE: wherever it is */
 };
 
 struct closing {
-    struct session **members; /* NULL in it: ended, or to be closed by another command now */
-    struct place *heap;
+    TAILQ_ENTRY(closing) link;
+    struct closing_member *members;
+    struct closing_member **heap;
     size_t n_heap;
-    size_t n_left;    /* members that are there; 0: this closing is free */
+    size_t n_left;    /* members that are there; 0: this closing is over */
     uint64_t last_us; /* when the last one was due; at first when the command came */
     uint64_t deadline_us;
     uint64_t close_by_ms; /* of the filter: only as long as the backend's slot says so; 0: always */
-    bool of_backend;      /* by command, and about one: only until that is ready again */
 };
 
-int closing_init(struct proxy *proxy)
+void closing_init(struct proxy *proxy)
 {
-    proxy->closings = calloc(CLOSINGS_MAX, sizeof(*proxy->closings));
-    return proxy->closings == NULL ? -ENOMEM : 0;
+    TAILQ_INIT(&proxy->closings);
+    proxy->closings_due_ms = UINT64_MAX;
 }
 
 static void closing_free(struct closing *closing)
 {
     free(closing->members);
     free(closing->heap);
-    *closing = (struct closing){0};
+    free(closing);
 }
 
 void closing_fini(struct proxy *proxy)
 {
-    free(proxy->closings); /* each was freed with its last session */
-    proxy->closings = NULL;
+    struct closing *closing;
+    while ((closing = TAILQ_FIRST(&proxy->closings)) != NULL) {
+        TAILQ_REMOVE(&proxy->closings, closing, link);
+        closing_free(closing);
+    }
 }
 
-static struct closing *closing_of(const struct session *s)
+/* Whether a member still is to be closed: with a framing it may have gone on to another backend,
+ * whose request is none of the command's, and the operator may have thought better of it. For a
+ * drain one that is just being connected is not there yet. */
+static bool is_meant(const struct session *s)
 {
-    return &s->proxy->closings[s->closing >> MEMBER_BITS];
-}
-
-/* Whether it still is to be closed: with a framing it may have gone on to another backend, and the
- * operator may have thought better of it. One that is just being connected is not there yet. */
-static bool is_meant(const struct closing *closing, const struct session *s)
-{
-    return closing->close_by_ms == 0 ||
-           (s->attempt == NULL && proxy_closes_by(s) == closing->close_by_ms);
+    const struct closing *closing = s->closing->closing;
+    if (closing->close_by_ms != 0) {
+        return s->attempt == NULL && proxy_closes_by(s) == closing->close_by_ms;
+    }
+    return s->closing->row == SNAPSHOT_NONE || s->closing->row == s->row;
 }
 
 void closing_forget(struct session *s)
 {
-    if (s->closing == 0) {
+    if (s->closing == NULL) {
         return;
     }
-    struct closing *closing = closing_of(s);
-    closing->members[(s->closing & MEMBER_MASK) - 1] = NULL;
-    s->closing = 0;
-    if (--closing->n_left == 0) {
-        closing_free(closing);
-    }
+    s->closing->session = NULL;
+    s->closing->closing->n_left--;
+    s->closing = NULL;
 }
 
 /* --- the heap --- */
 
 /* Of two that are idle for as long the older session goes first: members are in that order. */
-static bool goes_before(const struct place *a, const struct place *b)
+static bool goes_before(const struct closing_member *a, const struct closing_member *b)
 {
-    return a->active_ms != b->active_ms ? a->active_ms < b->active_ms : a->member < b->member;
+    return a->active_ms != b->active_ms ? a->active_ms < b->active_ms : a < b;
 }
 
 static void sift_down(struct closing *closing, size_t at)
 {
-    struct place *heap = closing->heap;
-    struct place moved = heap[at];
+    struct closing_member **heap = closing->heap;
+    struct closing_member *moved = heap[at];
     for (size_t child; (child = 2 * at + 1) < closing->n_heap; at = child) {
-        if (child + 1 < closing->n_heap && goes_before(&heap[child + 1], &heap[child])) {
+        if (child + 1 < closing->n_heap && goes_before(heap[child + 1], heap[child])) {
             child++;
         }
-        if (goes_before(&moved, &heap[child])) {
+        if (goes_before(moved, heap[child])) {
             break;
         }
         heap[at] = heap[child];
@@ -109,24 +106,19 @@ static void sift_down(struct closing *closing, size_t at)
     heap[at] = moved;
 }
 
-static void replace_top(struct closing *closing, struct place place)
-{
-    closing->heap[0] = place;
-    sift_down(closing, 0);
-}
-
 /* Takes out whoever is idle for longest; there is somebody. */
 static struct session *take(struct closing *closing)
 {
     for (int looks = 0;;) {
-        struct place top = closing->heap[0];
-        struct session *s = closing->members[top.member];
-        if (s != NULL && s->active_ms > top.active_ms && looks++ < LOOKS_MAX) {
-            top.active_ms = s->active_ms;
-            replace_top(closing, top);
+        struct closing_member *top = closing->heap[0];
+        struct session *s = top->session;
+        if (s != NULL && s->active_ms > top->active_ms && looks++ < LOOKS_MAX) {
+            top->active_ms = s->active_ms;
+            sift_down(closing, 0);
             continue;
         }
-        replace_top(closing, closing->heap[--closing->n_heap]);
+        closing->heap[0] = closing->heap[--closing->n_heap];
+        sift_down(closing, 0);
         if (s != NULL) {
             return s;
         }
@@ -139,18 +131,6 @@ static struct session *take(struct closing *closing)
 static uint64_t due_us(const struct closing *closing)
 {
     return closing->last_us + (closing->deadline_us - closing->last_us) / closing->n_left;
-}
-
-uint64_t closing_due_ms(const struct proxy *proxy)
-{
-    uint64_t due = UINT64_MAX;
-    for (size_t i = 0; i < CLOSINGS_MAX; i++) {
-        const struct closing *closing = &proxy->closings[i];
-        if (closing->n_left > 0 && due_us(closing) < due) {
-            due = due_us(closing);
-        }
-    }
-    return due == UINT64_MAX ? due : (due + 999) / 1000;
 }
 
 static void end(struct session *s, bool by_deadline)
@@ -168,78 +148,97 @@ static uint32_t work(struct proxy *proxy, struct closing *closing, uint32_t budg
     while (budget > 0 && closing->n_left > 0 && due_us(closing) <= proxy->now_ms * 1000) {
         closing->last_us = due_us(closing);
         struct session *s = take(closing);
-        bool meant = is_meant(closing, s);
-        bool by_deadline = closing->close_by_ms != 0;
+        bool meant = is_meant(s);
         closing_forget(s); /* it may live on until its client has what it is owed */
         if (meant) {
-            end(s, by_deadline);
+            end(s, closing->close_by_ms != 0);
         }
         budget--;
     }
     return budget;
 }
 
+/* Frees those that are over. Returns when the next of the others is due; UINT64_MAX: there is none.
+ */
+static uint64_t sweep(struct proxy *proxy)
+{
+    uint64_t due = UINT64_MAX;
+    struct closing *closing, *next;
+    TAILQ_FOREACH_SAFE (closing, &proxy->closings, link, next) {
+        if (closing->n_left == 0) {
+            TAILQ_REMOVE(&proxy->closings, closing, link);
+            closing_free(closing);
+        } else if (due_us(closing) < due) {
+            due = due_us(closing);
+        }
+    }
+    return due == UINT64_MAX ? due : (due + 999) / 1000;
+}
+
 void closing_work(struct proxy *proxy)
 {
-    uint32_t budget = CLOSINGS_A_TURN;
-    for (size_t i = 0; i < CLOSINGS_MAX; i++) {
-        budget = work(proxy, &proxy->closings[i], budget);
+    if (proxy->now_ms < proxy->closings_due_ms) {
+        return;
     }
-    proxy->closings_due = budget == 0;
+    uint32_t budget = CLOSINGS_A_TURN;
+    struct closing *closing;
+    TAILQ_FOREACH (closing, &proxy->closings, link) {
+        budget = work(proxy, closing, budget);
+    }
+    proxy->closings_due_ms = sweep(proxy);
 }
 
 /* --- beginning --- */
 
-/* Whether an earlier command closes it no later. */
-static bool goes_sooner(const struct session *s, uint64_t deadline_us)
+/* By when an earlier command closes it; UINT64_MAX: none does. */
+static uint64_t promised_us(const struct session *s)
 {
-    return s->closing != 0 && closing_of(s)->deadline_us <= deadline_us &&
-           is_meant(closing_of(s), s);
+    return s->closing != NULL && is_meant(s) ? s->closing->closing->deadline_us : UINT64_MAX;
 }
 
+/* Those that no earlier command closes in time are to be enlisted: returns how many. */
 static size_t count(const struct proxy *proxy, const struct session_close *wanted,
                     uint64_t deadline_us, struct session_closing *out)
 {
     const struct session *s;
     TAILQ_FOREACH (s, &proxy->sessions, all_link) {
         if (proxy_matches(s, &wanted->filter)) {
+            uint64_t promised = promised_us(s);
             out->sessions++;
-            out->sooner += goes_sooner(s, deadline_us);
-            out->hastened += s->closing != 0 && !goes_sooner(s, deadline_us);
+            out->sooner += promised <= deadline_us;
+            out->hastened += promised > deadline_us && promised != UINT64_MAX;
         }
     }
     return out->sessions - out->sooner;
 }
 
-static int reserve(struct closing *closing, size_t n)
+/* For n sessions; NULL without memory. */
+static struct closing *closing_create(size_t n)
 {
-    closing->members = calloc(n, sizeof(struct session *));
-    closing->heap = calloc(n, sizeof(*closing->heap));
-    if (n >= MEMBER_MASK || closing->members == NULL || closing->heap == NULL) {
+    struct closing *closing = calloc(1, sizeof(*closing));
+    if (closing == NULL) {
+        return NULL;
+    }
+    closing->members = calloc(n, sizeof(struct closing_member));
+    closing->heap = calloc(n, sizeof(struct closing_member *));
+    if (closing->members == NULL || closing->heap == NULL) {
         closing_free(closing);
-        return -ENOMEM;
+        return NULL;
     }
-    return 0;
+    return closing;
 }
 
-static void enlist(struct closing *closing, uint32_t number, struct session *s)
+static void enlist(struct closing *closing, bool is_of_backend, struct session *s)
 {
-    uint32_t member = (uint32_t)closing->n_heap++;
+    struct closing_member *member = &closing->members[closing->n_heap];
     closing_forget(s);
-    s->closing = number << MEMBER_BITS | (member + 1);
-    closing->members[member] = s;
-    closing->heap[member] = (struct place){.active_ms = s->active_ms, .member = member};
+    *member = (struct closing_member){.session = s,
+                                      .closing = closing,
+                                      .active_ms = s->active_ms,
+                                      .row = is_of_backend ? s->row : SNAPSHOT_NONE};
+    s->closing = member;
+    closing->heap[closing->n_heap++] = member;
     closing->n_left++;
-}
-
-static struct closing *find_free(struct proxy *proxy)
-{
-    for (size_t i = 0; i < CLOSINGS_MAX; i++) {
-        if (proxy->closings[i].n_left == 0) {
-            return &proxy->closings[i];
-        }
-    }
-    return NULL;
 }
 
 void proxy_close(struct proxy *proxy, const struct session_close *wanted,
@@ -254,39 +253,29 @@ void proxy_close(struct proxy *proxy, const struct session_close *wanted,
     if (n == 0) {
         return;
     }
-    struct closing *closing = find_free(proxy);
-    int error = closing == NULL ? -EBUSY : reserve(closing, n);
-    if (error != 0) {
-        *out = (struct session_closing){.error = error};
+    struct closing *closing = closing_create(n);
+    if (closing == NULL) {
+        *out = (struct session_closing){.error = -ENOMEM};
         return;
     }
     closing->last_us = now_us;
     closing->deadline_us = deadline_us;
     closing->close_by_ms = wanted->filter.close_by_ms;
-    closing->of_backend = wanted->filter.row != SESSION_FILTER_ANY;
+    bool is_of_backend = wanted->filter.row != SESSION_FILTER_ANY;
     struct session *s;
     TAILQ_FOREACH (s, &proxy->sessions, all_link) {
-        if (proxy_matches(s, &wanted->filter) && !goes_sooner(s, deadline_us)) {
-            enlist(closing, (uint32_t)(closing - proxy->closings), s);
+        if (proxy_matches(s, &wanted->filter) && promised_us(s) > deadline_us) {
+            enlist(closing, is_of_backend, s);
         }
     }
     for (size_t i = n / 2; i-- > 0;) {
         sift_down(closing, i);
     }
-    proxy->closings_due = true;
+    TAILQ_INSERT_TAIL(&proxy->closings, closing, link);
+    proxy->closings_due_ms = proxy->now_ms;
 }
 
 /* --- the operator thinks better of it --- */
-
-static bool is_any_of_backend(const struct proxy *proxy)
-{
-    for (size_t i = 0; i < CLOSINGS_MAX; i++) {
-        if (proxy->closings[i].n_left > 0 && proxy->closings[i].of_backend) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Backends that are ready now and were not before, by row. */
 static void find_returned(const struct snapshot_header *old, const struct snapshot_header *now,
@@ -307,14 +296,13 @@ static void find_returned(const struct snapshot_header *old, const struct snapsh
 void closing_apply(struct proxy *proxy, const struct snapshot_header *old)
 {
     bool returned[BACKENDS_MAX] = {false};
-    if (old == NULL || !is_any_of_backend(proxy)) {
+    if (old == NULL || TAILQ_EMPTY(&proxy->closings)) {
         return;
     }
     find_returned(old, proxy->snapshot, returned);
     struct session *s;
     TAILQ_FOREACH (s, &proxy->sessions, all_link) {
-        if (s->closing != 0 && closing_of(s)->of_backend && s->row < BACKENDS_MAX &&
-            returned[s->row]) {
+        if (s->closing != NULL && s->closing->row < BACKENDS_MAX && returned[s->closing->row]) {
             closing_forget(s);
         }
     }

@@ -6,13 +6,10 @@
 
 #include "session.h"
 
-/* Returns 0 or -ENOMEM. */
-int closing_init(struct proxy *proxy);
+void closing_init(struct proxy *proxy);
 void closing_fini(struct proxy *proxy); /* after all sessions are gone */
 /* Once a turn: ends those that are due. */
 void closing_work(struct proxy *proxy);
-/* When closing_work() is due without an event; UINT64_MAX: not. */
-uint64_t closing_due_ms(const struct proxy *proxy);
 /* There is a new snapshot, in place of old (NULL: the first): what commands about a backend are still
  * to close goes on where that backend is ready again. */
 void closing_apply(struct proxy *proxy, const struct snapshot_header *old);

@@ -57,12 +57,12 @@ struct proxy *proxy_create(struct event_base *base, struct scoreboard *sb, uint3
     slab_init(&proxy->attempt_slab, sizeof(struct attempt), ATTEMPT_ARENA_BYTES);
     slab_init(&proxy->exchange_slab, exchange_bytes(), SESSION_ARENA_BYTES);
     proxy->log = session_log_create();
-    if (proxy->log == NULL || closing_init(proxy) != 0) {
-        session_log_destroy(proxy->log);
+    if (proxy->log == NULL) {
         fd_close(&proxy->spare_fd);
         free(proxy);
         return NULL;
     }
+    closing_init(proxy);
     upstreams_init(proxy);
     buffer_init(proxy);
     splice_init(proxy);
@@ -188,7 +188,7 @@ void proxy_wake(struct proxy *proxy)
 bool proxy_busy(const struct proxy *proxy)
 {
     return !STAILQ_EMPTY(&proxy->ready) || proxy->queues_due || proxy->endings_due ||
-           proxy->closings_due || connect_has_unasked(proxy);
+           proxy->closings_due_ms <= proxy->now_ms || connect_has_unasked(proxy);
 }
 
 /* Each flow that used its budget up gets one more; those that use that up too come next turn. */
@@ -249,7 +249,7 @@ uint64_t proxy_next_ms(const struct proxy *proxy, uint64_t now_ms)
     const uint64_t due[] = {
         listener_resume_ms(proxy), queue_due_ms(proxy),
         upstreams_due_ms(proxy),   splice_due_ms(proxy),
-        closing_due_ms(proxy),     proxy->draining ? proxy->drain_deadline_ms : UINT64_MAX,
+        proxy->closings_due_ms,    proxy->draining ? proxy->drain_deadline_ms : UINT64_MAX,
     };
     uint64_t next = wheel_next_ms(&proxy->wheel, now_ms);
     for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++) {

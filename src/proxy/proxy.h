@@ -73,8 +73,9 @@ size_t proxy_list(const struct proxy *proxy, const struct session_filter *filter
 
 /* Closes the sessions that are there and match, evenly over the time until the deadline, whoever is
  * idle for longest first, and a bounded number a turn; what begins later is none of them. One that
- * is to be closed already goes at the sooner of the two ends. What is about a backend ends with the
- * snapshot in which that is ready again. */
+ * is to be closed already goes at the sooner of the two ends. What is about a backend spares whoever
+ * is no longer there when it would be his turn, and ends with the snapshot in which that backend is
+ * ready again. */
 void proxy_close(struct proxy *proxy, const struct session_close *wanted,
                  struct session_closing *out);
 

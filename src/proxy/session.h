@@ -50,6 +50,7 @@ struct upstream;       /* upstream.h */
 struct exchange;       /* exchange.c */
 struct shelf;          /* shelf.h */
 struct session_logger; /* session_log.c */
+struct closing_member; /* closing.c */
 
 /* One side of a session. */
 struct leg {
@@ -122,11 +123,11 @@ struct session {
     uint64_t bytes_in, bytes_out;
     uint64_t id;
     uint64_t started_ms;
+    struct closing_member *closing; /* its place among those to be closed; NULL: none */
     struct addr_ip peer;
     uint32_t slot, row; /* SNAPSHOT_NONE: no backend reserved */
     uint32_t idle_timeout_ms, half_close_timeout_ms;
     uint32_t backend_keepalive_ms, backend_user_timeout_ms;
-    uint32_t closing;       /* its place among those to be closed: closing.h; 0: none */
     struct lease_hold hold; /* its part in the client's lease; all-zero: none */
     uint32_t connect_us;    /* how long that took, at the last one; 0: an open one was lent */
     uint32_t queue_ms;      /* from wanting a backend to the try that found one, of all requests */
@@ -169,6 +170,9 @@ STAILQ_HEAD(session_queue, session);
 struct listener; /* listener.c */
 LIST_HEAD(listener_list, listener);
 
+/* closing.c */
+TAILQ_HEAD(closing_list, closing);
+
 /* splice.c */
 struct pipes {
     LIST_HEAD(, pipe) used, spare;
@@ -199,11 +203,11 @@ struct proxy {
     size_t n_sessions;
     uint64_t next_id;
     LIST_HEAD(, queue) queues;
-    bool queues_due;   /* something may have changed for those who wait in them */
-    bool has_queues;   /* anybody may ever wait */
-    bool endings_due;  /* health has changed: some sessions may have to end */
-    bool closings_due; /* more are to be closed by command than one turn may */
-    struct closing *closings;
+    bool queues_due;  /* something may have changed for those who wait in them */
+    bool has_queues;  /* anybody may ever wait */
+    bool endings_due; /* health has changed: some sessions may have to end */
+    struct closing_list closings;
+    uint64_t closings_due_ms; /* when to look at them next; UINT64_MAX: no need */
     struct session_logger *log;
     const int *wakes;      /* eventfds of all workers; NULL: there are no others */
     uint32_t health_epoch; /* at which the waiting ones were last tried */

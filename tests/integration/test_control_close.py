@@ -6,13 +6,14 @@ import json
 import os
 import re
 import signal
+import socket
 import statistics
 
 import pytest
 
 from choosing import Client
 from peers import Worker
-from sluice import CtlError, Daemon, Load, Origin, connect, pool, service, wait_for
+from sluice import WAIT, CtlError, Daemon, Load, Origin, connect, pool, service, wait_for
 
 
 @pytest.fixture
@@ -146,23 +147,34 @@ def test_the_sooner_end_wins(start, daemon):
     daemon.check_accounts("s")
 
 
-def test_more_commands_than_a_worker_takes(start):
+def test_a_drain_among_many_commands(start):
+    """However many are under way, it keeps its deadline."""
     origin = start(Origin("echo"))
     daemon = start(Daemon(service("s") + pool("s", origin.addresses), workers=1))
-    clients = [start(Client(daemon.address("s"), f"127.0.0.{n}")) for n in range(2, 19)]
-    assert [client.name() for client in clients] == ["hello"] * 17
-    for n in range(2, 18):
-        daemon.ctl(f"close sessions client=127.0.0.{n} over=1h")
-    with pytest.raises(CtlError, match="takes no more"):
-        daemon.ctl("close sessions client=127.0.0.18 over=1h")
-    assert [client.again() for client in clients] == ["again"] * 17
-    clients[0].close()
-    wait_for(lambda: daemon.service("s")["connections_active"] == 16, what="one to go")
-    assert daemon.ctl_json("close sessions client=127.0.0.18")["sessions"] == 1
-    assert clients[-1].again() in ("", "(end)")
-    # A command that takes all from another one has its place.
-    for hours in range(40, 1, -1):
-        daemon.ctl(f"close sessions client=127.0.0.3 over={hours}m")
+    clients = [start(Client(daemon.address("s"), f"127.0.0.{n}")) for n in range(2, 42)]
+    assert [client.name() for client in clients] == ["hello"] * 40
+    for n in range(2, 42):
+        reply = daemon.ctl_json(f"close sessions client=127.0.0.{n} over=1h")
+        assert reply["sessions"] == 1 and reply["warnings"] == []
+    assert [client.again() for client in clients] == ["again"] * 40
+    daemon.ctl("drain backend s a within=500ms force")
+    wait_for(lambda: daemon.service("s")["connections_active"] == 0, what="the deadline")
+    assert ended_by(daemon) == {"backend_drained": 40}
+
+
+def test_maintenance_of_many_pools(start):
+    """Each of them closes its sessions in time."""
+    origin = start(Origin("echo"))
+    names = [f"p{n}" for n in range(20)]
+    daemon = start(Daemon("".join(service(name) + pool(name, {"x": origin.addresses[0]})
+                                  for name in names), workers=1))
+    socks = [echo(start, daemon, name)[0] for name in names]
+    reply = daemon.ctl_json("maintain backend * x close=true within=2s force")
+    assert reply["warnings"] == []
+    assert [line.split(", until")[0] for line in reply["changes"][20:]] == [
+        f"pool {name}, backend x: closing 1 session over 2s" for name in names]
+    assert [sock.recv(1) for sock in socks] == [b""] * 20
+    assert [ended_by(daemon, name) for name in names] == [{"operator": 1}] * 20
 
 
 def test_a_worker_that_does_not_answer(start, daemon):
@@ -204,6 +216,48 @@ def test_what_is_ready_again_keeps_its_sessions(start, out, back):
     reply = daemon.ctl_json("close sessions client=127.0.0.0/8 over=1h")
     assert "6 of them sooner than an earlier command has said" in reply["changes"][1]
     assert all(lives(sock) for sock in socks)
+
+
+def asked(start, server):
+    """The next connection that comes there, with a request."""
+    server.settimeout(WAIT)
+    peer = start(server.accept()[0])
+    peer.settimeout(WAIT)
+    assert peer.recv(1000).startswith(b"GET /bytes/1 ")
+    return peer
+
+
+@pytest.mark.parametrize("then", ["it goes on", "it comes back"])
+def test_a_request_that_was_under_way(start, then):
+    """Once it is answered its client has left the backend that is to lose its sessions, and may
+    come back when that is ready."""
+    origin = start(Origin("http"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        backends = {"x": "%s:%d" % server.getsockname(),
+                    "y": {"address": origin.addresses[0], "admin": "maintenance"}}
+        daemon = start(Daemon(service("s") + pool("s", backends, reuse={
+            "mode": "request", "framing": "http1"}), workers=1))
+        sock = start(connect(daemon.address("s")))
+        request = b"GET /bytes/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+        sock.sendall(request)
+        peer = asked(start, server)
+        daemon.ctl("ready backend s y")
+        reply = daemon.ctl_json("maintain backend s x close=true within=1h")
+        assert "closing 1 session over 1h" in reply["changes"][1]
+        again = "close sessions client=127.0.0.0/8 over=2h"
+        assert "1 of them sooner, as an earlier" in daemon.ctl_json(again)["changes"][1]
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        assert sock.recv(1000).endswith(b"\r\n\r\nx")
+        if then == "it comes back":
+            daemon.ctl("ready backend s x")
+            daemon.ctl("maintain backend s y")
+        sock.sendall(request)
+        if then == "it comes back":
+            asked(start, server)
+        else:
+            assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        reply = daemon.ctl_json(again)
+        assert reply["sessions"] == 1 and len(reply["changes"]) == 1
 
 
 def test_maintenance_that_closes(start):

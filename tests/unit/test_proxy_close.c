@@ -41,6 +41,11 @@ static void close_all(uint64_t over_ms)
     ck_assert_int_eq(told.error, 0);
 }
 
+static _Atomic uint64_t *word(void)
+{
+    return &sb.slots[BENCH_SLOT(0)].close_by_ms;
+}
+
 static uint64_t nth_id(int n)
 {
     static struct session_info items[MANY];
@@ -239,26 +244,39 @@ START_TEST(only_what_matches)
 }
 END_TEST
 
-START_TEST(too_many_commands_at_a_time)
+/* However many sessions others are to close one day, each command closes its own in time; a drain
+ * too. */
+START_TEST(as_many_commands_as_there_are)
 {
     struct session_filter one = everything();
     bench_start();
-    open_sessions(17);
-    for (int i = 0; i < 16; i++) {
+    open_sessions(42);
+    for (int i = 0; i < 40; i++) {
         one.id = nth_id(i);
         close_matching(one, 3600000);
         ck_assert_int_eq(told.error, 0);
+        ck_assert_uint_eq(told.sessions, 1);
     }
-    one.id = nth_id(16);
-    close_matching(one, 3600000);
-    ck_assert_int_eq(told.error, -EBUSY);
-    ck_assert_uint_eq(told.sessions, 0);
+    one.id = nth_id(40);
+    one.close_by_ms = bench_now_ms() + 1000;
+    *word() = one.close_by_ms;
+    close_matching(one, 1000);
+    one = everything();
+    one.id = nth_id(41);
+    close_matching(one, 500);
     bench_close(clients[3]);
     bench_close(peers[3]);
-    UNTIL(proxy_sessions(proxies[0]) == 16);
-    close_matching(one, 0);
-    ck_assert_int_eq(told.error, 0);
-    bench_hear_end(clients[16]);
+    UNTIL(proxy_sessions(proxies[0]) == 41);
+    expect_next(500, 41);
+    bench_pass(499);
+    ck_assert_uint_eq(bench_ended(ENDING_BACKEND_DRAINED), 0);
+    bench_pass(1);
+    ck_assert_uint_eq(bench_ended(ENDING_BACKEND_DRAINED), 1);
+    ck_assert(is_over(clients[40]));
+    bench_pass(3600000 - 1000);
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 40);
+    ck_assert_uint_eq(proxy_sessions(proxies[0]), 0);
+    ck_assert_uint_gt(proxy_next_ms(proxies[0], bench_now_ms()), 1000000);
 }
 END_TEST
 
@@ -343,11 +361,6 @@ START_TEST(who_has_no_backend_yet_is_refused)
 }
 END_TEST
 
-static _Atomic uint64_t *word(void)
-{
-    return &sb.slots[BENCH_SLOT(0)].close_by_ms;
-}
-
 static void close_by(uint64_t deadline_ms)
 {
     struct session_filter filter = everything();
@@ -420,6 +433,101 @@ START_TEST(what_is_ready_again_keeps_its_sessions)
 }
 END_TEST
 
+/* --- of whom its client's next request may have another backend --- */
+
+static int upstream;
+
+/* A request of a client is under way at backend 0, which is then taken out and to lose its
+ * sessions. */
+static int begin_leaving(uint64_t over_ms)
+{
+    struct session_filter filter = everything();
+    bench_reuse(REUSE_REQUEST, FRAMING_LINE);
+    bench_start();
+    int client = bench_client();
+    bench_say(client, "first\n");
+    upstream = bench_accept(0);
+    bench_hear(upstream, "first\n");
+    image.pools[0].n_backends = 2;
+    say(ADMIN_MAINTENANCE);
+    filter.row = BENCH_ROW(0);
+    close_matching(filter, over_ms);
+    ck_assert_uint_eq(told.sessions, 1);
+    return client;
+}
+
+static void answer_first(int client)
+{
+    bench_say(upstream, "1\n");
+    bench_hear(client, "1\n");
+}
+
+/* One that is still there goes. One that is between two requests, or with another backend, has left
+ * already; a later command does not take it for one that goes. */
+START_TEST(who_has_gone_on_is_spared)
+{
+    int client = begin_leaving(1000);
+    if (_i == 0) {
+        bench_pass(1000);
+        bench_hear_reset(client);
+        ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 1);
+        return;
+    }
+    answer_first(client);
+    int other = -1;
+    if (_i == 2) {
+        bench_say(client, "second\n");
+        other = bench_accept(1);
+        bench_hear(other, "second\n");
+    }
+    bench_pass(1000);
+    bench_settle();
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 0);
+    if (_i == 1) {
+        bench_say(client, "second\n");
+        other = bench_accept(1);
+        bench_hear(other, "second\n");
+    }
+    bench_say(other, "2\n");
+    bench_hear(client, "2\n");
+}
+END_TEST
+
+START_TEST(who_has_gone_on_is_no_longer_promised)
+{
+    int client = begin_leaving(1000);
+    answer_first(client);
+    bench_say(client, "second\n");
+    bench_hear(bench_accept(1), "second\n");
+    close_all(2000);
+    ck_assert_uint_eq(told.sessions, 1);
+    ck_assert_uint_eq(told.sooner, 0);
+    close_all(500);
+    ck_assert_uint_eq(told.hastened, 1);
+    bench_pass(500);
+    bench_hear_reset(client);
+}
+END_TEST
+
+/* Wherever they are when it is: they may come back to it then. */
+START_TEST(what_is_ready_again_keeps_those_that_come_back)
+{
+    int client = begin_leaving(1000);
+    answer_first(client);
+    say(ADMIN_READY);
+    image.pools[0].n_backends = 1;
+    bench_apply();
+    bench_say(client, "second\n");
+    upstream = bench_accept(0);
+    bench_hear(upstream, "second\n");
+    bench_pass(1000);
+    bench_settle();
+    ck_assert_uint_eq(bench_ended(ENDING_OPERATOR), 0);
+    bench_say(upstream, "2\n");
+    bench_hear(client, "2\n");
+}
+END_TEST
+
 /* Whoever comes waits, without a queue; once it is resumed all go on. */
 START_TEST(a_paused_pool_holds_everyone)
 {
@@ -458,7 +566,7 @@ int main(void)
     tcase_add_test(tc, one_is_taken_out_of_many);
     tcase_add_test(tc, who_leaves_is_no_longer_waited_for);
     tcase_add_test(tc, only_what_matches);
-    tcase_add_test(tc, too_many_commands_at_a_time);
+    tcase_add_test(tc, as_many_commands_as_there_are);
     tcase_add_test(tc, both_sides_see_an_orderly_end);
     tcase_add_test(tc, a_part_does_not_look_like_the_whole);
     tcase_add_test(tc, between_two_requests);
@@ -467,6 +575,9 @@ int main(void)
     tcase_add_test(tc, what_drains_can_be_taken_back);
     tcase_add_test(tc, another_deadline_is_another_drain);
     tcase_add_loop_test(tc, what_is_ready_again_keeps_its_sessions, 0, 2);
+    tcase_add_loop_test(tc, who_has_gone_on_is_spared, 0, 3);
+    tcase_add_test(tc, who_has_gone_on_is_no_longer_promised);
+    tcase_add_test(tc, what_is_ready_again_keeps_those_that_come_back);
     tcase_add_test(tc, a_paused_pool_holds_everyone);
     return bench_run(suite);
 }
