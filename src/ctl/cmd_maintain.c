@@ -26,24 +26,15 @@ static void closed(void *arg, const struct errlist *errors, const struct change_
     close_next(request);
 }
 
-/* The next of the pool's backends that the command means; NULL: there is none, or no further one.
- */
-static const struct model_backend *next_meant(struct request *request,
-                                              const struct model_pool *pool)
+/* Whether the command means the pool, and some backend of it. */
+static bool is_meant(const struct request *request, const struct model_pool *pool)
 {
-    bool is_meant = strcmp(request->args[0], "*") == 0 || strcmp(request->args[0], pool->name) == 0;
-
-    while (is_meant && request->n_backends_seen < pool->n_backends) {
-        const struct model_backend *backend = &pool->backends[request->n_backends_seen++];
-
-        if (model_backend_is_meant(backend, request->args[1]))
-            return backend;
-    }
-    return NULL;
+    return (strcmp(request->args[0], "*") == 0 || strcmp(request->args[0], pool->name) == 0) &&
+           model_has_backend(pool, request->args[1]);
 }
 
-static void close_of(struct request *request, const struct model_pool *pool,
-                     const struct model_backend *backend)
+/* All addresses of a name at once. */
+static void close_of(struct request *request, const struct model_pool *pool)
 {
     const struct ctl_host *host = &request->host;
     struct ctl_closing *closing = &request->closing;
@@ -51,9 +42,10 @@ static void close_of(struct request *request, const struct model_pool *pool,
     str_reset(&request->closing_pool);
     str_append(&request->closing_pool, pool->name);
     str_reset(&request->closing_what);
-    str_printf(&request->closing_what, "pool %s, backend %s", pool->name, backend->name);
+    str_printf(&request->closing_what, "pool %s, backend %s", pool->name, request->args[1]);
     closing->filter =
-        (struct session_filter){.service_row = SESSION_FILTER_ANY, .row = backend->row};
+        (struct session_filter){.service_row = SESSION_FILTER_ANY, .row = SESSION_FILTER_ANY};
+    request_filter_rows(pool, request->args[1], &closing->filter);
     closing->pool = str_text(&request->closing_pool);
     closing->backend = request->args[1];
     closing->what = str_text(&request->closing_what);
@@ -67,15 +59,12 @@ static void close_next(struct request *request)
         request_is_live(request) ? request->host.ops->model(request->host.self) : NULL;
 
     while (model && request->n_pools_closed < model->n_pools) {
-        const struct model_pool *pool = &model->pools[request->n_pools_closed];
-        const struct model_backend *backend = next_meant(request, pool);
+        const struct model_pool *pool = &model->pools[request->n_pools_closed++];
 
-        if (backend) {
-            close_of(request, pool, backend);
+        if (is_meant(request, pool)) {
+            close_of(request, pool);
             return;
         }
-        request->n_pools_closed++;
-        request->n_backends_seen = 0;
     }
     change_answer(request, &request->gathered_errors, &request->gathered,
                   request->gathered_generation);

@@ -317,9 +317,8 @@ static void filter_row(struct session_filter *filter, uint32_t row)
         filter->more[filter->n_more++] = row;
 }
 
-/* The rows of all that commands mean by that name. */
-static void filter_rows(const struct model_pool *pool, const char *name,
-                        struct session_filter *filter)
+void request_filter_rows(const struct model_pool *pool, const char *name,
+                         struct session_filter *filter)
 {
     _Static_assert(NAMES_ANSWERS_MAX <= SESSION_FILTER_MORE_MAX + 1, "all addresses of a name");
     for (size_t i = 0; i < pool->n_backends; i++)
@@ -357,7 +356,7 @@ bool request_find_pair(struct request *request, const char *pair, struct session
     filter_removed(&request->host, str_text(&name), slash + 1, filter);
     pool = model_find_pool(model_of(request), str_text(&name));
     if (pool)
-        filter_rows(pool, slash + 1, filter);
+        request_filter_rows(pool, slash + 1, filter);
     if (filter->row != SESSION_FILTER_ANY)
         return true;
     pool = request_find_pool(request, str_text(&name));

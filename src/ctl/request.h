@@ -36,8 +36,7 @@ struct request {
     struct errlist gathered_errors;
     uint32_t gathered_generation;
     size_t n_pools_closed;
-    size_t n_backends_seen; /* of the next pool */
-    struct ctl_who who;     /* why is that of this request */
+    struct ctl_who who; /* why is that of this request */
     char who_text[128];
     struct str line; /* the words as they came, for events */
     bool force;
@@ -99,6 +98,10 @@ bool request_find_anywhere(struct request *request, const char *name);
  * becomes an error that says so, and how they are closed; otherwise false. */
 bool request_refuse_removed(struct request *request, const char *pool, const char *name);
 const struct model_service *request_find_service(struct request *request, const char *name);
+/* Puts the rows of all that commands mean by that name into filter, of which row is
+ * SESSION_FILTER_ANY before. */
+void request_filter_rows(const struct model_pool *pool, const char *name,
+                         struct session_filter *filter);
 /* "POOL/NAME" of backend=, which may mean all addresses of a name, and removed ones that still have
  * sessions: puts their rows into filter. False with the reply an error. */
 bool request_find_pair(struct request *request, const char *pair, struct session_filter *filter);

@@ -39,22 +39,22 @@ static uint32_t count_owing(const struct closing *closing)
     return n;
 }
 
+/* One command may be about many backends: what has failed says about which. */
 static void warn(struct closing *closing, enum errlist_severity severity)
 {
+    const char *what = closing->asked->what;
     uint32_t silent = count_owing(closing);
     if (silent > 0) {
         errlist_add(&closing->errors, severity, NULL, 0, NULL,
-                    "%" PRIu32 " %s not answer in time; whatever of it %s there is closed too if "
+                    "%s: %" PRIu32
+                    " %s not answer in time; whatever of it %s there is closed too if "
                     "the command arrives, and is not counted here",
-                    silent, silent == 1 ? "worker did" : "workers did",
+                    what, silent, silent == 1 ? "worker did" : "workers did",
                     silent == 1 ? "it has" : "they have");
     }
     if (closing->sum.error != 0) {
-        errlist_add(&closing->errors, severity, NULL, 0, NULL, "%s",
-                    closing->sum.error == -EBUSY
-                        ? "a worker is closing sessions for so many commands that it takes no more "
-                          "of them; once some are done, say it again"
-                        : "a worker has no memory to do it");
+        errlist_add(&closing->errors, severity, NULL, 0, NULL,
+                    "%s: a worker has no memory for it; say it again", what);
     }
 }
 
