@@ -344,6 +344,20 @@ def test_changes_meet_reloads_and_edits(start, machine, server, origins):
     wait_backends(daemon, f"b@{ONE}", f"b@{TWO}", f"c@{THREE}")
 
 
+def test_maintenance_closes_all_addresses_at_once(start, machine, server, origins):
+    """Not one after the other."""
+    server.set("b.test", a=[ONE, TWO, THREE], ttl=60)
+    daemon = start(Daemon(config(scheduler="rr")))
+    wait_backends(daemon, f"b@{ONE}", f"b@{TWO}", f"b@{THREE}")
+    socks = [start(connect(LISTEN)) for _ in range(6)]
+    assert all(b"200 OK" in ask(sock) for sock in socks)
+    reply = daemon.ctl_json("maintain backend s b close=true within=300ms force")
+    assert reply["warnings"] == []
+    closing = [line.split(" over")[0] for line in reply["changes"] if "closing" in line]
+    assert closing == ["pool s, backend b: closing 6 sessions"]
+    assert [sock.recv(1) for sock in socks] == [b""] * 6
+
+
 def test_a_monitor_that_dies_is_replaced(start, machine, server, origins):
     server.set("b.test", a=[ONE], ttl=3600)
     daemon = start(Daemon(config()))
