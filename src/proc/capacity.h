@@ -55,7 +55,8 @@ extern const char *const capacity_bound_names[CAPACITY_BOUND_COUNT];
 /*
  * What connections to backends need of ports: pairs of an address to connect from and one to
  * connect to, each of which has the ports once, and connections beside them: those to backends
- * whose max_connections ends before their ports do, and those that wait for such backends.
+ * whose max_connections ends before their ports do, and those that wait in pools that have only
+ * such backends.
  */
 struct capacity_ports {
     uint64_t pairs; /* CAPACITY_UNBOUNDED where some connections need no port of their own */

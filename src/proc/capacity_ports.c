@@ -11,17 +11,19 @@
 #include "model/sources.h"
 #include "pool/ports.h"
 
-/* Where a pool connects from. */
+/* Where a pool connects from, and who waits in it. */
 struct pool_sources {
     struct addr_ip *here; /* of source_addresses, those that are here; owned */
     size_t n;
     bool has_family[ADDR_FAMILY_COUNT]; /* in the file; else the kernel chooses */
+    uint32_t queue;
+    bool is_limited; /* every backend ends by its max_connections, as far as is known */
 };
 
 /* An address that is connected to, by a backend of a pool, and how many connections at most. */
 struct destination {
     struct addr address;
-    const struct pool_sources *from;
+    struct pool_sources *from;
     uint64_t most;   /* CAPACITY_UNBOUNDED: no limit */
     bool is_limited; /* before its ports are */
 };
@@ -145,7 +147,7 @@ static uint64_t most_of(const struct model_backend *backend)
 }
 
 /* Of a name that is not resolved yet the text stands for the address. */
-static void add_destination(const struct model_backend *backend, const struct pool_sources *sources,
+static void add_destination(const struct model_backend *backend, struct pool_sources *sources,
                             struct gathering *out)
 {
     struct destination *to = &out->list[out->n];
@@ -162,19 +164,18 @@ static void add_destination(const struct model_backend *backend, const struct po
     out->n++;
 }
 
-static void add_pool(const struct model_pool *pool, const struct pool_sources *sources,
+static void add_pool(const struct model_pool *pool, struct pool_sources *sources,
                      struct gathering *out)
 {
     struct capacity_walk walk = capacity_walk_pool(pool);
-    bool has_limits = pool->n_backends > 0;
+    const struct model_backend *backend = capacity_walk_next(&walk);
 
     out->is_unbounded |= needs_no_ports(pool);
-    for (const struct model_backend *backend; (backend = capacity_walk_next(&walk)) != NULL;) {
-        has_limits &= backend->max_connections != 0;
+    sources->queue = pool->queue;
+    sources->is_limited = backend != NULL;
+    for (; backend != NULL; backend = capacity_walk_next(&walk)) {
+        sources->is_limited &= backend->max_connections != 0;
         add_destination(backend, sources, out);
-    }
-    if (has_limits) {
-        out->beside += pool->queue; /* they wait without a port */
     }
 }
 
@@ -208,12 +209,23 @@ static void count_group(struct gathering *all, struct destination *group, size_t
     }
     uint64_t pairs = count_sources(all, group, n, ALL);
     uint64_t rest = count_sources(all, group, n, UNLIMITED);
-    if (limited + rest * each < pairs * each) {
-        out->beside += limited;
-        out->pairs += rest;
-    } else {
-        out->pairs += pairs;
+    bool is_limited = limited + rest * each < pairs * each;
+    for (size_t i = 0; i < n; i++) {
+        group[i].from->is_limited &= is_limited && group[i].is_limited;
     }
+    out->beside += is_limited ? limited : 0;
+    out->pairs += is_limited ? rest : pairs;
+}
+
+/* Clients wait, without a port, for a backend that is full. Where a backend has no port left while
+ * others are full, they do so too, but not once too many have none (TRIED_MAX): not counted. */
+static uint64_t count_waiting(const struct gathering *all)
+{
+    uint64_t waiting = 0;
+    for (size_t i = 0; i < all->n_pools; i++) {
+        waiting += all->sources[i].is_limited ? all->sources[i].queue : 0;
+    }
+    return waiting;
 }
 
 static void count_ports(struct gathering *all, const struct machine *machine,
@@ -229,6 +241,7 @@ static void count_ports(struct gathering *all, const struct machine *machine,
         }
         count_group(all, &all->list[i], next - i, each, out);
     }
+    out->beside += count_waiting(all);
     if (all->is_unbounded || (all->n == 0 && all->beside == 0)) {
         out->pairs = CAPACITY_UNBOUNDED;
     }

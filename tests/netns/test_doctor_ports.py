@@ -71,6 +71,19 @@ def test_what_gets_no_load_does_not_count(start, beside):
     assert daemon.service("s")["refused_by"]["daemon_limit"] == 1
 
 
+def test_nobody_waits_for_a_port(start):
+    """A pool's queue adds nothing to the limit where ports end, and not max_connections."""
+    echo = start(Origin("echo", "echo"))
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + f'''
+        pool "s" {{ queue = 300  backend "a" {{ address = "{echo.addresses[0]}" max_connections = 1000 }} }}\n''', 1))
+    assert info(daemon)["connections_limit"] == 4
+    assert row(daemon, "net.ipv4.ip_local_port_range", "--connections", "5")["state"] == "too low"
+    assert all([start(client(LISTEN, number)) for number in range(4)])
+    assert client(LISTEN, 10) is None
+    assert daemon.service("s")["refused_by"]["daemon_limit"] == 1
+
+
 def test_drained_sessions_leave_the_others_their_places(start):
     """What a backend still has after its weight became 0 does not use up the limit."""
     echo = start(Origin("echo", "echo"))

@@ -150,6 +150,13 @@ START_TEST(only_what_load_can_be_given_to)
          2, 0},
         /* Those that wait need no port. */
         {"queue = 7 backend \"a\" { address = \"10.0.0.1:80\" max_connections = 3 }", 0, 10},
+        {"queue = 7 backend \"a\" { address = \"unix:/a\" max_connections = 3 }", 0, 10},
+        /* Nobody waits for a backend that has no port left, nor for one that is not there. */
+        {"queue = 7 backend \"a\" { address = \"10.0.0.1:80\" max_connections = 40000 }", 1, 0},
+        {"queue = 7 backend \"a\" { address = \"10.0.0.1:80\" max_connections = 3 }\n"
+         "backend \"b\" { address = \"10.0.0.2:80\" max_connections = 40000 }",
+         1, 3},
+        {"queue = 7 backend \"a\" { address = \"10.0.0.1:80\" weight = 0 }", CAPACITY_UNBOUNDED, 0},
     };
     char bad[64] = "";
 
@@ -163,6 +170,9 @@ START_TEST(only_what_load_can_be_given_to)
     }
     ck_assert_str_eq(bad, "");
     /* Limits of the backends alone are no limit by ports: those who wait and fail are told of. */
+    judge_with(SERVICE "pool \"p\" { queue = 7\n"
+                       "backend \"a\" { address = \"10.0.0.1:80\" max_connections = 3 } }",
+               1);
     ck_assert(capacity.by[CAPACITY_PORTS] == CAPACITY_UNBOUNDED);
 }
 END_TEST
@@ -348,6 +358,13 @@ START_TEST(ports_of_an_address_in_two_pools)
          SOURCES("\"10.0.1.1\"") BACKEND("a", "10.0.0.1:80"), 1, 0},
         {LIMITED("a", "10.0.0.1:80", "20000"), LIMITED("a", "10.0.0.1:80", "20000"), 1, 0},
         {LIMITED("a", "10.0.0.1:80", "2000"), LIMITED("a", "10.0.0.1:80", "3000"), 0, 5000},
+        /* Who waits: for limits that end before the ports that are shared do. */
+        {"queue = 7 " LIMITED("a", "10.0.0.1:80", "20000"),
+         "queue = 7 " LIMITED("a", "10.0.0.1:80", "20000"), 1, 0},
+        {"queue = 7 " LIMITED("a", "10.0.0.1:80", "2000"),
+         "queue = 8 " LIMITED("a", "10.0.0.1:80", "3000"), 0, 5015},
+        {"queue = 7 " LIMITED("a", "10.0.0.1:80", "2000"),
+         "queue = 8 " LIMITED("a", "10.0.0.2:80", "30000"), 1, 2007},
     };
     char bad[64] = "";
 
