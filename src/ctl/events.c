@@ -11,9 +11,9 @@
 #define TEXT_MAX 500
 
 const char *const event_kinds[] = {
-    "admin",   "asked", "backends_file", "drain", "ejection", "health", "healthz",
-    "lost",    "names", "pool",          "ports", "refused",  "reload", "reuse",
-    "service", "start", "state",         "stop",  "upgrade",  "worker", NULL,
+    "admin", "asked", "backends_file", "drain",   "ejection", "health", "healthz", "limit",
+    "lost",  "names", "pool",          "ports",   "refused",  "reload", "reuse",   "service",
+    "start", "state", "stop",          "upgrade", "worker",   NULL,
 };
 
 struct events {

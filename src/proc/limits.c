@@ -2,9 +2,13 @@
  * How many connections the daemon takes: what the file says, or what this machine can carry. In
  * master.
  */
+#include <inttypes.h>
 #include <sys/resource.h>
 
+#include "base/log.h"
 #include "master.h"
+
+#define EVENT_KIND "limit"
 
 void limits_raise_descriptors(void)
 {
@@ -80,4 +84,36 @@ void limits_warn(const struct master *master, const struct model *model, struct 
 const char *limits_reason(const struct master *master)
 {
     return capacity_limited_by(&master->capacity, master->model->global.max_connections);
+}
+
+/* --- what an administrator changes --- */
+
+static void tell(struct master *master, uint32_t before, const char *reason_before)
+{
+    STR_AUTO text = {0};
+    str_printf(&text,
+               "settings of the kernel were changed: the limit is %" PRIu32
+               " connections now, by %s; it was %" PRIu32 ", by %s",
+               master->connections_limit, limits_reason(master), before, reason_before);
+    log_info(str_text(&text));
+    master_event(master, EVENT_KIND, NULL, NULL, "master", NULL, str_text(&text));
+}
+
+void limits_watch(struct master *master)
+{
+    const char *reason_before = limits_reason(master);
+    uint32_t before = master->connections_limit;
+    struct capacity capacity;
+    if (master->stopping || !machine_renew("", &master->machine)) {
+        return;
+    }
+    ports_tell(master);
+    if (limits_find(master, master->model, &capacity) == before) {
+        master->capacity = capacity;
+        return;
+    }
+    names_rebuild(master);
+    if (master->connections_limit != before) {
+        tell(master, before, reason_before);
+    }
 }

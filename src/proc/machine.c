@@ -28,10 +28,11 @@ struct setting {
     }
 
 #define CONNTRACK_MAX "/proc/sys/net/netfilter/nf_conntrack_max"
+#define FILE_MAX      "/proc/sys/fs/file-max"
 
 static const struct setting settings[] = {
     SETTING("/proc/sys/fs/nr_open", nr_open, 1),
-    SETTING("/proc/sys/fs/file-max", file_max, 1),
+    SETTING(FILE_MAX, file_max, 1),
     SETTING("/proc/sys/fs/file-nr", file_used, 1), /* the first: those in use */
     SETTING("/proc/sys/fs/epoll/max_user_watches", epoll_watches, 1),
     SETTING("/proc/sys/net/core/somaxconn", somaxconn, 1),
@@ -196,6 +197,25 @@ void machine_read(const char *root, pid_t pid, struct machine *out)
     read_backlog_drops(root, out);
     read_sockets(root, out);
     machine_memory_read(root, pid, out);
+}
+
+bool machine_renew(const char *root, struct machine *machine)
+{
+    struct machine now = *machine;
+    read_ports(root, &now);
+    if (now.port_first == MACHINE_UNKNOWN) {
+        now = *machine;
+    }
+    machine_file_numbers(root, FILE_MAX, &now.file_max, 1);
+    if (now.file_max == MACHINE_UNKNOWN) {
+        now.file_max = machine->file_max;
+    }
+    bool changed =
+        now.file_max != machine->file_max || now.port_first != machine->port_first ||
+        now.port_last != machine->port_last ||
+        memcmp(now.reserved_ports, machine->reserved_ports, sizeof(now.reserved_ports)) != 0;
+    *machine = now;
+    return changed;
 }
 
 void machine_keep_usage(struct machine *machine, const struct machine *before)

@@ -52,6 +52,10 @@ struct machine {
  * tests. */
 void machine_read(const char *root, pid_t pid, struct machine *out);
 
+/* Reads anew what an administrator changes while connections are there: ports and file-max. Whether
+ * anything is another one than before; what cannot be read just now stays. */
+bool machine_renew(const char *root, struct machine *machine);
+
 /* How much memory there is for more: what the machine and the control group leave. */
 uint64_t machine_memory_left(const struct machine *machine);
 bool machine_is_reserved(const struct machine *machine, uint32_t port);

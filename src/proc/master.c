@@ -158,6 +158,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     struct master *master = arg;
     drains_work(master);
     registry_sweep(master->registry, children_oldest_generation(master));
+    limits_watch(master); /* before pools_sweep() tells why there is no port */
     pools_sweep(master);
     succession_sweep(master);
     upgrade_sweep(master);

@@ -316,6 +316,9 @@ uint64_t limits_buffers(const struct master *master, const struct model *model);
 void limits_warn(const struct master *master, const struct model *model, struct errlist *errors);
 /* What ends the growth first: "max_connections", "descriptors", "ports", "memory", "nothing". */
 const char *limits_reason(const struct master *master);
+/* Puts into force, and tells, what other settings of the kernel allow. To be called every second.
+ */
+void limits_watch(struct master *master);
 
 /* --- acks.c --- */
 
@@ -370,6 +373,8 @@ void names_follow(struct master *master);
 void names_heard(struct master *master, struct message_name *heard);
 /* What is wrong with a name, while it does not resolve, and since when; NULL: nothing. */
 const char *names_trouble(const struct master *master, const char *name, uint64_t *out_since_ms);
+/* Makes the running model anew, with what was heard, and puts it into force. */
+void names_rebuild(struct master *master);
 void names_end(struct master *master);
 
 /* --- sessions.c --- */

@@ -285,7 +285,7 @@ static void put_into_force(struct master *master, struct model *model, struct na
     change_list_free(&changes);
 }
 
-static void rebuild(struct master *master)
+void names_rebuild(struct master *master)
 {
     struct names names = {0};
     struct overrides kept = {0};
@@ -311,7 +311,7 @@ static void on_settled(evutil_socket_t fd, short what, void *arg)
     struct master *master = arg;
     if (!master->stopping && master->name_news.pending.count > 0) {
         master->name_news.rebuilt_ms = clock_now_ms();
-        rebuild(master);
+        names_rebuild(master);
     }
 }
 

@@ -192,8 +192,6 @@ static void watch_pool(struct master *master, const struct snapshot_pool *pool, 
         return;
     }
     watch->told_at_ms[pool->row] = now_ms;
-    limits_look(master, false); /* the range may be another one than workers believe */
-    ports_tell(master);
     tell(master, pool, worst, most);
     for (uint32_t i = 0; i < pool->n_backends; i++) {
         watch->seen[backends[i].row] = LOAD(master->sb.rows[backends[i].row].ports_out);

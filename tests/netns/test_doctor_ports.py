@@ -123,6 +123,42 @@ def test_doctor_sees_the_range(start):
     assert info(daemon)["connections_by"]["ports"] == 64511 - 64511 // 32
 
 
+def test_what_is_advised_takes_effect(start):
+    """Settings of the kernel are looked at again while the daemon runs, both ways."""
+    echo = start(Origin("echo", "echo"))
+    RANGE.write_text("40000 40003\n")
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", [echo.addresses[0]]), 1))
+    assert info(daemon)["connections_limit"] == 4
+    generation = info(daemon)["generation"]
+
+    def wait_for_ports(ports):
+        wait_for(lambda: info(daemon)["connections_by"]["ports"] == ports, what=f"{ports} ports")
+
+    RANGE.write_text("40000 40007\n")
+    wait_for_ports(8)
+    assert info(daemon)["connections_limit"] == 8
+    assert info(daemon)["generation"] == generation + 1
+    assert all([start(client(LISTEN, number)) for number in range(8)])
+    assert client(LISTEN, 10) is None
+    RESERVED.write_text("40001-40002\n")
+    wait_for_ports(6)
+    told = [one["text"] for one in daemon.ctl_json("show events kind=limit")["events"]]
+    assert told == ["settings of the kernel were changed: the limit is 8 connections now, by ports; "
+                    "it was 4, by ports",
+                    "settings of the kernel were changed: the limit is 6 connections now, by ports; "
+                    "it was 8, by ports"]
+    assert told[1] in daemon.log()
+
+    # A number of the file's own stays, and what is possible beside it is known.
+    daemon.options["max_connections"] = 5
+    daemon.reload(service("s", listen=[LISTEN]) + pool("s", [echo.addresses[0]]))
+    generation = info(daemon)["generation"]
+    RESERVED.write_text("\n")
+    wait_for_ports(8)
+    assert (info(daemon)["connections_limit"], info(daemon)["generation"]) == (5, generation)
+    assert len(daemon.ctl_json("show events kind=limit")["events"]) == 2
+
+
 def test_more_than_half_is_advised_against(start):
     RANGE.write_text("40000 40099\n")
     daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1))

@@ -70,6 +70,33 @@ START_TEST(a_maximum_that_cannot_be_set)
 }
 END_TEST
 
+/* Nothing but what bounds connections counts, and what cannot be read is as it was. */
+START_TEST(settings_that_change)
+{
+    put("/proc/sys/fs/file-max", "1000\n");
+    put("/proc/sys/net/core/somaxconn", "4096\n");
+    put("/proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+    machine_read(root, 0, &machine);
+    ck_assert(!machine_renew(root, &machine));
+    put("/proc/sys/net/core/somaxconn", "128\n");
+    ck_assert(!machine_renew(root, &machine));
+    put("/proc/sys/net/ipv4/ip_local_port_range", "1024\t65535\n");
+    ck_assert(machine_renew(root, &machine));
+    ck_assert_uint_eq(machine.port_first, 1024);
+    put("/proc/sys/net/ipv4/ip_local_reserved_ports", "8080\n");
+    ck_assert(machine_renew(root, &machine));
+    ck_assert(machine_is_reserved(&machine, 8080));
+    put("/proc/sys/fs/file-max", "2000\n");
+    ck_assert(machine_renew(root, &machine));
+    ck_assert_uint_eq(machine.file_max, 2000);
+    ck_assert(!machine_renew(root, &machine));
+    ck_assert(!machine_renew("/nowhere", &machine));
+    ck_assert_uint_eq(machine.file_max, 2000);
+    ck_assert_uint_eq(machine.port_last, 65535);
+    ck_assert(machine_is_reserved(&machine, 8080));
+}
+END_TEST
+
 START_TEST(every_setting)
 {
     put("/proc/self/limits",
@@ -277,6 +304,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, settings_that_change);
     tcase_add_test(tcase, every_setting);
     tcase_add_test(tcase, a_maximum_that_cannot_be_set);
     tcase_add_test(tcase, what_is_not_there_is_unknown);
