@@ -149,5 +149,11 @@ void capacity_warn(const struct machine *machine, const struct capacity_demand *
 void capacity_warn_services(const struct model *model, const struct machine *machine,
                             capacity_here_fn *is_here, const struct capacity_demand *demand,
                             struct errlist *errors);
+/* The same for what else the file sets that this machine does not have, or cuts. */
+void capacity_warn_settings(const struct model *model, const struct machine *machine,
+                            struct errlist *errors);
+/* All of these. */
+void capacity_warn_all(const struct model *model, const struct machine *machine, uint32_t workers,
+                       capacity_here_fn *is_here, struct errlist *errors);
 
 #endif

@@ -1,4 +1,4 @@
-/* What is said of a max_connections that cannot be reached. Pure; in master. */
+/* What is said of a max_connections, and the like, that cannot be reached. Pure; in master. */
 #include <inttypes.h>
 
 #include "capacity.h"
@@ -178,4 +178,41 @@ void capacity_warn_services(const struct model *model, const struct machine *mac
                     "max_connections within that",
                     alone.asked, alone.holds);
     }
+}
+
+/* --- other settings --- */
+
+static void warn_of_buffers(const struct model *model, const struct machine *machine,
+                            struct errlist *errors)
+{
+    uint64_t most = machine_memory_most(machine);
+    bool by_group = most < machine->memory_total_bytes;
+    if (most == MACHINE_UNKNOWN || model->global.buffer_bytes <= most) {
+        return;
+    }
+    struct model_place place = model_global_place(model, "buffer_memory");
+    errlist_add(errors, ERRLIST_WARNING, place.file, place.line, SECTION,
+                "buffer_memory is %" PRIu64 " MiB, and %s has %" PRIu64
+                " MiB of memory in all, which slow peers could use up: lower it, or leave it at "
+                "\"auto\"%s",
+                model->global.buffer_bytes >> 20, by_group ? "the control group" : "this machine",
+                most >> 20, by_group ? ", or raise MemoryMax= of the unit" : "");
+}
+
+void capacity_warn_settings(const struct model *model, const struct machine *machine,
+                            struct errlist *errors)
+{
+    warn_of_buffers(model, machine, errors);
+}
+
+void capacity_warn_all(const struct model *model, const struct machine *machine, uint32_t workers,
+                       capacity_here_fn *is_here, struct errlist *errors)
+{
+    struct capacity_demand demand;
+    struct capacity capacity;
+    capacity_ask(model, machine, workers, is_here, &demand);
+    capacity_judge(machine, &demand, &capacity);
+    capacity_warn(machine, &demand, &capacity, errors);
+    capacity_warn_services(model, machine, is_here, &demand, errors);
+    capacity_warn_settings(model, machine, errors);
 }

@@ -84,14 +84,10 @@ void configuration_weigh(const struct model *model)
 {
     struct errlist errors = {0};
     struct machine machine;
-    struct capacity_demand demand;
-    struct capacity capacity;
     STR_AUTO text = {0};
     machine_read("", 0, &machine);
-    capacity_ask(model, &machine, capacity_workers(model, machine.cpus), machine_may_come_from, &demand);
-    capacity_judge(&machine, &demand, &capacity);
-    capacity_warn(&machine, &demand, &capacity, &errors);
-    capacity_warn_services(model, &machine, machine_may_come_from, &demand, &errors);
+    capacity_warn_all(model, &machine, capacity_workers(model, machine.cpus), machine_may_come_from,
+                      &errors);
     errlist_print(&errors, &text);
     fputs(str_text(&text), stderr);
     errlist_free(&errors);

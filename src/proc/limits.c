@@ -28,13 +28,6 @@ void limits_look(struct master *master, bool is_first)
     }
 }
 
-static void judge(const struct master *master, const struct model *model, capacity_here_fn *is_here,
-                  struct capacity_demand *out_demand, struct capacity *out)
-{
-    capacity_ask(model, &master->machine, master->n_workers, is_here, out_demand);
-    capacity_judge(&master->machine, out_demand, out);
-}
-
 /* What backends still have that load is no longer given to: it must not take the others' places. */
 static uint64_t count_drained(const struct master *master, const struct model *model)
 {
@@ -56,7 +49,8 @@ uint32_t limits_find(const struct master *master, const struct model *model, str
     struct capacity_demand demand;
     /* An address that comes later, as a virtual one does in a failover, is used at once: the limit
      * must not be that of before. */
-    judge(master, model, NULL, &demand, out);
+    capacity_ask(model, &master->machine, master->n_workers, NULL, &demand);
+    capacity_judge(&master->machine, &demand, out);
     uint64_t drained = count_drained(master, model);
     if (out->by[CAPACITY_PORTS] != CAPACITY_UNBOUNDED) {
         out->by[CAPACITY_PORTS] += drained;
@@ -74,11 +68,7 @@ uint64_t limits_buffers(const struct master *master, const struct model *model)
 
 void limits_warn(const struct master *master, const struct model *model, struct errlist *errors)
 {
-    struct capacity_demand demand;
-    struct capacity capacity;
-    judge(master, model, machine_may_come_from, &demand, &capacity);
-    capacity_warn(&master->machine, &demand, &capacity, errors);
-    capacity_warn_services(model, &master->machine, machine_may_come_from, &demand, errors);
+    capacity_warn_all(model, &master->machine, master->n_workers, machine_may_come_from, errors);
 }
 
 const char *limits_reason(const struct master *master)

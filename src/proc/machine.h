@@ -28,8 +28,10 @@ struct machine {
     uint64_t nr_open, file_max, file_used;
     uint64_t epoll_watches; /* of one user */
     uint64_t page_bytes;
-    /* What the machine has free, and what the tightest control group of the process allows, of
-     * which it has used so much that cannot be taken back. No group with a limit: unknown. */
+    /* What the machine has, what of it is free, and what the tightest control group of the process
+     * allows, of which it has used so much that cannot be taken back. No group with a limit:
+     * unknown. */
+    uint64_t memory_total_bytes;
     uint64_t memory_available_bytes;
     uint64_t group_max_bytes, group_used_bytes;
     /* Ports that the kernel chooses from, both ends included. */
@@ -58,6 +60,8 @@ bool machine_renew(const char *root, struct machine *machine);
 
 /* How much memory there is for more: what the machine and the control group leave. */
 uint64_t machine_memory_left(const struct machine *machine);
+/* How much they would have if nothing were in use. */
+uint64_t machine_memory_most(const struct machine *machine);
 bool machine_is_reserved(const struct machine *machine, uint32_t port);
 /* How many ports from first to last may be chosen by the kernel. */
 uint64_t machine_count_ports(const struct machine *machine, uint64_t first, uint64_t last);

@@ -140,12 +140,18 @@ static void read_group_of(const char *root, pid_t pid, struct machine *out)
     }
 }
 
+static uint64_t find_bytes(const char *meminfo, const char *key)
+{
+    uint64_t kib = machine_text_find(meminfo, key);
+    return kib != MACHINE_UNKNOWN ? kib * 1024 : MACHINE_UNKNOWN;
+}
+
 void machine_memory_read(const char *root, pid_t pid, struct machine *out)
 {
     STR_AUTO text = {0};
     (void)machine_file_read(root, "/proc/meminfo", &text);
-    uint64_t kib = machine_text_find(str_text(&text), "MemAvailable:");
-    out->memory_available_bytes = kib != MACHINE_UNKNOWN ? kib * 1024 : MACHINE_UNKNOWN;
+    out->memory_total_bytes = find_bytes(str_text(&text), "MemTotal:");
+    out->memory_available_bytes = find_bytes(str_text(&text), "MemAvailable:");
     read_group_of(root, pid, out);
 }
 
@@ -153,4 +159,10 @@ uint64_t machine_memory_left(const struct machine *machine)
 {
     uint64_t group = left_of(machine->group_max_bytes, machine->group_used_bytes);
     return group < machine->memory_available_bytes ? group : machine->memory_available_bytes;
+}
+
+uint64_t machine_memory_most(const struct machine *machine)
+{
+    uint64_t group = left_of(machine->group_max_bytes, 0);
+    return group < machine->memory_total_bytes ? group : machine->memory_total_bytes;
 }

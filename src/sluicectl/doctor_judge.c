@@ -185,10 +185,33 @@ static void append_mib(struct str *out, uint64_t bytes)
     str_printf(out, "%" PRIu64 " MiB", bytes >> 20);
 }
 
+/* Of what the file wants to have in buffers, that for which the eighth that is kept has no room. */
+static uint64_t buffers_needed(const struct doctor_plan *plan, uint64_t bytes)
+{
+    uint64_t kept = bytes / CAPACITY_BUFFERS_OF;
+
+    return plan->buffer_bytes > kept ? plan->buffer_bytes - kept : 0;
+}
+
+static void explain_memory(const struct doctor_plan *plan, bool is_group, struct str *out)
+{
+    str_printf(
+        out,
+        "%s; %d bytes of ours and %d of the kernel's for each connection at rest, and an eighth "
+        "kept for data under way",
+        is_group ? "what its control group has left" : "what the machine has available",
+        CAPACITY_OWN_BYTES, CAPACITY_KERNEL_BYTES);
+    if (plan->buffer_bytes != 0) {
+        str_append(out, "; with buffer_memory = ");
+        append_mib(out, plan->buffer_bytes);
+    }
+}
+
 static bool judge_memory(const struct machine *machine, const struct doctor_plan *plan,
                          struct doctor_row *row)
 {
-    uint64_t needed = capacity_memory_bytes(plan->connections);
+    uint64_t rest = capacity_memory_bytes(plan->connections);
+    uint64_t needed = rest + buffers_needed(plan, rest);
     uint64_t left = machine_memory_left(machine);
     bool is_group = left < machine->memory_available_bytes;
 
@@ -196,22 +219,23 @@ static bool judge_memory(const struct machine *machine, const struct doctor_plan
     if (!doctor_is_known(left, row))
         return true;
     append_mib(&row->now, left);
-    str_printf(
-        &row->why,
-        "%s; %d bytes of ours and %d of the kernel's for each connection at rest, and an eighth "
-        "kept for data under way",
-        is_group ? "what its control group has left" : "what the machine has available",
-        CAPACITY_OWN_BYTES, CAPACITY_KERNEL_BYTES);
+    explain_memory(plan, is_group, &row->why);
     if (left >= needed)
         return true;
-    row->state = DOCTOR_SHORT;
-    if (is_group) {
+    /* Buffers are used by slow peers alone, and perhaps never. */
+    bool is_short = left < rest || plan->buffer_bytes > machine_memory_most(machine);
+    row->state = is_short ? DOCTOR_SHORT : DOCTOR_ADVICE;
+    uint64_t asked = needed <= machine->memory_available_bytes ? needed : rest;
+    if (is_group && left < asked) {
         row->directive = "MemoryMax";
-        str_printf(&row->value, "%" PRIu64 "M", ((machine->group_used_bytes + needed) >> 20) + 1);
+        str_printf(&row->value, "%" PRIu64 "M", ((machine->group_used_bytes + asked) >> 20) + 1);
     }
-    str_printf(&row->remedy, "add memory%s, or max_connections = %" PRIu64 " in the file",
-               is_group ? ", raise MemoryMax= of the unit" : "",
-               plan->capacity.by[CAPACITY_MEMORY]);
+    str_printf(&row->remedy, "add memory%s", is_group ? ", raise MemoryMax= of the unit" : "");
+    if (needed > rest)
+        str_append(&row->remedy, ", lower buffer_memory in the file");
+    if (left < rest)
+        str_printf(&row->remedy, ", or max_connections = %" PRIu64 " in the file",
+                   plan->capacity.by[CAPACITY_MEMORY]);
     return true;
 }
 

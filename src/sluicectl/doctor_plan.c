@@ -130,7 +130,9 @@ static uint64_t find_scale(const struct capacity *capacity, uint32_t max_connect
 void doctor_plan(const struct model *model, const struct machine *machine,
                  capacity_here_fn *is_here, uint64_t connections, struct doctor_plan *out)
 {
-    *out = (struct doctor_plan){.connections = connections, .whose = "this process"};
+    *out = (struct doctor_plan){.connections = connections,
+                                .whose = "this process",
+                                .buffer_bytes = model->global.buffer_bytes};
     capacity_ask(model, machine, capacity_workers(model, machine->cpus), is_here, &out->demand);
     capacity_judge(machine, &out->demand, &out->capacity);
     if (connections == 0) {

@@ -18,7 +18,8 @@ struct doctor_plan {
     const char *note;     /* of the facts, to be told beside them; NULL or "": nothing */
     struct capacity_demand demand;
     struct capacity capacity;
-    uint32_t backlog; /* the longest queue of new connections … */
+    uint64_t buffer_bytes; /* that the file asks for; 0: auto */
+    uint32_t backlog;      /* the longest queue of new connections … */
     char backlog_service[NAME_BYTES_MAX];
     uint16_t ports[DOCTOR_PORTS_MAX]; /* listened on by TCP, status included; rising, each once */
     size_t n_ports;

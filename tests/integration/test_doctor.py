@@ -136,6 +136,23 @@ def test_the_check_of_a_file_warns(folder):
     assert f"max_connections = {HUGE} cannot be reached: ports allow" in result.stdout + result.stderr
 
 
+def test_more_for_buffers_than_there_is(folder, doctor, start):
+    """As much as no machine has is told with its place, at -t, by the log, and by doctor."""
+    path = folder / "sluice.conf"
+    path.write_text(f'global {{\n  workers = 2\n  buffer_memory = "1024g"\n}}\n{SMALL}')
+    said = r"buffer_memory is 1048576 MiB, and (this machine|the control group) has \d+ MiB of memory"
+    told = run([SLUICED, "-t", "-c", path]).stderr
+    assert re.search(rf"^{path}:3: global: warning: {said}", told, re.MULTILINE)
+    daemon = start(Daemon(SMALL, buffer_memory="1024g"))
+    assert re.search(said, daemon.log())
+
+    result = doctor("--json", "--connections", 10, buffer_memory='"1024g"')
+    row = rows_of(result)["memory"]
+    assert (row["needed"], row["state"]) == ("1048576 MiB", "too low")
+    assert "lower buffer_memory" in row["command"]
+    assert rows_of(doctor("--json", "--connections", 10, buffer_memory='"1m"'))["memory"]["state"] == "ok"
+
+
 def test_an_unbounded_service_hides_no_other(doctor):
     """One with Unix sockets makes ports unlimited for the daemon, and not for its neighbour."""
     both = SMALL + service("u") + pool("u", ["unix:/run/none.sock"])

@@ -703,6 +703,37 @@ START_TEST(beyond_memory)
 }
 END_TEST
 
+static const char *warnings_of_settings(void)
+{
+    struct errlist errors = {0};
+
+    capacity_warn_settings(model, &machine, &errors);
+    str_free(&said);
+    errlist_print(&errors, &said);
+    errlist_free(&errors);
+    return str_text(&said);
+}
+
+START_TEST(beyond_memory_with_buffers)
+{
+    machine.memory_total_bytes = 8 * GIB;
+    judge_with("global { buffer_memory = \"8g\" }\n" SMALL, 1);
+    ck_assert_str_eq(warnings_of_settings(), "");
+    judge_with("global {\n  buffer_memory = \"9g\"\n}\n" SMALL, 1);
+    says(warnings_of_settings(),
+         "f:2: global: warning: buffer_memory is 9216 MiB, and this machine has 8192 MiB of memory "
+         "in all, which slow peers could use up: lower it, or leave it at \"auto\"\n");
+    machine.group_max_bytes = GIB;
+    machine.group_used_bytes = 0;
+    says(warnings_of_settings(), "the control group has 1024 MiB");
+    says(str_text(&said), "MemoryMax=");
+    machine.memory_total_bytes = machine.group_max_bytes = MACHINE_UNKNOWN;
+    ck_assert_str_eq(warnings_of_settings(), "");
+    judge_with(SMALL, 1);
+    ck_assert_str_eq(warnings_of_settings(), "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("proc_capacity");
@@ -735,6 +766,7 @@ int main(void)
     tcase_add_test(tcase, limits_of_the_file);
     tcase_add_test(tcase, beyond_limits_of_the_file);
     tcase_add_test(tcase, beyond_memory);
+    tcase_add_test(tcase, beyond_memory_with_buffers);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -155,11 +155,38 @@ START_TEST(every_setting)
                               machine.backlog_drops,
                               machine.tcp_sockets,
                               machine.memory_available_bytes,
-                              machine.group_max_bytes};
-    const uint64_t expected[] = {
-        1024,  524288, 1048576, INT64_MAX, 1101,   5491511, 4096,   1000,    32768,
-        60999, 80,     2048,    1,         287901, 383868,  575802, 6291456, 16384,
-        2,     0,      262144,  12,        262143, 34,      7,      MIB,     MACHINE_UNKNOWN};
+                              machine.group_max_bytes,
+                              machine.memory_total_bytes,
+                              machine_memory_most(&machine)};
+    const uint64_t expected[] = {1024,
+                                 524288,
+                                 1048576,
+                                 INT64_MAX,
+                                 1101,
+                                 5491511,
+                                 4096,
+                                 1000,
+                                 32768,
+                                 60999,
+                                 80,
+                                 2048,
+                                 1,
+                                 287901,
+                                 383868,
+                                 575802,
+                                 6291456,
+                                 16384,
+                                 2,
+                                 0,
+                                 262144,
+                                 12,
+                                 262143,
+                                 34,
+                                 7,
+                                 MIB,
+                                 MACHINE_UNKNOWN,
+                                 UINT64_C(24684092) * 1024,
+                                 UINT64_C(24684092) * 1024};
     for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
         ck_assert_msg(found[i] == expected[i], "%zu: %llu", i, (unsigned long long)found[i]);
     ck_assert_uint_ge(machine.cpus, 1);
@@ -170,13 +197,26 @@ END_TEST
 START_TEST(what_is_not_there_is_unknown)
 {
     machine_read(root, 0, &machine);
-    const uint64_t found[] = {
-        machine.nofile_hard,     machine.nr_open,          machine.file_max,
-        machine.file_used,       machine.epoll_watches,    machine.somaxconn,
-        machine.port_first,      machine.port_last,        machine.tcp_mem[0],
-        machine.tcp_mem[2],      machine.ehash_entries,    machine.conntrack_max,
-        machine.backlog_drops,   machine.tcp_sockets,      machine.memory_available_bytes,
-        machine.group_max_bytes, machine.group_used_bytes, machine_memory_left(&machine)};
+    const uint64_t found[] = {machine.nofile_hard,
+                              machine.nr_open,
+                              machine.file_max,
+                              machine.file_used,
+                              machine.epoll_watches,
+                              machine.somaxconn,
+                              machine.port_first,
+                              machine.port_last,
+                              machine.tcp_mem[0],
+                              machine.tcp_mem[2],
+                              machine.ehash_entries,
+                              machine.conntrack_max,
+                              machine.backlog_drops,
+                              machine.tcp_sockets,
+                              machine.memory_available_bytes,
+                              machine.group_max_bytes,
+                              machine.group_used_bytes,
+                              machine_memory_left(&machine),
+                              machine.memory_total_bytes,
+                              machine_memory_most(&machine)};
     for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
         ck_assert_msg(found[i] == MACHINE_UNKNOWN, "%zu: %llu", i, (unsigned long long)found[i]);
     ck_assert_uint_eq(machine_count_ports(&machine, 1, 65535), 65535);

@@ -30,6 +30,7 @@ static void setup(void)
                                .file_used = 1000,
                                .epoll_watches = 1000000,
                                .page_bytes = 4096,
+                               .memory_total_bytes = 8 * GIB,
                                .memory_available_bytes = 4 * GIB,
                                .group_max_bytes = MACHINE_UNKNOWN,
                                .group_used_bytes = MACHINE_UNKNOWN,
@@ -210,6 +211,30 @@ START_TEST(memory_of_the_group)
     says(str_text(&find("memory")->why), "control group");
     machine.group_max_bytes = 410 << 20;
     is("memory", DOCTOR_GOOD, "");
+}
+END_TEST
+
+/* Beside connections, for which 202 MiB are needed: a 32nd of that is for buffers anyway. */
+START_TEST(memory_for_buffers)
+{
+    plan.buffer_bytes = 6 << 20;
+    is("memory", DOCTOR_GOOD, "");
+    ck_assert_str_eq(str_text(&find("memory")->needed), "202 MiB");
+    plan.buffer_bytes = 2 * GIB;
+    is("memory", DOCTOR_GOOD, "");
+    ck_assert_str_eq(str_text(&find("memory")->needed), "2244 MiB");
+    says(str_text(&find("memory")->why), "; with buffer_memory = 2048 MiB");
+    plan.buffer_bytes = 5 * GIB; /* perhaps it is never used */
+    is("memory", DOCTOR_ADVICE, "");
+    says(str_text(&find("memory")->remedy), "add memory, lower buffer_memory in the file");
+    plan.buffer_bytes = 9 * GIB;
+    is("memory", DOCTOR_SHORT, "");
+    machine.group_max_bytes = GIB;
+    machine.group_used_bytes = 200 << 20;
+    is("memory", DOCTOR_SHORT, "");
+    ck_assert_ptr_null(find("memory")->directive);
+    plan.buffer_bytes = GIB;
+    is("memory", DOCTOR_ADVICE, "1421M");
 }
 END_TEST
 
@@ -655,6 +680,7 @@ int main(void)
     tcase_add_test(tcase, files_of_all);
     tcase_add_test(tcase, memory_of_the_machine);
     tcase_add_test(tcase, memory_of_the_group);
+    tcase_add_test(tcase, memory_for_buffers);
     tcase_add_test(tcase, running_connections_are_discounted);
     tcase_add_test(tcase, ports_towards_backends);
     tcase_add_test(tcase, reserved_ports);
