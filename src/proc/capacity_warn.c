@@ -1,5 +1,7 @@
 /* What is said of a max_connections, and the like, that cannot be reached. Pure; in master. */
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "capacity.h"
 
@@ -144,17 +146,32 @@ void capacity_warn(const struct machine *machine, const struct capacity_demand *
     }
 }
 
+__attribute__((format(printf, 3, 4))) static void warn_of(const struct model_service *service,
+                                                          struct errlist *errors,
+                                                          const char *format, ...)
+{
+    char section[NAME_BYTES_MAX + 16];
+    STR_AUTO text = {0};
+    va_list args;
+    va_start(args, format);
+    str_vprintf(&text, format, args);
+    va_end(args);
+    snprintf(section, sizeof(section), "service \"%s\"", service->name);
+    errlist_add(errors, ERRLIST_WARNING, service->file, service->line, section, "%s",
+                str_text(&text));
+}
+
 /* What it says itself, against what stands elsewhere in the file. */
 static void warn_of_limits(const struct model *model, const struct model_service *service,
                            struct errlist *errors)
 {
     uint64_t limits = capacity_service_limits(model, service);
     if (service->max_connections > limits) {
-        errlist_add(errors, ERRLIST_WARNING, NULL, 0, service->name,
-                    "this service cannot have max_connections = %" PRIu32
-                    ": max_connections of its pool's backends, and the pool's queue, allow %" PRIu64
-                    "; raise those, add backends, or lower this one",
-                    service->max_connections, limits);
+        warn_of(service, errors,
+                "this service cannot have max_connections = %" PRIu32
+                ": max_connections of its pool's backends, and the pool's queue, allow %" PRIu64
+                "; raise those, add backends, or lower this one",
+                service->max_connections, limits);
     }
 }
 
@@ -171,12 +188,12 @@ void capacity_warn_services(const struct model *model, const struct machine *mac
         if (alone.holds >= alone.asked || (service->max_connections == 0 && !is_hidden)) {
             continue;
         }
-        errlist_add(errors, ERRLIST_WARNING, NULL, 0, service->name,
-                    "this service cannot have max_connections = %" PRIu64
-                    ": ports towards its backends allow %" PRIu64
-                    "; give its pool source_addresses, add backends, or give the service a "
-                    "max_connections within that",
-                    alone.asked, alone.holds);
+        warn_of(service, errors,
+                "this service cannot have max_connections = %" PRIu64
+                ": ports towards its backends allow %" PRIu64
+                "; give its pool source_addresses, add backends, or give the service a "
+                "max_connections within that",
+                alone.asked, alone.holds);
     }
 }
 
@@ -199,10 +216,29 @@ static void warn_of_buffers(const struct model *model, const struct machine *mac
                 most >> 20, by_group ? ", or raise MemoryMax= of the unit" : "");
 }
 
+/* Of the longest, which says enough. listen(2): it is cut without a word. */
+static void warn_of_backlog(const struct model *model, const struct machine *machine,
+                            struct errlist *errors)
+{
+    const struct model_service *longest = NULL;
+    for (size_t i = 0; i < model->n_services; i++) {
+        const struct model_service *service = &model->services[i];
+        longest = longest == NULL || service->backlog > longest->backlog ? service : longest;
+    }
+    if (longest != NULL && longest->backlog > machine->somaxconn) {
+        warn_of(longest, errors,
+                "the kernel cuts backlog = %" PRIu32 " to %" PRIu64
+                ": sysctl -w net.core.somaxconn=%" PRIu32 " before the daemon is started, or "
+                "lower it",
+                longest->backlog, machine->somaxconn, longest->backlog);
+    }
+}
+
 void capacity_warn_settings(const struct model *model, const struct machine *machine,
                             struct errlist *errors)
 {
     warn_of_buffers(model, machine, errors);
+    warn_of_backlog(model, machine, errors);
 }
 
 void capacity_warn_all(const struct model *model, const struct machine *machine, uint32_t workers,

@@ -18,7 +18,8 @@ def test_example_is_good(path):
     assert "error" not in done.stderr
     # What depends on the machine alone is no fault of the file.
     told = [line for line in done.stderr.splitlines() if "warning:" in line
-            and not re.search(r"cannot be reached: (descriptors allow|memory allows) ", line)]
+            and not re.search(r"(cannot be reached: (descriptors allow|memory allows)|"
+                             r"the kernel cuts backlog =) ", line)]
     assert told == []
 
 

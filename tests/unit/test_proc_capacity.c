@@ -25,6 +25,7 @@ static void setup(void)
     memset(&machine, 0, sizeof(machine));
     is_here = NULL;
     machine.nr_open = 1048576;
+    machine.somaxconn = 4096;
     machine.nofile_soft = 1024;
     machine.nofile_hard = 20000;
     machine.cpus = 2;
@@ -606,9 +607,10 @@ START_TEST(beyond_ports_of_a_service)
     judge_with(UNIX_BESIDE, 1);
     ck_assert_str_eq(warnings_of_services(0), "");
     ck_assert_str_eq(warnings_of_services(27350), "");
-    says(warnings_of_services(27351), "s: warning: this service cannot have max_connections = "
-                                      "27351: ports towards its backends allow 27350; give its "
-                                      "pool source_addresses, add backends, or");
+    says(warnings_of_services(27351),
+         "f:1: service \"s\": warning: this service cannot have max_connections = "
+         "27351: ports towards its backends allow 27350; give its "
+         "pool source_addresses, add backends, or");
     /* The sum tells of it. */
     judge_with(SMALL, 1);
     ck_assert_str_eq(warnings_of_services(500000), "");
@@ -675,9 +677,10 @@ START_TEST(beyond_limits_of_the_file)
          "global: warning: max_connections = 31 cannot be reached: services allow 30; "
          "that is what max_connections of all services come to; raise those");
     says(str_text(&said), "backends allow 20; that is what max_connections of all backends");
-    says(warnings_of_services(0), "s: warning: this service cannot have max_connections = 30: "
-                                  "max_connections of its pool's backends, and the pool's queue, "
-                                  "allow 20; raise those");
+    says(warnings_of_services(0),
+         "f:1: service \"s\": warning: this service cannot have max_connections = 30: "
+         "max_connections of its pool's backends, and the pool's queue, "
+         "allow 20; raise those");
     judge_with(
         "service \"s\" { listen = \"127.0.0.1:80\" pool = \"p\" max_connections = 20 }\n" POOL(
             "p", "queue = 5 " LIMITED("a", "10.0.0.1:80", "15")),
@@ -734,6 +737,26 @@ START_TEST(beyond_memory_with_buffers)
 }
 END_TEST
 
+#define BACKLOG(name, port, most)                                                                  \
+    "service \"" name "\" { listen = \"127.0.0.1:" port "\" pool = \"p\" backlog = " most " }\n"
+
+START_TEST(beyond_the_kernels_queue)
+{
+    judge_with(SMALL, 1); /* 4096 */
+    ck_assert_str_eq(warnings_of_settings(), "");
+    judge_with(BACKLOG("s", "80", "5000") BACKLOG("t", "81", "60000") BACKLOG("u", "82", "5000")
+                   POOL("p", BACKEND("a", "10.0.0.1:80")),
+               1);
+    ck_assert_str_eq(warnings_of_settings(),
+                     "f:2: service \"t\": warning: the kernel cuts backlog = 60000 to 4096: sysctl "
+                     "-w net.core.somaxconn=60000 before the daemon is started, or lower it\n");
+    machine.somaxconn = 60000;
+    ck_assert_str_eq(warnings_of_settings(), "");
+    machine.somaxconn = MACHINE_UNKNOWN;
+    ck_assert_str_eq(warnings_of_settings(), "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("proc_capacity");
@@ -767,6 +790,7 @@ int main(void)
     tcase_add_test(tcase, beyond_limits_of_the_file);
     tcase_add_test(tcase, beyond_memory);
     tcase_add_test(tcase, beyond_memory_with_buffers);
+    tcase_add_test(tcase, beyond_the_kernels_queue);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
