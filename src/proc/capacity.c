@@ -34,6 +34,14 @@ uint32_t capacity_workers(const struct model *model, uint64_t cpus)
     return cpus < WORKERS_MAX ? (uint32_t)cpus : WORKERS_MAX;
 }
 
+static void count_listeners(const struct model_service *service, struct capacity_demand *out)
+{
+    out->listeners += service->n_listeners;
+    for (size_t i = 0; i < service->n_listeners; i++) {
+        out->unix_listeners += service->listeners[i].address.ip.family == ADDR_UNIX;
+    }
+}
+
 void capacity_ask(const struct model *model, const struct machine *machine, uint32_t workers,
                   capacity_here_fn *is_here, struct capacity_demand *out)
 {
@@ -41,7 +49,7 @@ void capacity_ask(const struct model *model, const struct machine *machine, uint
                                     .max_connections = model->global.max_connections,
                                     .place = model_global_place(model, "max_connections")};
     for (size_t i = 0; i < model->n_services; i++) {
-        out->listeners += model->services[i].n_listeners;
+        count_listeners(&model->services[i], out);
     }
     capacity_ports_ask(model, machine, is_here, out);
     capacity_limits_ask(model, out);
@@ -95,6 +103,9 @@ static uint64_t by_descriptors(const struct machine *machine, const struct capac
         beside += 2 * pipes_of(machine->nofile_hard, PIPES_DESCRIPTORS);
         uint64_t usable = machine->nofile_hard > beside ? machine->nofile_hard - beside : 0;
         least = mean_within(usable / CAPACITY_DESCRIPTORS_EACH, demand->workers) * demand->workers;
+        if (capacity_master_descriptors(demand) > machine->nofile_hard) {
+            least = 0; /* it does not even start */
+        }
     }
     if (machine->file_max != MACHINE_UNKNOWN && machine->file_used != MACHINE_UNKNOWN) {
         uint64_t used = machine->file_used + capacity_files(demand, 0);
@@ -192,13 +203,19 @@ uint64_t capacity_buffers(const struct machine *machine, uint32_t workers, uint6
 
 /* --- what so many would need --- */
 
+uint64_t capacity_master_descriptors(const struct capacity_demand *demand)
+{
+    uint64_t of_each = 2 + demand->listeners - demand->unix_listeners;
+    return MASTER_BESIDE + demand->workers * of_each + demand->unix_listeners;
+}
+
 uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t connections)
 {
     uint64_t mean = (connections + demand->workers - 1) / demand->workers;
     uint64_t worker =
         busiest(mean, demand->workers) * CAPACITY_DESCRIPTORS_EACH + worker_beside(demand);
     worker += 2 * pipes_of(worker, PIPES_DESCRIPTORS - 2);
-    uint64_t master = MASTER_BESIDE + (uint64_t)demand->workers * (2 + demand->listeners);
+    uint64_t master = capacity_master_descriptors(demand);
     return worker > master ? worker : master;
 }
 
@@ -209,13 +226,24 @@ uint64_t capacity_files(const struct capacity_demand *demand, uint64_t connectio
            (worker_beside(demand) + 2 * PIPES_MAX) * demand->workers + FILES_BESIDE;
 }
 
+static bool is_enough(const struct machine *machine, struct capacity_demand demand,
+                      uint32_t workers, uint64_t connections)
+{
+    demand.workers = workers;
+    return capacity_descriptors(&demand, connections) <= machine->nofile_hard;
+}
+
 uint32_t capacity_workers_for(const struct machine *machine, const struct capacity_demand *demand,
                               uint64_t connections)
 {
-    struct capacity_demand with = *demand;
-    for (; with.workers <= WORKERS_MAX; with.workers++) {
-        if (capacity_descriptors(&with, connections) <= machine->nofile_hard) {
-            return with.workers;
+    for (uint32_t workers = demand->workers; workers <= WORKERS_MAX; workers++) {
+        if (is_enough(machine, *demand, workers, connections)) {
+            return workers;
+        }
+    }
+    for (uint32_t workers = demand->workers; workers > 0; workers--) {
+        if (is_enough(machine, *demand, workers, connections)) {
+            return workers;
         }
     }
     return 0;

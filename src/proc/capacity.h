@@ -68,7 +68,8 @@ struct capacity_demand {
     uint32_t workers;
     uint32_t max_connections;    /* 0: auto */
     struct model_place place;    /* of max_connections */
-    uint64_t listeners;          /* addresses that are listened on */
+    uint64_t listeners;          /* addresses that are listened on … */
+    uint64_t unix_listeners;     /* … of which so many have one socket for all workers */
     struct capacity_ports ports; /* all services together; one that is unbounded makes it so */
     /* What max_connections of all services allow together, and those of all backends with the
      * queues of their pools; CAPACITY_UNBOUNDED where one has none. */
@@ -129,18 +130,21 @@ const char *capacity_limited_by(const struct capacity *capacity, uint32_t max_co
 /* Bytes of buffers for slow peers: what is asked for, if it is not 0. */
 uint64_t capacity_buffers(const struct machine *machine, uint32_t workers, uint64_t asked);
 
-/* Descriptors that one process needs for so many connections: the busiest worker, or master with
- * its listening sockets, whichever needs more. */
+/* Descriptors that master needs, however many connections there are: for its listening sockets. */
+uint64_t capacity_master_descriptors(const struct capacity_demand *demand);
+/* Descriptors that one process needs for so many connections: the busiest worker, or master,
+ * whichever needs more. */
 uint64_t capacity_descriptors(const struct capacity_demand *demand, uint64_t connections);
 /* Of all processes together. */
 uint64_t capacity_files(const struct capacity_demand *demand, uint64_t connections);
-/* With how many workers these descriptors are enough; 0: with none that are allowed. */
+/* With how many workers these descriptors are enough, rather more than asked for than fewer; 0:
+ * with none that are allowed. */
 uint32_t capacity_workers_for(const struct machine *machine, const struct capacity_demand *demand,
                               uint64_t connections);
 uint64_t capacity_memory_bytes(uint64_t connections);
 
 /* A warning for each bound that max_connections is beyond, with what would allow it. Nothing where
- * it is auto. */
+ * it is auto, nor of descriptors where master has too few to start: that is among the settings. */
 void capacity_warn(const struct machine *machine, const struct capacity_demand *demand,
                    const struct capacity *capacity, struct errlist *errors);
 /* The same for each service that ports keep from what is asked of it: by its own max_connections,
@@ -151,7 +155,7 @@ void capacity_warn_services(const struct model *model, const struct machine *mac
                             struct errlist *errors);
 /* The same for what else the file sets that this machine does not have, or cuts. */
 void capacity_warn_settings(const struct model *model, const struct machine *machine,
-                            struct errlist *errors);
+                            const struct capacity_demand *demand, struct errlist *errors);
 /* All of these. */
 void capacity_warn_all(const struct model *model, const struct machine *machine, uint32_t workers,
                        capacity_here_fn *is_here, struct errlist *errors);

@@ -14,8 +14,17 @@ struct warning {
     struct errlist *errors;
 };
 
+/* Master's own: it cannot listen then. */
+static bool lacks_descriptors(const struct machine *machine, const struct capacity_demand *demand)
+{
+    return capacity_master_descriptors(demand) > machine->nofile_hard;
+}
+
 static bool is_beyond(const struct warning *w, enum capacity_bound bound)
 {
+    if (bound == CAPACITY_DESCRIPTORS && lacks_descriptors(w->machine, w->demand)) {
+        return false;
+    }
     return w->demand->max_connections > w->capacity->by[bound];
 }
 
@@ -35,13 +44,27 @@ static bool system_has_enough(const struct warning *w)
 }
 
 /* No limit of a process goes beyond it (admin-guide/sysctl/fs.rst). */
-static void append_nr_open(const struct warning *w, uint64_t each, struct str *out)
+static void append_nr_open(const struct machine *machine, uint64_t each, struct str *out)
 {
-    if (w->machine->nr_open != MACHINE_UNKNOWN && w->machine->nr_open < each) {
+    if (machine->nr_open != MACHINE_UNKNOWN && machine->nr_open < each) {
         str_printf(out,
                    ", and before that sysctl -w fs.nr_open=%" PRIu64
                    ", which allows no limit beyond %" PRIu64 " now",
-                   each, w->machine->nr_open);
+                   each, machine->nr_open);
+    }
+}
+
+/* each: what a process needs. */
+static void append_limit(const struct machine *machine, const struct capacity_demand *demand,
+                         uint64_t each, struct str *out)
+{
+    uint32_t workers = capacity_workers_for(machine, demand, demand->max_connections);
+    str_printf(out,
+               "start it with LimitNOFILE=%" PRIu64 " in its unit, or after ulimit -Hn %" PRIu64,
+               each, each);
+    append_nr_open(machine, each, out);
+    if (workers != 0) {
+        str_printf(out, ", or with workers = %" PRIu32, workers);
     }
 }
 
@@ -49,19 +72,12 @@ static void warn_of_descriptors(const struct warning *w)
 {
     uint32_t connections = w->demand->max_connections;
     uint64_t each = capacity_descriptors(w->demand, connections);
-    uint32_t workers = capacity_workers_for(w->machine, w->demand, connections);
     STR_AUTO remedy = {0};
 
     if (each > w->machine->nofile_hard) {
-        str_printf(&remedy,
-                   "each of %u workers may have %" PRIu64 " and needs %" PRIu64
-                   ": start it with LimitNOFILE=%" PRIu64
-                   " in its unit, or after ulimit -Hn %" PRIu64,
-                   w->demand->workers, w->machine->nofile_hard, each, each, each);
-        append_nr_open(w, each, &remedy);
-        if (workers != 0) {
-            str_printf(&remedy, ", or with workers = %u", workers);
-        }
+        str_printf(&remedy, "each of %u workers may have %" PRIu64 " and needs %" PRIu64 ": ",
+                   w->demand->workers, w->machine->nofile_hard, each);
+        append_limit(w->machine, w->demand, each, &remedy);
     }
     if (!system_has_enough(w)) {
         str_printf(&remedy,
@@ -199,6 +215,20 @@ void capacity_warn_services(const struct model *model, const struct machine *mac
 
 /* --- other settings --- */
 
+static void warn_of_master(const struct model *model, const struct machine *machine,
+                           const struct capacity_demand *demand, struct errlist *errors)
+{
+    struct model_place place = model_global_place(model, "workers");
+    uint64_t needed = capacity_descriptors(demand, demand->max_connections);
+    STR_AUTO remedy = {0};
+    append_limit(machine, demand, needed, &remedy);
+    errlist_add(errors, ERRLIST_WARNING, place.file, place.line, SECTION,
+                "master needs %" PRIu64 " descriptors to listen on %" PRIu64
+                " addresses for %" PRIu32 " workers, and may have %" PRIu64 ": %s",
+                capacity_master_descriptors(demand), demand->listeners, demand->workers,
+                machine->nofile_hard, str_text(&remedy));
+}
+
 static void warn_of_buffers(const struct model *model, const struct machine *machine,
                             struct errlist *errors)
 {
@@ -235,8 +265,11 @@ static void warn_of_backlog(const struct model *model, const struct machine *mac
 }
 
 void capacity_warn_settings(const struct model *model, const struct machine *machine,
-                            struct errlist *errors)
+                            const struct capacity_demand *demand, struct errlist *errors)
 {
+    if (lacks_descriptors(machine, demand)) {
+        warn_of_master(model, machine, demand, errors);
+    }
     warn_of_buffers(model, machine, errors);
     warn_of_backlog(model, machine, errors);
 }
@@ -250,5 +283,5 @@ void capacity_warn_all(const struct model *model, const struct machine *machine,
     capacity_judge(machine, &demand, &capacity);
     capacity_warn(machine, &demand, &capacity, errors);
     capacity_warn_services(model, machine, is_here, &demand, errors);
-    capacity_warn_settings(model, machine, errors);
+    capacity_warn_settings(model, machine, &demand, errors);
 }

@@ -269,7 +269,7 @@ static int plan_one(struct listeners *listeners, const struct model_service *ser
             if (group != NULL) {
                 group_free(group);
             }
-            return -1;
+            return error;
         }
     }
     listener->address = group->address;
@@ -331,15 +331,25 @@ static int check_all_chosen(const struct listeners *listeners, const struct mode
     return failed;
 }
 
-int listeners_plan(struct listeners *listeners, struct model *model, struct errlist *errors)
+static int plan_all(struct listeners *listeners, struct model *model, struct errlist *errors)
 {
     int failed = 0;
     for (size_t i = 0; i < model->n_services; i++) {
         struct model_service *service = &model->services[i];
         for (size_t j = 0; j < service->n_listeners; j++) {
-            failed |= plan_one(listeners, service, &service->listeners[j], errors);
+            int error = plan_one(listeners, service, &service->listeners[j], errors);
+            if (error == -EMFILE || error == -ENFILE) {
+                return error; /* as all that follow would say */
+            }
+            failed |= error;
         }
     }
+    return failed;
+}
+
+int listeners_plan(struct listeners *listeners, struct model *model, struct errlist *errors)
+{
+    int failed = plan_all(listeners, model, errors);
     failed = failed != 0 ? failed : check_all_chosen(listeners, model, errors);
     if (failed != 0) {
         listeners_abort(listeners);

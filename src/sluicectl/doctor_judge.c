@@ -91,6 +91,24 @@ static void put_directive(const struct machine *machine, uint64_t limit, struct 
                    limit, limit, machine->nr_open);
 }
 
+static void explain_descriptors(const struct doctor_plan *plan, uint64_t needed, struct str *out)
+{
+    const struct capacity_demand *demand = &plan->demand;
+
+    if (needed == capacity_master_descriptors(demand))
+        str_printf(out,
+                   "master's: to listen on %" PRIu64 " addresses for %" PRIu32
+                   " workers, a socket each",
+                   demand->listeners, demand->workers);
+    else
+        str_printf(out,
+                   "two for each connection of one of %" PRIu32
+                   " workers%s, and what a process has beside",
+                   demand->workers,
+                   demand->workers > 1 ? ", whose shares the kernel's hash makes uneven" : "");
+    str_printf(out, "; now: soft/hard limit of %s", plan->whose);
+}
+
 /* RLIMIT_NOFILE, getrlimit(2); the daemon raises its soft limit to the hard one. */
 static bool judge_descriptors(const struct machine *machine, const struct doctor_plan *plan,
                               struct doctor_row *row)
@@ -103,12 +121,7 @@ static bool judge_descriptors(const struct machine *machine, const struct doctor
     if (!doctor_is_known(machine->nofile_hard, row))
         return true;
     str_printf(&row->now, "%" PRIu64 "/%" PRIu64, machine->nofile_soft, machine->nofile_hard);
-    str_printf(&row->why,
-               "two for each connection of one of %" PRIu32
-               " workers%s, and what a process has beside; now: soft/hard limit of %s",
-               plan->demand.workers,
-               plan->demand.workers > 1 ? ", whose shares the kernel's hash makes uneven" : "",
-               plan->whose);
+    explain_descriptors(plan, needed, &row->why);
     if (machine->nofile_hard >= needed)
         return true;
     row->state = DOCTOR_SHORT;

@@ -153,6 +153,31 @@ def test_more_for_buffers_than_there_is(folder, doctor, start):
     assert rows_of(doctor("--json", "--connections", 10, buffer_memory='"1m"'))["memory"]["state"] == "ok"
 
 
+def test_too_few_descriptors_to_listen(folder):
+    """Master's sockets alone are too many: told once by -t, once at the start, and by doctor."""
+    path = folder / "sluice.conf"
+
+    def limited(*words):
+        return run(["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *words], check=False)
+
+    listen = [f"127.0.0.{n}:0" for n in range(1, 4)]
+    for workers in 64, 33:
+        path.write_text(f'global {{\n  workers = {workers}\n  control_socket = "{folder}/ctl.sock"\n'
+                        f'  state_file = "none"\n}}\n' + service("s", listen=listen) + pool("s", BACKENDS))
+        told = limited(SLUICED, "-t", "-c", path)
+        said = (f"{path}:2: global: warning: master needs 352 descriptors to listen on 3 addresses for "
+                "64 workers, and may have 200: start it with LimitNOFILE=352 in its unit, or after "
+                "ulimit -Hn 352, or with workers = 33")
+        assert (told.returncode, said in told.stderr) == (0, workers == 64)
+        told = json.loads(limited(SLUICECTL, "doctor", "--json", "-c", path).stdout)
+        assert (told["connections_by"]["descriptors"] == 0) == (workers == 64)
+        if workers == 64:
+            failed = limited(SLUICED, "-c", path)
+            assert failed.returncode == 1
+            assert failed.stderr.count("master needs 352 descriptors") == 1
+            assert failed.stderr.count("cannot listen on ") == 1
+
+
 def test_an_unbounded_service_hides_no_other(doctor):
     """One with Unix sockets makes ports unlimited for the daemon, and not for its neighbour."""
     both = SMALL + service("u") + pool("u", ["unix:/run/none.sock"])

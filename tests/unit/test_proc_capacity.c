@@ -710,7 +710,7 @@ static const char *warnings_of_settings(void)
 {
     struct errlist errors = {0};
 
-    capacity_warn_settings(model, &machine, &errors);
+    capacity_warn_settings(model, &machine, &demand, &errors);
     str_free(&said);
     errlist_print(&errors, &said);
     errlist_free(&errors);
@@ -733,6 +733,34 @@ START_TEST(beyond_memory_with_buffers)
     machine.memory_total_bytes = machine.group_max_bytes = MACHINE_UNKNOWN;
     ck_assert_str_eq(warnings_of_settings(), "");
     judge_with(SMALL, 1);
+    ck_assert_str_eq(warnings_of_settings(), "");
+}
+END_TEST
+
+/* A socket for each address and worker; no number of connections is possible then. */
+START_TEST(too_few_to_listen)
+{
+    machine.nofile_hard = 300; /* 32 beside, and four for each worker */
+    judge_with("global {\n  workers = 67\n}\n" SMALL, 67);
+    ck_assert_str_eq(warnings_of_settings(), "");
+    ck_assert_uint_gt(capacity.by[CAPACITY_DESCRIPTORS], 0);
+    judge_with("global {\n  workers = 68\n}\n" SMALL, 68);
+    ck_assert_uint_eq(capacity.by[CAPACITY_DESCRIPTORS], 0);
+    says(warnings_of_settings(),
+         "f:2: global: warning: master needs 304 descriptors to listen on "
+         "2 addresses for 68 workers, and may have 300: start it with LimitNOFILE=304 in its unit, "
+         "or after ulimit -Hn 304, or with workers = 67\n");
+    ck_assert_str_eq(warnings(100), ""); /* it is said once */
+    machine.nofile_hard = MACHINE_UNKNOWN;
+    ck_assert_str_eq(warnings_of_settings(), "");
+
+    /* One socket for all workers. */
+    machine.nofile_hard = 300;
+    judge_with(
+        "service \"s\" { listen = { \"unix:/run/s.sock\", \"[::1]:80\" } pool = \"p\" }\n" POOL(
+            "p", BACKEND("a", "10.0.0.1:80")),
+        80);
+    ck_assert_uint_eq(capacity_master_descriptors(&demand), 32 + 80 * 3 + 1);
     ck_assert_str_eq(warnings_of_settings(), "");
 }
 END_TEST
@@ -790,6 +818,7 @@ int main(void)
     tcase_add_test(tcase, beyond_limits_of_the_file);
     tcase_add_test(tcase, beyond_memory);
     tcase_add_test(tcase, beyond_memory_with_buffers);
+    tcase_add_test(tcase, too_few_to_listen);
     tcase_add_test(tcase, beyond_the_kernels_queue);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
