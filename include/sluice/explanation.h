@@ -31,6 +31,7 @@ enum why_not {
     WHY_NOT_FULL,
     WHY_NOT_STANDBY,
     WHY_NOT_RATE,       /* its connect_rate is used up for the moment */
+    WHY_NOT_PORTS,      /* there is no port, or no address, to connect to it from */
     WHY_NOT_SLOW_START, /* has had its share for the moment */
     WHY_NOT_LOADED,     /* more loaded than the one: figures compared */
     WHY_NOT_LEASE,      /* the client has a lease on the one */
@@ -48,7 +49,7 @@ struct explanation_other {
 enum explanation_rule {
     EXPLAINED_BY_LEASE,
     EXPLAINED_BY_SCHEDULER, /* whose kind says the rest */
-    EXPLAINED_BY_NOTHING,   /* there is no backend: choice says why */
+    EXPLAINED_BY_NOTHING,   /* there is no backend: choice says why; CHOICE_TRIED: for ports */
     EXPLAINED_RULE_COUNT
 };
 

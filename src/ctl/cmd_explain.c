@@ -212,8 +212,9 @@ static void put_text(const struct told *told, const char *rule, struct reply *re
                told->service->name, name ? "backend " : "no backend", name ? name : "",
                told->standing.pool->name);
     if (told->explanation->is_fallback)
-        reply_line(reply, "the fallback pool, as pool %s has no eligible backend",
-                   pools[told->service->pool].name);
+        reply_line(reply, "the fallback pool, as pool %s has no eligible backend%s",
+                   pools[told->service->pool].name,
+                   explain_own_lack_ports(told->explanation) ? " with a source port left" : "");
     reply_line(reply, "%s", rule);
     if (name && !told->certain)
         reply_line(reply, "not certain: the next one like it may get another");

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sched/choose.h"
 #include "sched/sched.h"
@@ -170,29 +171,43 @@ static void put_lease(const struct told *told, struct str *out)
                    (explanation->lease_ends_in_ms + 999) / 1000, str_text(&of));
 }
 
-static bool is_any_paced(const struct explanation *explanation)
+static bool is_any(const struct explanation_other *others, uint32_t n, enum why_not why)
 {
-    for (uint32_t i = 0; i < explain_count_of_pool(explanation); i++) {
-        if (explanation->others[i].why == WHY_NOT_RATE)
+    for (uint32_t i = 0; i < n; i++) {
+        if (others[i].why == why)
             return true;
     }
     return false;
 }
 
+bool explain_own_lack_ports(const struct explanation *explanation)
+{
+    return is_any(explanation->others + explain_count_of_pool(explanation), explanation->n_own,
+                  WHY_NOT_PORTS);
+}
+
 static void put_nothing(const struct told *told, struct str *out)
 {
     const struct snapshot_pool *pool = told->standing.pool;
+    const struct explanation_other *others = told->explanation->others;
+    uint32_t n = explain_count_of_pool(told->explanation);
 
     switch (told->explanation->choice) {
     case CHOICE_FULL:
         str_append(out, "every eligible backend is full");
-        if (is_any_paced(told->explanation))
+        if (is_any(others, n, WHY_NOT_RATE))
             str_append(out, " or has used up its connect_rate");
+        if (is_any(others, n, WHY_NOT_PORTS))
+            str_append(out, " or has no source port left");
         if (pool->queue > 0)
             str_printf(out, "; of %" PRIu32 " places in the queue %" PRIu32 " are taken",
                        pool->queue,
                        atomic_load_explicit(&told->view.sb->pools[pool->row].queued,
                                             memory_order_relaxed));
+        break;
+    case CHOICE_TRIED:
+        str_append(out, "no source port is left towards any eligible backend: new clients are "
+                        "refused until one is free; see show source-ports");
         break;
     case CHOICE_STARTING:
         str_append(out, "health of some is not known yet");
@@ -279,6 +294,21 @@ static void put_state(const struct told *told, uint32_t index, enum backend_stat
                    reason);
 }
 
+/* With the state of its sources, where it says more than that. */
+static void put_ports(const struct told *told, uint32_t index, struct str *out)
+{
+    const struct snapshot_backend *backend = &told->standing.backends[index];
+    struct view_ports ports;
+
+    str_append(out, "no source port towards it is left");
+    view_ports(&told->view, backend, 0, backend->n_sources, &ports);
+    if (backend->n_sources == 0 || ports.limit == REPLY_NONE)
+        return;
+    str_printf(out, ": %" PRIu64 " of %" PRIu64 " in use", ports.in_use, ports.limit);
+    if (strcmp(ports.state, "full") != 0 && strcmp(ports.state, "ok") != 0)
+        str_printf(out, ", %s", ports.state);
+}
+
 const char *explain_chosen_name(const struct told *told)
 {
     uint32_t index = told->explanation->backend;
@@ -298,6 +328,8 @@ void explain_why_not(const struct told *told, uint32_t index, struct str *out)
         put_state(told, index, (enum backend_state)(other->why - WHY_NOT_MAINTENANCE), out);
     } else if (other->why == WHY_NOT_RATE) {
         str_append(out, "its connect_rate is used up for the moment");
+    } else if (other->why == WHY_NOT_PORTS) {
+        put_ports(told, index, out);
     } else if (other->why == WHY_NOT_SLOW_START) {
         str_append(out, "slow start: has had its share for the moment");
     } else if (other->why == WHY_NOT_LOADED && chosen) {
@@ -316,6 +348,8 @@ void explain_why_not_own(const struct told *own, uint32_t index, enum why_not wh
 {
     if (is_by_state(why))
         put_state(own, index, (enum backend_state)(why - WHY_NOT_MAINTENANCE), out);
+    else if (why == WHY_NOT_PORTS)
+        put_ports(own, index, out);
     else
         str_append(out, "was not eligible");
 }

@@ -32,6 +32,8 @@ void explain_first_listener(const struct snapshot_header *snapshot,
                             const struct snapshot_service *service, struct addr_ip *out);
 /* How many of the others are of the pool that was chosen from. */
 uint32_t explain_count_of_pool(const struct explanation *explanation);
+/* Under a fallback: whether a port is what some of the service's own pool lack. */
+bool explain_own_lack_ports(const struct explanation *explanation);
 /* The backend that the client would get; NULL: none. */
 const char *explain_chosen_name(const struct told *told);
 /* Whether the rule goes by something that was neither said nor is it known. */

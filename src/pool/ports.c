@@ -132,6 +132,20 @@ uint32_t ports_used(const struct scoreboard *sb, uint32_t pair)
     return atomic_load_explicit(&sb->pairs[pair].used, memory_order_relaxed);
 }
 
+bool ports_are_out(const struct scoreboard *sb, const struct snapshot_source *sources, uint32_t n,
+                   uint64_t now_ms)
+{
+    uint32_t ports = atomic_load_explicit(&sb->header->ports, memory_order_relaxed);
+    uint32_t limit = ports != 0 ? ports_limit(ports) : UINT16_MAX;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t pair = sources[i].pair;
+        if (pair == 0 || (ports_used(sb, pair) < limit && !ports_is_shut(sb, pair, now_ms)))
+            return false;
+    }
+    return n > 0;
+}
+
 void ports_take_out(struct scoreboard *sb, uint32_t worker)
 {
     uint32_t end = atomic_load_explicit(&sb->header->pairs_end, memory_order_acquire);

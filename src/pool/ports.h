@@ -11,6 +11,7 @@
 #define SLUICE_POOL_PORTS_H
 
 #include "sluice/scoreboard.h"
+#include "sluice/snapshot.h"
 
 /*
  * How many ports of a pair may be in use, so that connect() finds one soon. Measured on Linux 6.18
@@ -55,6 +56,9 @@ enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair);
 bool ports_are_others(const struct scoreboard *sb, uint32_t pair);
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms);
 uint32_t ports_used(const struct scoreboard *sb, uint32_t pair);
+/* Whether nobody can connect from any of these n sources now; without sources there is no need. */
+bool ports_are_out(const struct scoreboard *sb, const struct snapshot_source *sources, uint32_t n,
+                   uint64_t now_ms);
 /* After worker is known to be dead: what it had is given back. Master only; again is harmless. */
 void ports_take_out(struct scoreboard *sb, uint32_t worker);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "chooser.h"
+#include "pool/ports.h"
 
 /* What asking changes in a pool. */
 struct kept {
@@ -49,6 +50,19 @@ static enum choice ask(struct chooser_pool *pool, const struct sched_request *qu
     *out_steady = chooser_ask(pool, question) == *out_index;
     put_back(pool, &kept);
     return *out_index == SCHED_NONE ? chooser_why_none(pool, question) : CHOICE_MADE;
+}
+
+/* --- ports --- */
+
+/* Where connections are kept a client may be lent one of them: ports are no reason there. */
+static bool lacks_port(const struct chooser *chooser, const struct chooser_pool *pool, uint32_t i,
+                       uint64_t now_us)
+{
+    const struct snapshot_backend *backend = &pool->backends[i];
+
+    return pool->record->reuse.mode == REUSE_OFF &&
+           ports_are_out(chooser->sb, &snapshot_sources(chooser->snapshot)[backend->first_source],
+                         backend->n_sources, now_us / 1000);
 }
 
 /* --- why not the others --- */
@@ -112,6 +126,8 @@ static enum why_not judge(const struct chooser *chooser, const struct chooser_po
         return by_state(eligibility_judge(&facts));
     if (pool->has_bounds && !sched_has_room(&pool->view, question, i))
         return WHY_NOT_RATE;
+    if (lacks_port(chooser, pool, i, question->now_us))
+        return WHY_NOT_PORTS;
     return by_rule(pool, out, i);
 }
 
@@ -166,52 +182,90 @@ static void judge_certainty(const struct chooser_pool *pool, const struct sched_
 
 /* --- the question --- */
 
+/* The backend that the client has a lease on, with what is told of it, or SCHED_NONE. */
+static uint32_t find_lease(const struct chooser *chooser, uint32_t p,
+                           const struct choose_request *request,
+                           const struct sched_request *question, struct explanation *out)
+{
+    struct lease_info info;
+
+    if (snapshot_services(chooser->snapshot)[request->service].persistence_ms == 0)
+        return SCHED_NONE;
+    uint64_t key = chooser_lease_key(chooser, request->service, request->client);
+    uint32_t index = chooser_leased(chooser, p, key, question, &info);
+    if (index != SCHED_NONE) {
+        uint64_t now_ms = request->now_us / 1000;
+        out->lease_sessions = info.sessions;
+        out->lease_ends_in_ms = info.ends_ms > now_ms ? info.ends_ms - now_ms : 0;
+    }
+    return index;
+}
+
+static enum choice pick(struct chooser *chooser, uint32_t p, const struct choose_request *request,
+                        const struct sched_request *question, struct explanation *out,
+                        bool *out_steady)
+{
+    uint32_t index = find_lease(chooser, p, request, question, out);
+    enum choice choice = CHOICE_MADE;
+
+    out->rule = EXPLAINED_BY_LEASE;
+    if (index == SCHED_NONE) {
+        choice = ask(&chooser->pools[p], question, &index, out_steady);
+        out->rule = choice == CHOICE_MADE ? EXPLAINED_BY_SCHEDULER : EXPLAINED_BY_NOTHING;
+    }
+    out->backend = index == SCHED_NONE ? SNAPSHOT_NONE : index;
+    return choice;
+}
+
+/* As a session does it: one that there is no port to connect to from is passed over, so many times.
+ * tried has room for TRIED_MAX, and is question's. */
+static enum choice pick_with_port(struct chooser *chooser, uint32_t p,
+                                  const struct choose_request *request,
+                                  struct sched_request *question, uint32_t *tried,
+                                  struct explanation *out, bool *out_steady)
+{
+    enum choice choice;
+
+    while ((choice = pick(chooser, p, request, question, out, out_steady)) == CHOICE_MADE &&
+           lacks_port(chooser, &chooser->pools[p], out->backend, request->now_us)) {
+        if (question->n_tried == TRIED_MAX) {
+            out->rule = EXPLAINED_BY_NOTHING;
+            out->backend = SNAPSHOT_NONE;
+            return CHOICE_TRIED;
+        }
+        tried[question->n_tried++] = out->backend;
+    }
+    return choice;
+}
+
 static enum choice explain_in(struct chooser *chooser, uint32_t p,
                               const struct choose_request *request, struct explanation *out)
 {
     struct chooser_pool *pool = &chooser->pools[p];
-    const struct snapshot_service *service =
-        &snapshot_services(chooser->snapshot)[request->service];
-    struct sched_request question = chooser_question(chooser, request, p, NULL, 0);
-    enum choice choice = CHOICE_MADE;
-    uint32_t index = SCHED_NONE;
+    uint32_t tried[TRIED_MAX] = {0};
+    struct sched_request question = chooser_question(chooser, request, p, tried, 0);
     bool steady = false;
 
     question.dry = true;
     chooser_refresh(chooser, pool, request->now_us / 1000);
-    *out = (struct explanation){.generation = chooser->snapshot->generation,
-                                .service = request->service,
-                                .pool = p,
-                                .is_fallback = p != service->pool,
-                                .panic = pool->survey.panic,
-                                .backend = SNAPSHOT_NONE};
-    if (service->persistence_ms != 0) {
-        struct lease_info info;
-        uint64_t key = chooser_lease_key(chooser, request->service, request->client);
-        index = chooser_leased(chooser, p, key, &question, &info);
-        if (index != SCHED_NONE) {
-            uint64_t now_ms = request->now_us / 1000;
-            out->rule = EXPLAINED_BY_LEASE;
-            out->lease_sessions = info.sessions;
-            out->lease_ends_in_ms = info.ends_ms > now_ms ? info.ends_ms - now_ms : 0;
-        }
-    }
-    if (index == SCHED_NONE) {
-        choice = ask(pool, &question, &index, &steady);
-        out->rule = choice == CHOICE_MADE ? EXPLAINED_BY_SCHEDULER : EXPLAINED_BY_NOTHING;
-    }
-    out->choice = choice;
-    out->backend = index == SCHED_NONE ? SNAPSHOT_NONE : index;
-    out->certain = 1;
+    *out = (struct explanation){
+        .generation = chooser->snapshot->generation,
+        .service = request->service,
+        .pool = p,
+        .is_fallback = p != snapshot_services(chooser->snapshot)[request->service].pool,
+        .panic = pool->survey.panic,
+        .certain = 1,
+    };
+    out->choice = pick_with_port(chooser, p, request, &question, tried, out, &steady);
     if (out->rule == EXPLAINED_BY_SCHEDULER)
         judge_certainty(pool, &question, steady, out);
     /* Only a lease on a backend that nobody else is let to goes before those who wait. */
-    if (out->rule != EXPLAINED_BY_LEASE || pool->weight[index] != 0) {
+    if (out->rule != EXPLAINED_BY_LEASE || pool->weight[out->backend] != 0) {
         out->behind = chooser_behind(chooser, pool);
         out->certain &= out->behind == 0;
     }
     judge_others(chooser, pool, &question, out);
-    return choice;
+    return (enum choice)out->choice;
 }
 
 /* The service's own backends, and why each is none, behind those of the fallback pool. */
@@ -229,8 +283,9 @@ void chooser_explain(struct chooser *chooser, const struct choose_request *reque
 {
     const struct snapshot_service *service =
         &snapshot_services(chooser->snapshot)[request->service];
+    enum choice choice = explain_in(chooser, service->pool, request, out);
 
-    if (explain_in(chooser, service->pool, request, out) != CHOICE_NONE ||
+    if ((choice != CHOICE_NONE && choice != CHOICE_TRIED) ||
         service->fallback_pool == SNAPSHOT_NONE)
         return;
     struct explanation *own = malloc(sizeof(*own));

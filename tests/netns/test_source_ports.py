@@ -67,6 +67,10 @@ def test_all_ports_of_all_sources(start):
     assert (backend["connect_failures"], backend["state"]) == (0, "up")
     assert (backend["source_ports_used"], backend["source_ports_limit"]) == (ALL, ALL)
     assert backend["source_ports_out"] == 200
+    told = daemon.ctl_json("explain s 127.0.0.1")
+    assert told["backend"] is None and "no source port is left" in told["rule"], told
+    assert told["others"] == [{"name": "a", "pool": "s", "why_not": "no source port towards it is "
+                               f"left: {ALL} of {ALL} in use"}]
     assert all(row["headroom"] == 0 and row["failures"] == 0 and row["fullest_percent"] == 100
                for row in ports(daemon).values())
 
@@ -89,9 +93,13 @@ def test_another_backend_is_tried(start):
     daemon = start_daemon(start, {"a": {"address": echo.addresses[0], "weight": 100},
                                   "b": {"address": echo.addresses[1], "weight": 1}}, None)
     for number in range(2 * PORTS):
+        told = daemon.ctl_json("explain s 127.0.0.1")
         start(client(LISTEN, number))
+        if number == PORTS:
+            assert told["backend"] == "b" and "no source port" in told["others"][0]["why_not"], told
     assert {key: row["in_use"] for key, row in ports(daemon).items()} == {
         ("a", "any"): PORTS, ("b", "any"): PORTS}
+    assert daemon.ctl_json("explain s 127.0.0.1")["backend"] is None
     assert client(LISTEN, 100) is None
     wait_for(lambda: daemon.service("s")["refused_by"]["source_ports"] == 1, what="a refusal")
     assert daemon.service("s")["refused_by"]["connect_failed"] == 0

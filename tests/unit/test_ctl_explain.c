@@ -1,8 +1,11 @@
 /*
  * explain: what the host is asked, and how a worker's answer is put into words and JSON.
  */
+#include <errno.h>
+
 #include "test_ctl_run.h"
 
+#include "pool/ports.h"
 #include "sched/choose.h"
 
 enum { A, B, C }; /* of pool web */
@@ -368,6 +371,44 @@ START_TEST(other_whys)
 }
 END_TEST
 
+START_TEST(ports_are_told_with_figures)
+{
+    fake.explanation.rule = EXPLAINED_BY_NOTHING;
+    fake.explanation.backend = SNAPSHOT_NONE;
+    fake.explanation.choice = CHOICE_TRIED;
+    other(A)->why = other(B)->why = WHY_NOT_PORTS;
+    ck_assert_str_eq(member("rule"), "no source port is left towards any eligible backend: new "
+                                     "clients are refused until one is free; see show "
+                                     "source-ports");
+    ck_assert_str_eq(why_not("b"), "no source port towards it is left"); /* it has no sources */
+    fake.snapshot.sources[0].pair = 1;
+    fake.snapshot.backends[A].n_sources = 1;
+    atomic_store(&fake.sb.header->ports, 64);
+    atomic_store(&fake.sb.pairs[1].used, 62);
+    ck_assert_str_eq(why_not("a"), "no source port towards it is left: 62 of 62 in use");
+    ports_fail(&fake.sb, 1, SB_PAIR_ABSENT, EADDRNOTAVAIL, 1);
+    ck_assert_str_eq(why_not("a"), "no source port towards it is left: 62 of 62 in use, unusable: "
+                                   "Cannot assign requested address");
+    fake.explanation.choice = CHOICE_FULL;
+    other(B)->why = WHY_NOT_FULL;
+    ck_assert_str_eq(member("rule"), "every eligible backend is full or has no source port left");
+}
+END_TEST
+
+START_TEST(a_fallback_for_want_of_ports)
+{
+    fake.snapshot.services[0].fallback_pool = 1;
+    fake.explanation.pool = 1;
+    fake.explanation.is_fallback = 1;
+    fake.explanation.n_others = 4;
+    fake.explanation.n_own = 3;
+    other(1)->why = WHY_NOT_PORTS;
+    says(run("explain web unix"), "the fallback pool, as pool web has no eligible backend with a "
+                                  "source port left\n");
+    says(run("explain web unix"), "a     web   no source port towards it is left\n");
+}
+END_TEST
+
 /* --- when it does not work out --- */
 
 START_TEST(no_answer_is_an_error)
@@ -443,6 +484,8 @@ int main(void)
     tcase_add_test(tc, panic_and_fallback_are_told);
     tcase_add_test(tc, states_are_told_with_figures);
     tcase_add_test(tc, other_whys);
+    tcase_add_test(tc, ports_are_told_with_figures);
+    tcase_add_test(tc, a_fallback_for_want_of_ports);
     tcase_add_test(tc, no_answer_is_an_error);
     tcase_add_loop_test(tc, an_answer_that_does_not_fit_is_an_error, 0, 6);
     tcase_add_test(tc, an_answer_that_comes_later);

@@ -31,7 +31,8 @@ struct fake_snapshot {
     struct snapshot_listener listeners[2];
     struct snapshot_pool pools[2];
     struct snapshot_backend backends[4];
-    struct snapshot_check checks[2]; /* of pool web; backends have the first of them */
+    struct snapshot_check checks[2];   /* of pool web; backends have the first of them */
+    struct snapshot_source sources[1]; /* of no backend yet */
 };
 
 static struct {
@@ -550,6 +551,7 @@ static void fake_fill_snapshot(struct fake_snapshot *out)
         .n_checks = COUNT(out->checks),
         .backends_offset = offsetof(struct fake_snapshot, backends),
         .checks_offset = offsetof(struct fake_snapshot, checks),
+        .sources_offset = offsetof(struct fake_snapshot, sources),
     };
     out->checks[0] = (struct snapshot_check){.kind = "tcp", .title = "tcp"};
     out->checks[1] = (struct snapshot_check){.kind = "agent", .title = "agent:load"};

@@ -3,6 +3,7 @@
  * each backend.
  */
 #include "pool/ewma.h"
+#include "pool/ports.h"
 #include "test_sched_fixture.h"
 
 #define KEEP_MS (100 * LEASE_UNIT_MS)
@@ -11,12 +12,17 @@ static struct chooser *choosers[BED_WORKERS];
 static struct chosen chosen;
 static struct explanation explanation;
 
-static void teardown(void)
+static void close_choosers(void)
 {
     for (uint32_t w = 0; w < BED_WORKERS; w++) {
         chooser_destroy(choosers[w]);
         choosers[w] = NULL;
     }
+}
+
+static void teardown(void)
+{
+    close_choosers();
     bed_teardown();
 }
 
@@ -415,6 +421,112 @@ START_TEST(nobody_can_be_had)
 }
 END_TEST
 
+/* One after the other is passed over, as a session does it. */
+START_TEST(who_has_no_port_is_passed_over)
+{
+    static const enum why_not some[] = {WHY_NOT_PORTS, WHY_NOT_IT_IS, WHY_NOT_DOWN},
+                              none[] = {WHY_NOT_PORTS, WHY_NOT_PORTS, WHY_NOT_DOWN},
+                              one_full[] = {WHY_NOT_PORTS, WHY_NOT_FULL, WHY_NOT_DOWN};
+
+    make_pool("wlc", 3);
+    bed_set_health(0, 2, SB_HEALTH_DOWN);
+    for (uint32_t i = 0; i < 3; i++)
+        bed_set_ports(i, 16, i == 0 ? 16 : 15);
+    set_active(0, 1);
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.rule, EXPLAINED_BY_SCHEDULER);
+    ck_assert_uint_eq(explanation.certain, 1);
+    expect_whys(some, 3);
+    bed_set_ports(1, 16, 16);
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_TRIED);
+    ck_assert_uint_eq(explanation.rule, EXPLAINED_BY_NOTHING);
+    ck_assert_uint_eq(explanation.backend, SNAPSHOT_NONE);
+    expect_whys(none, 3);
+    bed_set_limit(0, 1, 10, 10);
+    close_choosers();
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_FULL);
+    expect_whys(one_full, 3);
+}
+END_TEST
+
+START_TEST(a_source_that_is_shut_has_no_port)
+{
+    make_pool("rr", 1);
+    bed_set_ports(0, 16, 0);
+    ports_fail(&sb, 1, SB_PAIR_ABSENT, EADDRNOTAVAIL, bed_now_ms());
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_TRIED);
+    bed_wait(1000);
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_MADE);
+}
+END_TEST
+
+/* Beyond that many a session is refused. */
+START_TEST(only_so_many_are_passed_over)
+{
+    make_pool("first", TRIED_MAX + 2);
+    for (uint32_t i = 0; i < TRIED_MAX + 1; i++)
+        bed_set_ports(i, 16, i < TRIED_MAX ? 16 : 15);
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.backend, TRIED_MAX);
+    bed_set_ports(TRIED_MAX, 16, 16);
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_TRIED);
+    ck_assert_uint_eq(explanation.backend, SNAPSHOT_NONE);
+}
+END_TEST
+
+START_TEST(a_lease_has_no_port_either)
+{
+    make_pool("wlc", 2);
+    bed.services[0].persistence_ms = KEEP_MS;
+    for (uint32_t i = 0; i < 2; i++)
+        bed_set_ports(i, 16, 0);
+    start();
+    ck_assert_int_eq(bed_choose(choosers[0], 0, 1, &chosen), CHOICE_MADE);
+    explain(1);
+    ck_assert_uint_eq(explanation.rule, EXPLAINED_BY_LEASE);
+    bed_set_ports(chosen.index, 16, 16);
+    explain(1);
+    ck_assert_uint_eq(explanation.rule, EXPLAINED_BY_SCHEDULER);
+    ck_assert_uint_eq(explanation.backend, 1 - chosen.index);
+}
+END_TEST
+
+/* A client may be lent one that is kept. */
+START_TEST(kept_connections_need_no_port)
+{
+    make_pool("rr", 1);
+    bed.pools[0].reuse = (struct snapshot_reuse){.mode = REUSE_WARM, .max_idle = 1};
+    bed_set_ports(0, 16, 16);
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_MADE);
+}
+END_TEST
+
+START_TEST(the_fallback_has_ports)
+{
+    make_pool("wlc", 1);
+    bed_add_pool("rr", 1);
+    bed_set_all_health(SB_HEALTH_UP);
+    bed.services[0].fallback_pool = 1;
+    bed_set_ports(0, 16, 16);
+    start();
+    explain(1);
+    ck_assert_uint_eq(explanation.is_fallback, 1);
+    ck_assert_uint_eq(explanation.choice, CHOICE_MADE);
+    ck_assert_uint_eq(explanation.others[1].why, WHY_NOT_PORTS);
+}
+END_TEST
+
 START_TEST(what_was_tried_does_not_count)
 {
     static const struct choose_tried tried[] = {{.index = 0}, {.index = 1}};
@@ -558,6 +670,12 @@ static void add_words(Suite *suite, int n_schedulers)
     tcase_add_test(tcase, each_ones_state_is_said);
     tcase_add_test(tcase, reasons_in_panic);
     tcase_add_test(tcase, nobody_can_be_had);
+    tcase_add_test(tcase, who_has_no_port_is_passed_over);
+    tcase_add_test(tcase, a_source_that_is_shut_has_no_port);
+    tcase_add_test(tcase, only_so_many_are_passed_over);
+    tcase_add_test(tcase, a_lease_has_no_port_either);
+    tcase_add_test(tcase, kept_connections_need_no_port);
+    tcase_add_test(tcase, the_fallback_has_ports);
     tcase_add_test(tcase, what_was_tried_does_not_count);
     tcase_add_test(tcase, leases_are_named);
     tcase_add_test(tcase, the_fallback_is_named);

@@ -22,6 +22,7 @@
 #define BED_SERVICES 3
 #define BED_POOLS    4
 #define BED_BACKENDS 1024 /* of all pools */
+#define BED_SOURCES  32   /* of the first backends, one each, once they are given ports */
 #define BED_ENTRIES  1021 /* a prime */
 #define BED_WORKERS  4
 #define BED_SLOT     10
@@ -35,6 +36,7 @@ struct bed {
     struct snapshot_backend backends[BED_BACKENDS];
     struct snapshot_check check;
     uint16_t entries[BED_POOLS * BED_ENTRIES];
+    struct snapshot_source sources[BED_SOURCES];
 };
 
 static struct bed bed; /* what is edited and what new choosers are made from */
@@ -155,6 +157,20 @@ static inline void bed_set_limit(uint32_t pool, uint32_t i, uint32_t limit, uint
                  limit != 0 && atomic_load(&sb.slot_active[backend->slot]) >= limit);
 }
 
+/* Gives backend i of the first pool so many ports to be connected to from, of which so many are in
+ * use. */
+static inline void bed_set_ports(uint32_t i, uint32_t ports, uint32_t used)
+{
+    uint32_t pair = i + 1;
+
+    bed.header.n_sources = BED_SOURCES;
+    bed.sources[i].pair = pair;
+    bed.backends[i].first_source = i;
+    bed.backends[i].n_sources = 1;
+    atomic_store(&sb.header->ports, ports);
+    atomic_store(&sb.pairs[pair].used, used);
+}
+
 /* An empty snapshot and a new scoreboard. */
 static inline void bed_setup(void)
 {
@@ -173,7 +189,7 @@ static inline void bed_setup(void)
         .checks_offset = offsetof(struct bed, check),
         .entries_offset = offsetof(struct bed, entries),
         .args_offset = sizeof(struct bed),
-        .sources_offset = sizeof(struct bed),
+        .sources_offset = offsetof(struct bed, sources),
         .texts_offset = sizeof(struct bed),
         .hash_seed = 4711,
     };
