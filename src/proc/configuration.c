@@ -31,42 +31,68 @@ struct model *configuration_build(const struct conf_tree *tree, struct names *na
     return model;
 }
 
+/* Prints what was found. NULL with an error. */
+static struct model *print_errors(struct errlist *errors, struct model *model)
+{
+    STR_AUTO text = {0};
+    errlist_sort(errors);
+    errlist_print(errors, &text);
+    fputs(str_text(&text), stderr);
+    if (errors->errors > 0) {
+        model_free(model);
+        model = NULL;
+    }
+    errlist_free(errors);
+    return model;
+}
+
+static struct model *load(const char *file, struct errlist *errors, struct conf_tree **out_tree,
+                          struct names *names)
+{
+    conf_load_wait(file, model_schema(), LOAD_MS, errors, out_tree);
+    return *out_tree != NULL ? configuration_build(*out_tree, names, errors) : NULL;
+}
+
 struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree,
                                  struct names *out_names)
 {
     struct errlist errors = {0};
     struct conf_tree *tree = NULL;
-    struct model *model = NULL;
     struct names names = {0};
-    conf_load_wait(file, model_schema(), LOAD_MS, &errors, &tree);
-    if (tree != NULL) {
-        model = configuration_build(tree, &names, &errors);
-    }
+    struct model *model = load(file, &errors, &tree, &names);
     if (model != NULL) {
         preflight_names(model, &names, strict, &errors);
         preflight_machine(model, strict, &errors);
         preflight_start(model, strict, &errors);
     }
-    errlist_sort(&errors);
-    STR_AUTO text = {0};
-    errlist_print(&errors, &text);
-    fputs(str_text(&text), stderr);
-    if (errors.errors > 0) {
-        model_free(model);
-        model = NULL;
-    }
-    if (model != NULL && out_tree != NULL) {
+    model = print_errors(&errors, model);
+    if (model != NULL) {
         *out_tree = tree;
         *out_names = names;
     } else {
         conf_tree_free(tree);
         names_free(&names);
-        if (out_tree != NULL) {
-            *out_tree = NULL;
-        }
+        *out_tree = NULL;
     }
-    errlist_free(&errors);
     return model;
+}
+
+struct model *configuration_read_at(const char *file, configuration_place_fn *place, void *arg)
+{
+    struct errlist errors = {0};
+    struct conf_tree *tree = NULL;
+    struct names names = {0};
+    struct model *model = load(file, &errors, &tree, &names);
+    if (model != NULL) {
+        preflight_names(model, &names, false, &errors);
+        if (place(model, arg)) {
+            preflight_machine(model, false, &errors);
+        }
+        preflight_start(model, false, &errors);
+    }
+    conf_tree_free(tree);
+    names_free(&names);
+    return print_errors(&errors, model);
 }
 
 void configuration_print(const struct conf_tree *tree, const struct model *model, struct str *out)

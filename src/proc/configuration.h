@@ -15,10 +15,17 @@
  * wrong to standard error. strict: what only the target machine can know counts as an error. NULL
  * when there was an error, else the caller's model_free(). out_tree and out_names (empty before):
  * get what the model was built from, the caller's conf_tree_free() and names_free(), NULL and empty
- * with an error; or both are NULL where nobody wants them.
+ * with an error.
  */
 struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree,
                                  struct names *out_names);
+/*
+ * The same for who only looks: not strict, and the model alone. Once it is made place() goes to where
+ * it is to be compared with the machine; false: that is out of reach, and what only the machine can
+ * know is not told.
+ */
+typedef bool configuration_place_fn(const struct model *model, void *arg);
+struct model *configuration_read_at(const char *file, configuration_place_fn *place, void *arg);
 /* Warns on standard error of a max_connections that cannot be reached with what this process may
  * have. A daemon that starts does so itself. */
 void configuration_weigh(const struct model *model);

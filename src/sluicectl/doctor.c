@@ -114,10 +114,12 @@ static int parse(int argc, char **argv, struct options *options)
 
 /* What was seen, and how. */
 struct examination {
+    const struct options *options;
+    const char *socket; /* of the daemon; the file's may be it */
+    struct doctor_daemon daemon;
     struct machine machine;
     struct doctor_return way_back;
     struct doctor_firewall firewall;
-    uint64_t active;
     struct str whose, note;
     bool is_near; /* in the daemon's network namespace, or there is none */
 };
@@ -141,48 +143,51 @@ static void append_whose(const struct doctor_daemon *daemon, const char *socket,
                    strerror(daemon->error));
 }
 
-/* Looks at the machine as the daemon, or else this process, sees it. */
-static void examine(const struct options *options, const struct model *model,
-                    struct examination *out)
+/* From here on everything is as the daemon, or else this process, sees it. */
+static bool go_there(const struct model *model, void *arg)
 {
-    const char *socket = talk_choose_socket(options->socket, model->global.control_socket);
-    struct doctor_daemon daemon;
+    struct examination *seen = arg;
 
-    doctor_ask_daemon(socket, &daemon);
-    out->is_near = doctor_namespace_enter(daemon.pid, &out->note) != DOCTOR_NAMESPACE_SHUT;
-    machine_read("", daemon.pid, &out->machine);
-    if (!out->is_near)
-        doctor_namespace_forget(&out->machine);
-    doctor_discount(&out->machine, daemon.active);
-    out->active = daemon.active;
-    doctor_firewall_read(&out->firewall);
-    doctor_return_read(model, daemon.pid, &out->way_back);
-    append_whose(&daemon, socket, &out->whose);
+    seen->socket = talk_choose_socket(seen->options->socket, model->global.control_socket);
+    doctor_ask_daemon(seen->socket, &seen->daemon);
+    seen->is_near = doctor_namespace_enter(seen->daemon.pid, &seen->note) != DOCTOR_NAMESPACE_SHUT;
+    return seen->is_near;
 }
 
-static int report(const struct options *options, const struct model *model)
+static void examine(const struct model *model, struct examination *seen)
+{
+    machine_read("", seen->daemon.pid, &seen->machine);
+    if (!seen->is_near)
+        doctor_namespace_forget(&seen->machine);
+    doctor_discount(&seen->machine, seen->daemon.active);
+    doctor_firewall_read(&seen->firewall);
+    doctor_return_read(model, seen->daemon.pid, &seen->way_back);
+    append_whose(&seen->daemon, seen->socket, &seen->whose);
+}
+
+static int report(const struct options *options, const struct model *model,
+                  struct examination *seen)
 {
     doctor_print_fn *print = options->print ? options->print : doctor_print_text;
     struct doctor_report report;
     struct doctor_plan plan;
-    struct examination seen = {0};
     STR_AUTO text = {0};
     int status;
 
-    examine(options, model, &seen);
-    doctor_plan(model, &seen.machine, seen.is_near ? machine_may_come_from : NULL,
+    examine(model, seen);
+    doctor_plan(model, &seen->machine, seen->is_near ? machine_may_come_from : NULL,
                 options->connections, &plan);
-    plan.whose = str_text(&seen.whose);
-    plan.note = str_text(&seen.note);
+    plan.whose = str_text(&seen->whose);
+    plan.note = str_text(&seen->note);
     plan.is_of_daemon = options->is_of_daemon;
-    plan.way_back = seen.is_near && doctor_return_wanted(&seen.way_back) ? &seen.way_back : NULL;
-    plan.firewall = seen.is_near ? &seen.firewall : NULL;
-    plan.active = seen.active;
-    doctor_judge(&seen.machine, &plan, &report);
+    plan.is_far = !seen->is_near;
+    plan.way_back = seen->is_near && doctor_return_wanted(&seen->way_back) ? &seen->way_back : NULL;
+    plan.firewall = seen->is_near ? &seen->firewall : NULL;
+    plan.active = seen->daemon.active;
+    doctor_judge(&seen->machine, &plan, &report);
     print(options->file, &plan, &report, &text);
     status = doctor_is_ready(&report) ? EXIT_READY : EXIT_NOT_READY;
     doctor_report_free(&report);
-    examination_free(&seen);
     if (fputs(str_text(&text), stdout) < 0 || fflush(stdout) != 0) {
         fprintf(stderr, "sluicectl: cannot write the report: %m\n");
         status = EXIT_NOT_READY;
@@ -207,6 +212,7 @@ static void choose_file(struct options *options, struct doctor_daemon *daemon)
 int doctor_run(int argc, char **argv, const char *socket, bool json)
 {
     struct options options = {.socket = socket};
+    struct examination seen = {.options = &options};
     struct doctor_daemon daemon;
     struct model *model;
     int status;
@@ -218,12 +224,14 @@ int doctor_run(int argc, char **argv, const char *socket, bool json)
         return status;
     if (!options.file)
         choose_file(&options, &daemon);
-    model = configuration_read(options.file, false, NULL, NULL);
-    if (!model) {
+    model = configuration_read_at(options.file, go_there, &seen);
+    if (model) {
+        status = report(&options, model, &seen);
+    } else {
         fprintf(stderr, "sluicectl: %s is not usable\n", options.file);
-        return EXIT_NOT_READY;
+        status = EXIT_NOT_READY;
     }
-    status = report(&options, model);
+    examination_free(&seen);
     model_free(model);
     return status;
 }

@@ -31,6 +31,8 @@ struct doctor_plan {
      * likewise. */
     char limited_service[NAME_BYTES_MAX];
     uint64_t limited_allows, limited_asked;
+    bool is_far; /* its network namespace cannot be entered: whose addresses are where is not known
+                  */
     const struct doctor_return *way_back;   /* NULL: no pool is transparent, or it cannot be seen */
     const struct doctor_firewall *firewall; /* NULL: it cannot be seen, and neither is way_back */
     uint64_t active;                        /* connections of the running daemon */

@@ -131,8 +131,10 @@ static bool judge_sources(const struct machine *machine, const struct doctor_pla
     (void)machine;
     if (demand->sources == 0)
         return false;
-    str_printf(&row->now, "%" PRIu64 " here", demand->sources - demand->sources_absent);
     str_printf(&row->needed, "%" PRIu64, demand->sources);
+    if (!doctor_is_known(plan->is_far ? MACHINE_UNKNOWN : demand->sources_absent, row))
+        return true;
+    str_printf(&row->now, "%" PRIu64 " here", demand->sources - demand->sources_absent);
     if (demand->sources_absent == 0) {
         str_append(&row->why, "all of source_addresses are on this machine");
         return true;

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -186,12 +187,17 @@ def test_doctor_goes_to_the_daemon(start):
     """Its network namespace is not that of whoever asks; without the right to go there, what is read
     here is not told as the daemon's."""
     RANGE.write_text("40000 40003\n")
-    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1))
+    subprocess.run("ip address add 192.0.2.7/32 dev lo", shell=True, check=True)
+    daemon = start(Daemon(service("s", listen=[LISTEN]) +
+                          pool("s", ["127.0.0.1:9"], source_addresses=["192.0.2.7"]), 1))
     assert enter_new_namespace() is None
     assert RANGE.read_text().split() != ["40000", "40003"]
 
-    told = json.loads(doctor(daemon, "--json").stdout)
+    there = doctor(daemon, "--json")
+    told = json.loads(there.stdout)
     assert told["connections_by"]["ports"] == 4
+    assert there.stderr == ""
+    assert row(daemon, "source addresses")["now"] == "1 here"
     assert "network namespace of its own: settings" in told["note"]
     assert "a network namespace of its own" in doctor(daemon).stdout
 
@@ -201,6 +207,7 @@ def test_doctor_goes_to_the_daemon(start):
     rows = {row["setting"]: row["state"] for row in told["rows"]}
     assert told["connections_by"]["ports"] is None
     assert rows["net.ipv4.ip_local_port_range"] == rows["net.core.somaxconn"] == "unknown"
+    assert rows["source addresses"] == "unknown" and "192.0.2.7" not in shut.stderr
     assert "cannot be entered (Operation not permitted)" in told["note"]
 
 
