@@ -19,6 +19,9 @@
 #define WMEM_USUAL "4096 16384 4194304"
 /* Sockets that share a bucket of the hash table, on average, before it is worth a boot. */
 #define CHAIN_MAX 4
+/* A queue that is long enough for bursts: 16 ms of a million packets a second. The kernel counts
+ * drops since boot, by which alone no length would ever do. */
+#define NETDEV_BACKLOG_LONG 16384
 
 static uint64_t sockets_of(const struct doctor_plan *plan)
 {
@@ -92,12 +95,15 @@ static bool judge_syncookies(const struct machine *machine, const struct doctor_
 static bool judge_netdev_backlog(const struct machine *machine, const struct doctor_plan *plan,
                                  struct doctor_row *row)
 {
+    uint64_t now = machine->netdev_max_backlog;
+    bool drops = machine->backlog_drops != 0 && machine->backlog_drops != MACHINE_UNKNOWN;
+    bool is_short = drops && now < NETDEV_BACKLOG_LONG;
+
     (void)plan;
-    if (!doctor_is_known(machine->netdev_max_backlog, row))
+    if (!doctor_is_known(now, row))
         return true;
-    str_printf(&row->now, "%" PRIu64, machine->netdev_max_backlog);
-    str_printf(&row->needed, "%" PRIu64,
-               machine->netdev_max_backlog * (machine->backlog_drops == 0 ? 1 : 2));
+    str_printf(&row->now, "%" PRIu64, now);
+    str_printf(&row->needed, "%" PRIu64, is_short ? NETDEV_BACKLOG_LONG : now);
     if (machine->backlog_drops == MACHINE_UNKNOWN) {
         str_append(&row->why,
                    "packets on their way to a CPU; whether any was dropped is not known");
@@ -106,8 +112,10 @@ static bool judge_netdev_backlog(const struct machine *machine, const struct doc
     }
     str_printf(&row->why, "packets on their way to a CPU; %" PRIu64 " were dropped since boot",
                machine->backlog_drops);
-    if (machine->backlog_drops > 0)
-        advise(row, machine->netdev_max_backlog * 2);
+    if (is_short)
+        advise(row, NETDEV_BACKLOG_LONG);
+    else if (drops)
+        str_append(&row->why, ", before it was that long or for want of a CPU: longer is no use");
     return true;
 }
 

@@ -401,7 +401,12 @@ START_TEST(queues)
     machine.max_syn_backlog = 5462;
     is("net.ipv4.tcp_max_syn_backlog", DOCTOR_GOOD, "");
     machine.backlog_drops = 3;
-    is("net.core.netdev_max_backlog", DOCTOR_ADVICE, "2000");
+    is("net.core.netdev_max_backlog", DOCTOR_ADVICE, "16384");
+    says(str_text(&find("net.core.netdev_max_backlog")->why), "3 were dropped since boot");
+    machine.netdev_max_backlog = 16384; /* as advised: it ends there */
+    is("net.core.netdev_max_backlog", DOCTOR_GOOD, "");
+    says(str_text(&find("net.core.netdev_max_backlog")->why),
+         "3 were dropped since boot, before it was that long");
 }
 END_TEST
 
