@@ -217,8 +217,8 @@ static void add_to_all(const struct model *model, enum errlist_severity severity
 }
 
 #define HOW_TO_START                                                                               \
-    "start it as root, or as a user with CAP_NET_RAW (AmbientCapabilities= of the unit), with "    \
-    "this in the file"
+    "start it as root, or with AmbientCapabilities=CAP_NET_RAW and "                               \
+    "CapabilityBoundingSet=CAP_NET_RAW in a drop-in for its unit, with this in the file"
 
 bool preflight_workers(const struct model *model, const struct privileges *workers,
                        struct errlist *errors)

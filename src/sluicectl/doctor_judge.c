@@ -82,7 +82,7 @@ static uint64_t ask_of_unit(const struct machine *machine, uint64_t needed)
 
 static void put_directive(const struct machine *machine, uint64_t limit, struct doctor_row *row)
 {
-    row->directive = "LimitNOFILE";
+    row->directives[0] = "LimitNOFILE";
     str_printf(&row->value, "%" PRIu64, limit);
     if (machine->nr_open != MACHINE_UNKNOWN && machine->nr_open < limit)
         str_printf(&row->before,
@@ -240,7 +240,7 @@ static bool judge_memory(const struct machine *machine, const struct doctor_plan
     row->state = is_short ? DOCTOR_SHORT : DOCTOR_ADVICE;
     uint64_t asked = needed <= machine->memory_available_bytes ? needed : rest;
     if (is_group && left < asked) {
-        row->directive = "MemoryMax";
+        row->directives[0] = "MemoryMax";
         str_printf(&row->value, "%" PRIu64 "M", ((machine->group_used_bytes + asked) >> 20) + 1);
     }
     str_printf(&row->remedy, "add memory%s", is_group ? ", raise MemoryMax= of the unit" : "");

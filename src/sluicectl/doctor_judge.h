@@ -17,15 +17,17 @@ enum doctor_state {
 
 extern const char *const doctor_state_names[DOCTOR_STATE_COUNT];
 
+#define DOCTOR_DIRECTIVES_MAX 2
+
 struct doctor_row {
     const char *setting; /* a key of sysctl, or words */
     enum doctor_state state;
     struct str now, needed, why;
-    struct str remedy;     /* beside value: what else can be done; may be empty */
-    struct str value;      /* what the key or directive should be; empty: nothing to set */
-    struct str before;     /* what is to be done before value is set; may be empty */
-    bool is_key;           /* value is for the sysctl of the setting's name */
-    const char *directive; /* value is for this one of the unit; else NULL */
+    struct str remedy; /* beside value: what else can be done; may be empty */
+    struct str value;  /* what the key or directive should be; empty: nothing to set */
+    struct str before; /* what is to be done before value is set; may be empty */
+    bool is_key;       /* value is for the sysctl of the setting's name */
+    const char *directives[DOCTOR_DIRECTIVES_MAX]; /* of the unit that value is for; else NULL */
 };
 
 #define DOCTOR_ROWS_MAX 40

@@ -212,11 +212,12 @@ void doctor_print_systemd(const char *file, const struct doctor_plan *plan,
     for (size_t i = 0; i < report->n_rows; i++) {
         const struct doctor_row *row = &report->rows[i];
 
-        if (!row->directive || row->value.len == 0)
+        if (!row->directives[0] || row->value.len == 0)
             continue;
         str_printf(out, "# %s\n", str_text(&row->why));
         if (row->before.len > 0)
             str_printf(out, "# %s\n", str_text(&row->before));
-        str_printf(out, "%s=%s\n", row->directive, str_text(&row->value));
+        for (size_t d = 0; d < DOCTOR_DIRECTIVES_MAX && row->directives[d]; d++)
+            str_printf(out, "%s=%s\n", row->directives[d], str_text(&row->value));
     }
 }

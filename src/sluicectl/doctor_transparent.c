@@ -219,6 +219,8 @@ static bool judge_route6(const struct machine *machine, const struct doctor_plan
 
 /* --- the right to --- */
 
+/* systemd.exec(5): what is ambient must be in the bounding set, too, which the packaged unit
+ * narrows; in a drop-in both add to what is there. */
 static bool judge_capability(const struct machine *machine, const struct doctor_plan *plan,
                              struct doctor_row *row)
 {
@@ -229,6 +231,9 @@ static bool judge_capability(const struct machine *machine, const struct doctor_
     if (!facts)
         return false;
     str_append(&row->needed, "CAP_NET_RAW");
+    row->directives[0] = "AmbientCapabilities";
+    row->directives[1] = "CapabilityBoundingSet";
+    str_append(&row->value, "CAP_NET_RAW");
     if (!doctor_is_known(facts->capabilities, row))
         return true;
     bool is_there = (facts->capabilities & either) != 0;
@@ -237,8 +242,10 @@ static bool judge_capability(const struct machine *machine, const struct doctor_
     str_printf(&row->why, "to connect from clients' addresses; of %s", plan->whose);
     if (is_there)
         return true;
-    str_append(&row->remedy, "start the daemon as root, or with AmbientCapabilities=CAP_NET_RAW in "
-                             "the unit, with transparent in the file");
+    str_append(&row->remedy,
+               "start the daemon as root, or with AmbientCapabilities=CAP_NET_RAW and "
+               "CapabilityBoundingSet=CAP_NET_RAW in a drop-in for the unit (which "
+               "--systemd prints), with transparent in the file");
     row->state = facts->is_of_daemon ? DOCTOR_SHORT : DOCTOR_UNKNOWN;
     return true;
 }

@@ -196,7 +196,7 @@ START_TEST(memory_of_the_machine)
     machine.memory_available_bytes = 150 << 20;
     is("memory", DOCTOR_SHORT, "");
     says(str_text(&find("memory")->remedy), "add memory, or max_connections = 147");
-    ck_assert_ptr_null(find("memory")->directive);
+    ck_assert_ptr_null(find("memory")->directives[0]);
     machine.memory_available_bytes = 203 << 20;
     is("memory", DOCTOR_GOOD, "");
 }
@@ -207,7 +207,7 @@ START_TEST(memory_of_the_group)
     machine.group_max_bytes = 300 << 20;
     machine.group_used_bytes = 200 << 20;
     is("memory", DOCTOR_SHORT, "403M");
-    ck_assert_str_eq(find("memory")->directive, "MemoryMax");
+    ck_assert_str_eq(find("memory")->directives[0], "MemoryMax");
     says(str_text(&find("memory")->why), "control group");
     machine.group_max_bytes = 410 << 20;
     is("memory", DOCTOR_GOOD, "");
@@ -667,6 +667,23 @@ START_TEST(as_files)
     ck_assert_ptr_null(strstr(str_text(&text), "tcp_mem ="));
     machine.group_max_bytes = machine.group_used_bytes = 1 << 20;
     says(told(doctor_print_systemd), "\nMemoryMax=204M\n");
+    ck_assert_ptr_null(strstr(str_text(&text), "Capabilit"));
+}
+END_TEST
+
+/* The bounding set of the packaged unit lets nothing else be ambient. */
+START_TEST(a_unit_is_given_both)
+{
+    static const struct doctor_firewall firewall;
+    const struct doctor_return way_back = {.is_wanted[DOCTOR_IPV4] = true};
+
+    plan.way_back = &way_back;
+    plan.firewall = &firewall;
+    says(told(doctor_print_systemd),
+         "\nAmbientCapabilities=CAP_NET_RAW\nCapabilityBoundingSet=CAP_NET_RAW\n");
+    says(str_text(&row("transparent: capability")->remedy),
+         "AmbientCapabilities=CAP_NET_RAW and CapabilityBoundingSet=CAP_NET_RAW in a drop-in");
+    plan.way_back = NULL;
 }
 END_TEST
 
@@ -703,6 +720,7 @@ int main(void)
     tcase_add_test(tcase, as_text);
     tcase_add_test(tcase, as_json);
     tcase_add_test(tcase, as_files);
+    tcase_add_test(tcase, a_unit_is_given_both);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
