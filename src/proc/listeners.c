@@ -177,28 +177,6 @@ static bool inherit_group(const struct listeners *listeners, struct group *group
     return true;
 }
 
-static const char *advice(int error)
-{
-    switch (error) {
-    case EADDRINUSE:
-        return "another process listens there; end it or choose another address";
-    case EACCES:
-        return "ports under 1024 need root or CAP_NET_BIND_SERVICE; a path needs a writable folder";
-    case EADDRNOTAVAIL:
-        return "this machine does not have that address; set freebind = true to listen anyway";
-    case EMFILE:
-    case ENFILE:
-        return "too few descriptors for addresses x workers; raise the limit (ulimit -n, "
-               "LimitNOFILE)";
-    case EEXIST:
-        return "there is a file of that name that is no socket; remove it";
-    case ENOENT:
-        return "its folder does not exist; create it";
-    default:
-        return "choose an address that this machine can listen on";
-    }
-}
-
 /* Not with colons, which part names where they come back. */
 static void name_group(struct group *group, const struct model_service *service)
 {
@@ -263,9 +241,11 @@ static int plan_one(struct listeners *listeners, const struct model_service *ser
             char text[ADDR_TEXT_MAX];
             char section[NAME_BYTES_MAX + 16];
             snprintf(section, sizeof(section), "service \"%s\"", service->name);
+            STR_AUTO advice = {0};
+            listening_advise(&listener->address, -error, &advice);
             errlist_add(errors, ERRLIST_ERROR, service->file, service->line, section,
                         "cannot listen on %s: %s; %s", addr_format(&listener->address, text),
-                        strerror(-error), advice(-error));
+                        strerror(-error), str_text(&advice));
             if (group != NULL) {
                 group_free(group);
             }

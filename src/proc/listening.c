@@ -2,6 +2,7 @@
 #include "listening.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "machine.h"
 
 /* Options that accepted sockets inherit, and that a reload may change. */
 void listening_set_options(int fd, const struct addr *address, const struct model_service *service)
@@ -109,6 +111,65 @@ int listening_open_unix(const struct addr *address, const struct model_service *
     int kept = fd;
     fd = -1;
     return kept;
+}
+
+static bool is_given_to_connections(const struct machine *machine, const struct addr *address)
+{
+    uint32_t port = address->ip.port;
+    return address->ip.family != ADDR_UNIX && port >= machine->port_first &&
+           port <= machine->port_last && !machine_is_reserved(machine, port);
+}
+
+/* Nobody need listen there: a connection that the kernel gave the port to is enough. */
+static void advise_in_use(const struct addr *address, struct str *out)
+{
+    struct machine machine;
+    uint32_t port = address->ip.port;
+    str_append(out, "another process listens there");
+    machine_read("", 0, &machine);
+    if (!is_given_to_connections(&machine, address)) {
+        str_append(out, "; end it or choose another address");
+        return;
+    }
+    machine.reserved_ports[port / 8] |= (uint8_t)(1U << port % 8);
+    str_printf(out,
+               ", or a connection has the port, which is one of those that the kernel gives to "
+               "connections (net.ipv4.ip_local_port_range, %" PRIu64 " to %" PRIu64
+               "); end it, choose another address, or keep the port from connections: sysctl -w "
+               "net.ipv4.ip_local_reserved_ports=",
+               machine.port_first, machine.port_last);
+    machine_append_ports(machine.reserved_ports, out);
+}
+
+void listening_advise(const struct addr *address, int error, struct str *out)
+{
+    switch (error) {
+    case EADDRINUSE:
+        advise_in_use(address, out);
+        break;
+    case EACCES:
+        str_append(out, "ports under 1024 need root or CAP_NET_BIND_SERVICE; a path needs a "
+                        "writable folder");
+        break;
+    case EADDRNOTAVAIL:
+        str_append(out, "this machine does not have that address; set freebind = true to listen "
+                        "anyway");
+        break;
+    case EMFILE:
+    case ENFILE:
+        str_append(out, "too few descriptors for addresses x workers; raise the limit (ulimit -n, "
+                        "LimitNOFILE)");
+        break;
+    case EEXIST:
+        str_append(out, "there is a file of that name that is no socket; remove it");
+        break;
+    case ENOENT:
+        str_append(out, "its folder does not exist; create it");
+        break;
+    default:
+        str_append(out, "choose an address that this machine can listen on");
+        break;
+    }
 }
 
 void listening_read_address(int fd, struct addr *out)

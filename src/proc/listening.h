@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/addr.h"
+#include "base/str.h"
 #include "model/model.h"
 
 /*
@@ -19,6 +20,8 @@ int listening_open_unix(const struct addr *address, const struct model_service *
 /* One socket that is no service's and in no group, the caller's own. Returns it or -errno;
  * *out_bound has the port that the kernel chose. */
 int listening_open_single(const struct addr *address, uint32_t backlog, struct addr *out_bound);
+/* Appends what to do where the address could not be opened with that errno. */
+void listening_advise(const struct addr *address, int error, struct str *out);
 /* Where a socket of IP listens; of another family: as the kernel knows it. */
 void listening_read_address(int fd, struct addr *out);
 /* Options that accepted sockets inherit, and that a reload may change. */

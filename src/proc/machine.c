@@ -141,6 +141,23 @@ uint64_t machine_count_ports(const struct machine *machine, uint64_t first, uint
     return n;
 }
 
+void machine_append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct str *out)
+{
+    const char *between = "";
+    for (unsigned port = 0; port < MACHINE_PORTS; port++) {
+        unsigned last = port;
+        if (!(ports[port / 8] >> port % 8 & 1)) {
+            continue;
+        }
+        while (last + 1 < MACHINE_PORTS && (ports[(last + 1) / 8] >> (last + 1) % 8 & 1)) {
+            last++;
+        }
+        str_printf(out, last > port ? "%s%u-%u" : "%s%u", between, port, last);
+        between = ",";
+        port = last;
+    }
+}
+
 /* --- counters --- */
 
 /* A line for each CPU, in hexadecimal; the second number counts packets that found the queue of

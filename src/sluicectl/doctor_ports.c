@@ -183,21 +183,6 @@ static bool is_exposed(const struct machine *machine, const struct doctor_plan *
     return port >= first && port <= last && !machine_is_reserved(machine, port);
 }
 
-/* As ranges. */
-static void append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct str *out)
-{
-    for (unsigned port = 0; port < MACHINE_PORTS; port++) {
-        unsigned last = port;
-
-        if (!(ports[port / 8] >> port % 8 & 1))
-            continue;
-        while (last + 1 < MACHINE_PORTS && (ports[(last + 1) / 8] >> (last + 1) % 8 & 1))
-            last++;
-        str_printf(out, last > port ? "%s%u-%u" : "%s%u", out->len > 0 ? "," : "", port, last);
-        port = last;
-    }
-}
-
 /*
  * ip-sysctl.rst, ip_local_reserved_ports: never chosen by the kernel. A connection that has the
  * port of a service, or of status, keeps a daemon that is started again from listening on it.
@@ -218,7 +203,7 @@ static bool judge_reserved(const struct machine *machine, const struct doctor_pl
     if (machine->port_first == MACHINE_UNKNOWN || exposed == 0)
         return false;
     row->state = DOCTOR_ADVICE;
-    append_ports(reserved, &row->value);
+    machine_append_ports(reserved, &row->value);
     str_printf(&row->now, "%zu missing", exposed);
     str_append(&row->needed, "0 missing");
     str_append(&row->why, "ports that the daemon listens on are among those that connections are "

@@ -159,6 +159,29 @@ def test_without_freebind(start):
     assert echoes("192.0.2.10:8080")
 
 
+def test_a_connection_has_the_port(start):
+    """Nobody listens there: told as what it may be, with the command that keeps it from happening,
+    which leaves what was reserved before."""
+    settings = pathlib.Path("/proc/sys/net/ipv4")
+    echo = start(Origin("echo"))
+    good = service("s", listen=["127.0.0.1:8080"]) + pool("s", echo.addresses)
+    daemon = start(Daemon(good))
+    (settings / "ip_local_port_range").write_text("40000 40063\n")
+    (settings / "ip_local_reserved_ports").write_text("40009,40020\n")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 40010))
+        other.connect(split(daemon.address("s")))
+        daemon.write(good + service("far", pool="s", listen=["127.0.0.1:40010"]))
+        with pytest.raises(CtlError, match="another process listens there, or a connection has the "
+                                           "port.*40000 to 40063") as told:
+            daemon.ctl("reload")
+        command = re.search(r"sysctl -w (\S+)=(\S+)$", str(told.value), re.MULTILINE)
+        assert command.groups() == ("net.ipv4.ip_local_reserved_ports", "40009-40010,40020")
+        (settings / "ip_local_reserved_ports").write_text(command[2])
+        with pytest.raises(CtlError, match="another process listens there; end it"):
+            daemon.ctl("reload")
+
+
 # --- no port to connect from ---
 
 def client(address, number):
