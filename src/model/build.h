@@ -63,6 +63,9 @@ void validate_keepalive(struct build *build, const struct conf_section *section,
                         uint32_t keepalive_ms);
 /* Whether the section says something for the option, and it is not empty (reported already). */
 bool validate_is_written(const struct conf_section *section, const char *option, const char *value);
+/* A warning when text, an item of the option, is a network written with the address of a host. */
+void validate_network(struct build *build, const struct conf_section *section, const char *option,
+                      size_t item, const char *text);
 
 /* --- validate_pool.c --- */
 

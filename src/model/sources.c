@@ -306,6 +306,7 @@ void sources_validate(struct build *build, const struct conf_section *section,
                         build_show(section, "source_addresses", i, shown), str_text(&problem));
             continue;
         }
+        validate_network(build, section, "source_addresses", i, pool->source_addresses[i]);
         check_twice(build, section, i, &list, n_before);
     }
     if (list.n > 0) {

@@ -41,6 +41,26 @@ bool validate_is_written(const struct conf_section *section, const char *option,
            conf_find(section, option) != NULL && conf_find(section, option)->n_values > 0;
 }
 
+void validate_network(struct build *build, const struct conf_section *section, const char *option,
+                      size_t item, const char *text)
+{
+    const char *slash = strchr(text, '/'), *problem;
+    char host[ADDR_TEXT_MAX], network[ADDR_TEXT_MAX], shown[SHOW_MAX];
+    struct addr_cidr cidr;
+    struct addr_ip ip;
+
+    if (slash == NULL || addr_cidr_parse(text, &cidr, &problem) != 0) {
+        return;
+    }
+    (void)snprintf(host, sizeof(host), "%.*s", (int)(slash - text), text);
+    if (addr_parse_ip(host, &ip) == 0 && memcmp(ip.bytes, cidr.ip.bytes, sizeof(ip.bytes)) != 0) {
+        build_fault(build, ERRLIST_WARNING, section, option, item,
+                    "%s: stands for all of %s/%u; write that, or %s alone",
+                    build_show(section, option, item, shown),
+                    addr_ip_format(&cidr.ip, false, network), cidr.prefix, host);
+    }
+}
+
 void validate_keepalive(struct build *build, const struct conf_section *section,
                         uint32_t keepalive_ms)
 {
@@ -160,6 +180,7 @@ static void check_status(struct build *build, const struct conf_section *section
                     build_show(section, "status", 0, shown), problem);
     }
     for (; global->status_allow[n] != NULL; n++) {
+        validate_network(build, section, "status_allow", n, global->status_allow[n]);
         if (global->status_allow[n][0] != '\0' &&
             addr_cidr_parse(global->status_allow[n], &cidr, &problem) != 0) {
             build_fault(build, ERRLIST_ERROR, section, "status_allow", n, "%s: %s",

@@ -390,6 +390,13 @@ def ask_locally(path):
         return read_all(sock)
 
 
+def test_a_network_with_a_hosts_address(start):
+    """Taken as the network, and told."""
+    daemon = start(Daemon(small()("127.0.0.1:9"), status="127.0.0.1:0", status_allow=["127.0.0.1/8"]))
+    assert "stands for all of 127.0.0.0/8; write that, or 127.0.0.1 alone" in daemon.log()
+    assert Status(daemon).get("/metrics")[0] == 200
+
+
 @pytest.mark.parametrize("options, fault", [
     ({"status": "localhost:80"}, "names are not looked up"),
     ({"status": "9480"}, "status"),

@@ -106,6 +106,19 @@ START_TEST(what_is_there_twice)
 }
 END_TEST
 
+START_TEST(a_network_with_a_hosts_address)
+{
+    char *text = with_list("{ \"127.0.1.3/24\", \"fd00::1/120\", \"10.0.0.1/32\" }", BACKENDS);
+
+    model_free(read_expecting(
+        text, "f:2: pool \"web\": warning: source_addresses: \"127.0.1.3/24\": stands for all of "
+              "127.0.1.0/24; write that, or 127.0.1.3 alone\n"
+              "f:2: pool \"web\": warning: source_addresses: \"fd00::1/120\": stands for all of "
+              "fd00::/120; write that, or fd00::1 alone\n"));
+    free(text);
+}
+END_TEST
+
 START_TEST(exactly_as_many_as_may_be)
 {
     struct source_list list = {.n = 0};
@@ -270,6 +283,7 @@ int main(void)
     tcase_add_test(lists_case, lists);
     tcase_add_loop_test(lists_case, each_fault_is_told, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(lists_case, what_is_there_twice);
+    tcase_add_test(lists_case, a_network_with_a_hosts_address);
     tcase_add_test(lists_case, exactly_as_many_as_may_be);
     tcase_add_test(lists_case, a_family_that_is_not_there);
     tcase_add_test(lists_case, one_that_does_not_leave_the_machine);
