@@ -193,6 +193,13 @@ static uint64_t count_others(const struct machine *machine, const struct doctor_
     return machine->conntrack_count > ours ? machine->conntrack_count - ours : 0;
 }
 
+static const char *explain_silence(const struct doctor_firewall *firewall)
+{
+    return firewall && firewall->ruleset.len == 0
+               ? ": nft is not installed, or does not answer this user (ask as root)"
+               : "";
+}
+
 static const char *explain(enum tracking tracking, bool services_are_exempt)
 {
     if (tracking == TRACKS_NOT)
@@ -236,8 +243,9 @@ static bool judge_conntrack(const struct machine *machine, const struct doctor_p
     str_printf(&row->now, "%" PRIu64, machine->conntrack_max);
     str_printf(&row->needed, "%" PRIu64, needed);
     str_printf(&row->why,
-               "%" PRIu64 " for each session, and packets are dropped when it is full; %s", each,
-               explain(tracking, services_are_exempt));
+               "%" PRIu64 " for each session, and packets are dropped when it is full; %s%s", each,
+               explain(tracking, services_are_exempt),
+               tracking == MAY_TRACK ? explain_silence(plan->firewall) : "");
     if (machine->conntrack_max >= needed)
         return true;
     row->state = tracking == MAY_TRACK ? DOCTOR_UNKNOWN
@@ -246,7 +254,8 @@ static bool judge_conntrack(const struct machine *machine, const struct doctor_p
     if (tracking == TRACKS)
         advise(machine, plan, needed, services_are_exempt, row);
     if (row->state == DOCTOR_ADVICE)
-        str_append(&row->why, ", unless rules exempt them (notrack) that cannot be read here");
+        str_printf(&row->why, ", unless rules exempt them (notrack) that cannot be read here%s",
+                   explain_silence(plan->firewall));
     return true;
 }
 

@@ -12,8 +12,9 @@ void doctor_tool_ask(const char *command, struct str *out)
     STR_AUTO text = {0};
     FILE *pipe;
 
-    /* They are in folders that not every user looks into. */
-    snprintf(all, sizeof(all), "PATH=\"$PATH:/usr/sbin:/sbin\" %s 2>/dev/null", command);
+    /* They are in folders that not every user looks into. What they complain of is told in our
+     * words. */
+    snprintf(all, sizeof(all), "exec 2>/dev/null; PATH=\"$PATH:/usr/sbin:/sbin\"; %s", command);
     pipe = popen(all, "re");
     if (!pipe)
         return;

@@ -232,3 +232,16 @@ def test_doctor_tells_what_is_tracked(start):
     assert tracked()["why"].startswith("2 for each session,") and tracked()["needed"] == "20"
     run(["nft", EXEMPT])
     assert "rules exempt the services' ports" in tracked()["why"] and tracked()["needed"] == "10"
+
+
+def test_doctor_without_the_right_to_see_rules(start):
+    """What nft complains of is told in the row, in doctor's own words."""
+    daemon = start(Daemon(service("s", listen=[LISTEN]) + pool("s", ["127.0.0.1:9"]), 1))
+    shut = run(["setpriv", "--bounding-set", "-net_admin", SLUICECTL, "doctor", "--json", "-c",
+                daemon.config_path], check=False)
+    assert shut.stderr == ""
+    rows = {row["setting"]: row for row in json.loads(shut.stdout)["rows"]}
+    tracked = rows["net.netfilter.nf_conntrack_max"]
+    if tracked["needed"] == "-":
+        pytest.skip("this kernel has no connection tracking loaded")
+    assert "does not answer this user (ask as root)" in tracked["why"]
