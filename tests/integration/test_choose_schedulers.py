@@ -86,7 +86,7 @@ def test_every_scheduler_serves(start, backends):
         served = []
         for source in SOURCES:
             served.append(ask(addresses[name], source))
-            if name in BY_ORDER:  # they look at who has sessions
+            if name in BY_ORDER or name in BY_DESTINATION:  # they look at who has sessions
                 wait_for(lambda: daemon.service(name)["connections_active"] == 0, what="its end")
         assert set(served) <= set("abc"), (name, served)
         if name in BY_ORDER:
