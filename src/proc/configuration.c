@@ -112,6 +112,7 @@ void configuration_weigh(const struct model *model)
     struct machine machine;
     STR_AUTO text = {0};
     machine_read("", 0, &machine);
+    preflight_ports(model, &machine, &errors);
     capacity_warn_all(model, &machine, capacity_workers(model, machine.cpus), machine_may_come_from,
                       &errors);
     errlist_print(&errors, &text);

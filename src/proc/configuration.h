@@ -20,14 +20,14 @@
 struct model *configuration_read(const char *file, bool strict, struct conf_tree **out_tree,
                                  struct names *out_names);
 /*
- * The same for who only looks: not strict, and the model alone. Once it is made place() goes to where
- * it is to be compared with the machine; false: that is out of reach, and what only the machine can
- * know is not told.
+ * The same for who only looks: not strict, and the model alone. Once it is made place() goes to
+ * where it is to be compared with the machine; false: that is out of reach, and what only the
+ * machine can know is not told.
  */
 typedef bool configuration_place_fn(const struct model *model, void *arg);
 struct model *configuration_read_at(const char *file, configuration_place_fn *place, void *arg);
 /* Warns on standard error of a max_connections that cannot be reached with what this process may
- * have. A daemon that starts does so itself. */
+ * have, and of ports that connections may have. A daemon that starts does so itself. */
 void configuration_weigh(const struct model *model);
 
 /* The model of a tree by itself. Its names are looked up unless they are among names, and put

@@ -113,13 +113,6 @@ int listening_open_unix(const struct addr *address, const struct model_service *
     return kept;
 }
 
-static bool is_given_to_connections(const struct machine *machine, const struct addr *address)
-{
-    uint32_t port = address->ip.port;
-    return address->ip.family != ADDR_UNIX && port >= machine->port_first &&
-           port <= machine->port_last && !machine_is_reserved(machine, port);
-}
-
 /* Nobody need listen there: a connection that the kernel gave the port to is enough. */
 static void advise_in_use(const struct addr *address, struct str *out)
 {
@@ -127,7 +120,7 @@ static void advise_in_use(const struct addr *address, struct str *out)
     uint32_t port = address->ip.port;
     str_append(out, "another process listens there");
     machine_read("", 0, &machine);
-    if (!is_given_to_connections(&machine, address)) {
+    if (address->ip.family == ADDR_UNIX || !machine_may_choose(&machine, port)) {
         str_append(out, "; end it or choose another address");
         return;
     }

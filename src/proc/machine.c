@@ -141,6 +141,12 @@ uint64_t machine_count_ports(const struct machine *machine, uint64_t first, uint
     return n;
 }
 
+bool machine_may_choose(const struct machine *machine, uint32_t port)
+{
+    return port >= machine->port_first && port <= machine->port_last &&
+           !machine_is_reserved(machine, port);
+}
+
 void machine_append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct str *out)
 {
     const char *between = "";

@@ -64,6 +64,8 @@ uint64_t machine_memory_left(const struct machine *machine);
 /* How much they would have if nothing were in use. */
 uint64_t machine_memory_most(const struct machine *machine);
 bool machine_is_reserved(const struct machine *machine, uint32_t port);
+/* Whether the kernel may choose the port for a connection. */
+bool machine_may_choose(const struct machine *machine, uint32_t port);
 /* Appends such ports as ip_local_reserved_ports is written, as ranges: "22,1000-1010". */
 void machine_append_ports(const uint8_t ports[static MACHINE_PORTS / 8], struct str *out);
 /* How many ports from first to last may be chosen by the kernel. */

@@ -2,6 +2,7 @@
 #include "preflight.h"
 
 #include <ifaddrs.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -265,6 +266,57 @@ void preflight_start(const struct model *model, bool strict, struct errlist *err
                    "addresses; " HOW_TO_START,
                    errors);
     }
+}
+
+struct exposed {
+    const struct model_service *service; /* of the first; NULL: there is none */
+    const struct addr *address;
+    size_t n;
+    uint8_t reserved[MACHINE_PORTS / 8]; /* with all of them */
+};
+
+static void expose(const struct machine *machine, const struct model_service *service,
+                   struct exposed *out)
+{
+    for (size_t i = 0; i < service->n_listeners; i++) {
+        const struct addr *address = &service->listeners[i].address;
+        uint32_t port = address->ip.port;
+        if (address->ip.family == ADDR_UNIX || !machine_may_choose(machine, port)) {
+            continue;
+        }
+        out->reserved[port / 8] |= (uint8_t)(1U << port % 8);
+        if (out->n++ == 0) {
+            out->service = service;
+            out->address = address;
+        }
+    }
+}
+
+void preflight_ports(const struct model *model, const struct machine *machine,
+                     struct errlist *errors)
+{
+    struct exposed exposed = {.n = 0};
+    char section[NAME_BYTES_MAX + 16], text[ADDR_TEXT_MAX], more[32] = "";
+    STR_AUTO command = {0};
+    memcpy(exposed.reserved, machine->reserved_ports, sizeof(exposed.reserved));
+    for (size_t i = 0; i < model->n_services; i++) {
+        expose(machine, &model->services[i], &exposed);
+    }
+    if (exposed.service == NULL) {
+        return;
+    }
+    if (exposed.n > 1) {
+        snprintf(more, sizeof(more), ", and %zu more", exposed.n - 1);
+    }
+    snprintf(section, sizeof(section), "service \"%s\"", exposed.service->name);
+    str_append(&command, "sysctl -w net.ipv4.ip_local_reserved_ports=");
+    machine_append_ports(exposed.reserved, &command);
+    errlist_add(errors, ERRLIST_WARNING, exposed.service->file, exposed.service->line, section,
+                "listen %s%s: the port is one of those that the kernel gives to connections "
+                "(net.ipv4.ip_local_port_range, %" PRIu64 " to %" PRIu64
+                "): one that has it keeps the daemon from starting; %s",
+                addr_format(exposed.address, text), more, machine->port_first, machine->port_last,
+                str_text(&command));
 }
 
 static bool has_family(const struct model_pool *pool, uint8_t family)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/errlist.h"
+#include "machine.h"
 #include "model/model.h"
 #include "model/names.h"
 #include "privileges.h"
@@ -28,6 +29,10 @@ void preflight_start(const struct model *model, bool strict, struct errlist *err
 /* Users, groups, log and state file of global, whether each listening address is (or may be) bound
  * here, what transparent pools need, loops, and the programs. */
 void preflight_machine(const struct model *model, bool strict, struct errlist *errors);
+/* Ports to listen on that the kernel may have given to a connection when the daemon is to start:
+ * one warning. */
+void preflight_ports(const struct model *model, const struct machine *machine,
+                     struct errlist *errors);
 /* Backends that are where the daemon listens itself. */
 void preflight_loops(const struct model *model, struct errlist *errors);
 /* The programs of notify and exec checks: whether they are there and the user that workers and

@@ -20,10 +20,11 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from peers import Worker  # noqa: E402
-from sluice import (CtlError, Daemon, Origin, connect, pool, run, service, split,  # noqa: E402
+from sluice import (SLUICED, CtlError, Daemon, Origin, connect, pool, run, service, split,  # noqa: E402
                     wait_for)
 
 CLONE_NEWNET = 0x40000000
+PORT_SETTINGS = pathlib.Path("/proc/sys/net/ipv4")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -162,12 +163,11 @@ def test_without_freebind(start):
 def test_a_connection_has_the_port(start):
     """Nobody listens there: told as what it may be, with the command that keeps it from happening,
     which leaves what was reserved before."""
-    settings = pathlib.Path("/proc/sys/net/ipv4")
     echo = start(Origin("echo"))
     good = service("s", listen=["127.0.0.1:8080"]) + pool("s", echo.addresses)
     daemon = start(Daemon(good))
-    (settings / "ip_local_port_range").write_text("40000 40063\n")
-    (settings / "ip_local_reserved_ports").write_text("40009,40020\n")
+    (PORT_SETTINGS / "ip_local_port_range").write_text("40000 40063\n")
+    (PORT_SETTINGS / "ip_local_reserved_ports").write_text("40009,40020\n")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 40010))
         other.connect(split(daemon.address("s")))
@@ -177,9 +177,26 @@ def test_a_connection_has_the_port(start):
             daemon.ctl("reload")
         command = re.search(r"sysctl -w (\S+)=(\S+)$", str(told.value), re.MULTILINE)
         assert command.groups() == ("net.ipv4.ip_local_reserved_ports", "40009-40010,40020")
-        (settings / "ip_local_reserved_ports").write_text(command[2])
+        (PORT_SETTINGS / "ip_local_reserved_ports").write_text(command[2])
         with pytest.raises(CtlError, match="another process listens there; end it"):
             daemon.ctl("reload")
+
+
+def test_the_check_of_a_file_warns_of_such_ports(tmp_path):
+    """Once, with all of them in the command, and no more once it was given."""
+    (PORT_SETTINGS / "ip_local_port_range").write_text("40000 40063\n")
+    (PORT_SETTINGS / "ip_local_reserved_ports").write_text("40020\n")
+    path = tmp_path / "sluice.conf"
+    path.write_text(service("low", listen=["127.0.0.1:8080"]) + pool("low", ["127.0.0.1:9"]) +
+                    service("s", listen=["127.0.0.1:40010", "unix:@s", "127.0.0.1:40012"],
+                            pool="low"))
+    checked = run([SLUICED, "-t", "-c", path], check=False)
+    command = re.search(r':\d+: service "s": warning: listen 127.0.0.1:40010, and 1 more: the port .* '
+                        r"40000 to 40063.*; sysctl -w \S+=(\S+)$", checked.stderr, re.MULTILINE)
+    assert checked.returncode == 0 and checked.stderr.count("connections (net.") == 1, checked
+    assert command[1] == "40010,40012,40020", checked
+    (PORT_SETTINGS / "ip_local_reserved_ports").write_text(command[1])
+    assert "ip_local" not in run([SLUICED, "-t", "-c", path], check=False).stderr
 
 
 # --- no port to connect from ---

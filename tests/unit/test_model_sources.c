@@ -108,11 +108,11 @@ END_TEST
 
 START_TEST(a_network_with_a_hosts_address)
 {
-    char *text = with_list("{ \"127.0.1.3/24\", \"fd00::1/120\", \"10.0.0.1/32\" }", BACKENDS);
+    char *text = with_list("{ \"10.0.1.3/24\", \"fd00::1/120\", \"10.0.0.1/32\" }", BACKENDS);
 
     model_free(read_expecting(
-        text, "f:2: pool \"web\": warning: source_addresses: \"127.0.1.3/24\": stands for all of "
-              "127.0.1.0/24; write that, or 127.0.1.3 alone\n"
+        text, "f:2: pool \"web\": warning: source_addresses: \"10.0.1.3/24\": stands for all of "
+              "10.0.1.0/24; write that, or 10.0.1.3 alone\n"
               "f:2: pool \"web\": warning: source_addresses: \"fd00::1/120\": stands for all of "
               "fd00::/120; write that, or fd00::1 alone\n"));
     free(text);

@@ -232,7 +232,7 @@ START_TEST(memory_for_buffers)
     machine.group_max_bytes = GIB;
     machine.group_used_bytes = 200 << 20;
     is("memory", DOCTOR_SHORT, "");
-    ck_assert_ptr_null(find("memory")->directive);
+    ck_assert_ptr_null(find("memory")->directives[0]);
     plan.buffer_bytes = GIB;
     is("memory", DOCTOR_ADVICE, "1421M");
 }
