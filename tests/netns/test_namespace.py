@@ -24,6 +24,7 @@ from sluice import (SLUICED, CtlError, Daemon, Origin, connect, pool, run, servi
                     wait_for)
 
 CLONE_NEWNET = 0x40000000
+RANGE = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
 PORT_SETTINGS = pathlib.Path("/proc/sys/net/ipv4")
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,6 +33,8 @@ def enter_new_namespace():
     """None, or why it is not possible."""
     if libc.unshare(CLONE_NEWNET) != 0:
         return f"unshare: {os.strerror(ctypes.get_errno())}"
+    # What listens has no port of those that tests make scarce, or give to clients.
+    RANGE.write_text("32768 39999\n")
     for words in ["ip", "link", "set", "lo", "up"], ["nft", "list", "ruleset"]:
         try:
             result = subprocess.run(words, capture_output=True, text=True)

@@ -25,12 +25,13 @@ def test_idle_ones_give_their_ports(start, name):
         "".join(service(each, listen=[LISTEN[each]]) for each in LISTEN) +
         pool("s", echo.addresses, reuse={"mode": "warm", "warm_min": 8}, **source) +
         pool("t", echo.addresses, **source), 2, max_connections=1000))
-    wait_for(lambda: daemon.backend("s", "a")["upstreams_idle"] == PORTS * 3 // 4)
+    # One more where both workers open their last at once.
+    wait_for(lambda: daemon.backend("s", "a")["upstreams_idle"] >= PORTS * 3 // 4)
 
     assert all([start(client(LISTEN[name], number)) for number in range(PORTS)])
     row = daemon.backend("s", "a")
     assert row["upstreams_idle"] == 0
-    assert name == "s" or row["upstreams_discarded_by"]["evicted"] == PORTS * 3 // 4
+    assert name == "s" or row["upstreams_discarded_by"]["evicted"] >= PORTS * 3 // 4
     assert client(LISTEN[name], 100) is None  # there is nothing left to make room
     wait_for(lambda: daemon.service(name)["refused_by"]["source_ports"] == 1,
              what="the client that was reset to be counted")
