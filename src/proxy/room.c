@@ -117,7 +117,7 @@ static bool others_keep_some(const struct proxy *proxy, uint32_t row)
     for (uint32_t w = 0; w < proxy->sb->header->n_workers; w++) {
         if (w != proxy->worker &&
             atomic_load_explicit(&scoreboard_upstream_cell(proxy->sb, w, row)->idle,
-                                 memory_order_relaxed) != 0) {
+                                 memory_order_acquire) != 0) {
             return true;
         }
     }
@@ -155,7 +155,7 @@ bool room_make_port(struct proxy *proxy, const struct snapshot_backend *backend)
         if (own == NULL) {
             uint32_t slot = find_elsewhere(proxy, backend);
             if (slot == SNAPSHOT_NONE) {
-                return true; /* there is nothing to wait for */
+                return true; /* there is nothing to wait for, or its port is free by now */
             }
             ask_others(proxy, slot, WANTED_PORT);
             return false;

@@ -137,19 +137,16 @@ static void leg_release(struct proxy *proxy, struct leg *leg, bool orderly)
     }
     buffer_free(proxy, leg->pending);
     leg->pending = NULL;
-    source_release(proxy, leg);
-    if (leg->fd < 0) {
-        return;
-    }
-    if (orderly) {
+    if (leg->fd >= 0 && orderly) {
         close(leg->fd);
-    } else {
+    } else if (leg->fd >= 0) {
         if (leg->corked) {
             socket_push(leg->fd);
         }
         socket_reset(leg->fd);
     }
     leg->fd = -1;
+    source_release(proxy, leg); /* not before: another worker would look for the port in vain */
 }
 
 /* How long the client's lease goes on. A backend that could not be connected to is no reason. */

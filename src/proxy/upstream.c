@@ -30,7 +30,7 @@ struct sb_upstream_row *upstream_row(const struct proxy *proxy, uint32_t row)
 static void gauge(_Atomic uint32_t *word, int by)
 {
     atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + (uint32_t)by,
-                          memory_order_relaxed);
+                          memory_order_release);
 }
 
 /* Lent, it counts as one that will be idle again, as long as nothing is known to the contrary. */
@@ -82,10 +82,6 @@ void upstream_end(struct upstream *u, bool orderly)
 {
     struct proxy *proxy = u->proxy;
     bool was_returning = u->is_returning;
-    upstream_unlist(u);
-    if (was_returning) {
-        shelf_note_taken(proxy, u->shelf);
-    }
     if (u->leg.registered) {
         event_del(&u->leg.event);
     }
@@ -97,7 +93,12 @@ void upstream_end(struct upstream *u, bool orderly)
             socket_reset(u->leg.fd);
         }
     }
+    /* Before it is off the list: others that want its port see the one or the other. */
     source_release(proxy, &u->leg);
+    upstream_unlist(u);
+    if (was_returning) {
+        shelf_note_taken(proxy, u->shelf);
+    }
     if (u->has_place) {
         scoreboard_release(proxy->sb, proxy->worker, SB_UPSTREAM, u->shelf->slot);
     }
