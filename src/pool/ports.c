@@ -132,15 +132,19 @@ uint32_t ports_used(const struct scoreboard *sb, uint32_t pair)
     return atomic_load_explicit(&sb->pairs[pair].used, memory_order_relaxed);
 }
 
+bool ports_may_be_asked(const struct scoreboard *sb, uint32_t pair, uint32_t limit, uint64_t now_ms)
+{
+    return pair == 0 || (ports_used(sb, pair) < (limit != 0 ? limit : UINT16_MAX) &&
+                         !ports_is_shut(sb, pair, now_ms));
+}
+
 bool ports_are_out(const struct scoreboard *sb, const struct snapshot_source *sources, uint32_t n,
                    uint64_t now_ms)
 {
-    uint32_t ports = atomic_load_explicit(&sb->header->ports, memory_order_relaxed);
-    uint32_t limit = ports != 0 ? ports_limit(ports) : UINT16_MAX;
+    uint32_t limit = ports_limit(atomic_load_explicit(&sb->header->ports, memory_order_relaxed));
 
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t pair = sources[i].pair;
-        if (pair == 0 || (ports_used(sb, pair) < limit && !ports_is_shut(sb, pair, now_ms)))
+        if (ports_may_be_asked(sb, sources[i].pair, limit, now_ms))
             return false;
     }
     return n > 0;

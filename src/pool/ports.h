@@ -56,6 +56,10 @@ enum sb_pair_trouble ports_trouble(const struct scoreboard *sb, uint32_t pair);
 bool ports_are_others(const struct scoreboard *sb, uint32_t pair);
 bool ports_is_shut(const struct scoreboard *sb, uint32_t pair, uint64_t now_ms);
 uint32_t ports_used(const struct scoreboard *sb, uint32_t pair);
+/* Whether a port of the pair may be asked for now, of which limit may be in use; 0: not known. Pair
+ * 0: always true. */
+bool ports_may_be_asked(const struct scoreboard *sb, uint32_t pair, uint32_t limit,
+                        uint64_t now_ms);
 /* Whether nobody can connect from any of these n sources now; without sources there is no need. */
 bool ports_are_out(const struct scoreboard *sb, const struct snapshot_source *sources, uint32_t n,
                    uint64_t now_ms);

@@ -73,15 +73,12 @@ static uint32_t rank_of(const struct proxy *proxy, const struct snapshot_source 
                         const struct search *search)
 {
     uint32_t used = ports_used(proxy->sb, source->pair);
-    if (is_wayless(search, source)) {
+    if (is_wayless(search, source) ||
+        !ports_may_be_asked(proxy->sb, source->pair, search->limit, proxy->now_ms)) {
         return RANK_UNUSABLE;
     }
     if (source->pair == 0) {
         return 0;
-    }
-    if (used >= (search->limit != 0 ? search->limit : UINT16_MAX) ||
-        ports_is_shut(proxy->sb, source->pair, proxy->now_ms)) {
-        return RANK_UNUSABLE;
     }
     bool is_fine = ports_trouble(proxy->sb, source->pair) == SB_PAIR_FINE;
     if (!is_fine && search->probes == 0) {
@@ -136,8 +133,8 @@ static const struct snapshot_source *choose(const struct proxy *proxy, struct se
         pass_one(search);
     }
     uint32_t at = search->at;
-    for (uint32_t i = 0; i < search->left && least > 0 &&
-                         (i < SOURCES_LOOKED_AT || least > search->settle_for);
+    for (uint32_t i = 0;
+         i < search->left && least > 0 && (i < SOURCES_LOOKED_AT || least > search->settle_for);
          i++) {
         uint32_t rank = rank_of(proxy, &sources[at], search);
         if (rank < least) {
